@@ -1,0 +1,114 @@
+#include "base/thread_pool.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <fstream>
+#include <set>
+#include <string>
+
+#include "base/check.h"
+
+namespace cachalot {
+
+static int usable_cpus() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
+}
+
+static void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+ThreadPool::ThreadPool(int threads) : spin_(threads <= usable_cpus()) {
+  CHECK(threads >= 1);
+  for (int worker = 1; worker < threads; ++worker) workers_.emplace_back([this, worker] { work(worker); });
+}
+
+ThreadPool::~ThreadPool() {
+  stop_ = true;
+  ++generation_;
+  generation_.notify_all();
+  for (auto& worker : workers_) worker.join();
+}
+
+void ThreadPool::run(const std::function<void(int)>& job) {
+  if (workers_.empty()) return job(0);
+  job_ = &job;
+  running_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  job(0);
+  for (int left; (left = running_.load(std::memory_order_acquire)) != 0;) {
+    if (spin_)
+      pause();
+    else
+      running_.wait(left, std::memory_order_acquire);
+  }
+}
+
+void ThreadPool::work(int worker) {
+  using Clock = std::chrono::steady_clock;
+  for (uint32_t seen = 0;; ++seen) {
+    if (spin_) {
+      const auto deadline = Clock::now() + std::chrono::microseconds(100);
+      for (int i = 0; generation_.load(std::memory_order_acquire) == seen; ++i) {
+        pause();
+        if (i % 64 == 63 && Clock::now() > deadline) break;
+      }
+    }
+    while (generation_.load(std::memory_order_acquire) == seen) generation_.wait(seen, std::memory_order_acquire);
+    if (stop_) return;
+    (*job_)(worker);
+    if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1 && !spin_) running_.notify_one();
+  }
+}
+
+void ThreadPool::for_each_chunk(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& job) {
+  CHECK(grain >= 1);
+  if (count <= grain || workers_.empty()) {
+    if (count > 0) job(0, count);
+    return;
+  }
+  std::atomic<int64_t> next{0};
+  run([&](int) {
+    for (int64_t begin; (begin = next.fetch_add(grain, std::memory_order_relaxed)) < count;)
+      job(begin, std::min(begin + grain, count));
+  });
+}
+
+// Hardware threads that share a core count once.
+static int physical_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  std::set<std::string> cores;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &set)) continue;
+    std::string siblings;
+    std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
+    cores.insert(std::getline(file, siblings) ? siblings : std::to_string(cpu));
+  }
+  return std::max<int>(1, static_cast<int>(cores.size()));
+}
+
+// CPUs granted by cgroup v2's cpu.max ("quota period" or "max period"); infinite when there is no bound.
+static double cgroup_cpus() {
+  std::ifstream file("/sys/fs/cgroup/cpu.max");
+  std::string quota;
+  double period = 0;
+  if (!(file >> quota >> period) || quota == "max" || period <= 0) return INFINITY;
+  return std::strtod(quota.c_str(), nullptr) / period;
+}
+
+int default_threads() {
+  const double quota = std::ceil(cgroup_cpus());
+  return static_cast<int>(std::max(1.0, std::min<double>(physical_cores(), quota)));
+}
+
+}  // namespace cachalot

@@ -1,0 +1,44 @@
+// Worker threads that stay hot inside a step. The calling thread is worker 0; the others spin for at most 100 µs after
+// their last job and then sleep (a hand-over costs 0.1 µs while spinning and 60 µs when asleep). With more threads than
+// usable cores nobody spins. One caller at a time; jobs must not throw.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <thread>
+#include <vector>
+
+namespace cachalot {
+
+class ThreadPool {
+ public:
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+  // Calls job(worker) once on every worker, 0 ≤ worker < threads(), and returns when all have finished.
+  void run(const std::function<void(int worker)>& job);
+
+  // Calls job(begin, end) over [0, count) in pieces of `grain`; idle workers take the next piece, so pieces may cost
+  // unequal time. Which worker runs a piece is not fixed: jobs must write disjoint outputs.
+  void for_each_chunk(int64_t count, int64_t grain, const std::function<void(int64_t begin, int64_t end)>& job);
+
+ private:
+  void work(int worker);
+
+  std::vector<std::thread> workers_;
+  const std::function<void(int)>* job_ = nullptr;
+  std::atomic<uint32_t> generation_{0};
+  std::atomic<int> running_{0};
+  std::atomic<bool> stop_{false};
+  bool spin_ = true;
+};
+
+// Physical cores, bounded by the process's affinity mask and by the cgroup's CPU quota (rounded up); at least 1.
+int default_threads();
+
+}  // namespace cachalot
