@@ -1,0 +1,68 @@
+// A checkpoint as published: named tensors in mapped files plus a Config, whether it came as Hugging Face safetensors
+// or as GGUF. All bytes are hostile: every offset, count and product was bounded before this object exists.
+// Immutable after opening, so any thread may read.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/mapped_file.h"
+#include "formats/hf_config.h"
+#include "tensor/dtype.h"
+
+namespace cachalot {
+
+struct StoredTensor {
+  std::string name;              // as the container spells it
+  DType dtype;
+  std::vector<int64_t> shape;    // PyTorch order: [rows, columns]; GGUF's reversed sizes are undone
+  std::span<const std::byte> bytes;  // row-major, exactly the bytes of shape and dtype
+  const MappedFile* file = nullptr;
+  // GGUF stores llama's q and k rows alternating the two halves of each head (row 2i <- i, 2i + 1 <- i + dh/2). When
+  // not 0, this many heads are stored so; read_rows() undoes it.
+  int interleaved_heads = 0;
+
+  int64_t columns() const { return shape.empty() ? 1 : shape.back(); }
+  int64_t rows() const;       // the product of all dimensions but the last; 1 for a vector
+  int64_t elements() const { return rows() * columns(); }
+  std::span<const std::byte> row(int64_t r) const;  // the bytes of row r in the model's row order
+  // Rows [begin, end) as f32 in the model's order, exact (scalar codecs of tensor/quant_blocks.h).
+  void read_rows(int64_t begin, int64_t end, float* out) const;
+};
+
+enum class Container { safetensors, gguf };
+
+class GgufFile;
+
+class Checkpoint {
+ public:
+  // `path`: a folder with config.json and *.safetensors (single, or sharded by model.safetensors.index.json), or a .gguf
+  // file (for a split one the first shard). Throws Error; refuses GPTQ, AWQ, bitsandbytes, compressed-tensors and .bin
+  // checkpoints by name with a hint.
+  static Checkpoint open(const std::filesystem::path& path);
+  Checkpoint(Checkpoint&&) noexcept;
+  Checkpoint& operator=(Checkpoint&&) noexcept;
+  ~Checkpoint();
+
+  Container container() const;
+  const Config& config() const;
+  const std::filesystem::path& path() const;
+  const std::vector<StoredTensor>& tensors() const;        // in file order
+  const StoredTensor* find(std::string_view name) const;   // nullptr when absent
+  const GgufFile* gguf() const;                            // first shard's metadata (tokenizer); nullptr for safetensors
+  void release(const StoredTensor& tensor) const;          // give its pages back after packing
+  int64_t tensor_bytes() const;
+
+ private:
+  struct Parts;
+  explicit Checkpoint(std::unique_ptr<Parts> parts);
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace cachalot

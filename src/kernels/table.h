@@ -1,0 +1,94 @@
+// The arithmetic of one instruction set, as a table of functions. Everything here is noexcept, allocates nothing,
+// starts no threads and knows no model words. Definitions in f64: reference.h. Chosen once by dispatch.cpp.
+//
+// Invariance: one output number is one chain of operations whose order depends on nothing but the packed order of k. So
+// a row's result is bit-identical alone or among other rows, whole or cut at any k where `accumulate` continues it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "tensor/dtype.h"
+
+namespace cachalot {
+
+// Matrix product with one weight format, y[m][n] = sum over k of x[m][k] * w[n][k].
+//
+// Packed weights are panels of `columns` outputs n: a panel stores k in units of 32 bits (f32: one k; bf16: the pair
+// k, k + 1 with k in the low half) as [unit][columns]. Missing outputs and the second half of an odd K are zeros.
+// A panel of K inputs has panel_bytes(K) bytes, 64-byte aligned. The same panels serve one row and many.
+struct MatmulKernel {
+  DType weights;   // f32 or bf16: how panels hold w
+  DType inputs;    // f32 or bf16: how `x` must be prepared
+  int columns;     // outputs per panel
+
+  // Writes one row of K f32 inputs in the form that tile() reads: round_up(K, 2) numbers of type `inputs`, the odd one zero.
+  void (*prepare)(const float* x_K, int64_t K, void* out) noexcept;
+
+  // y[m][0, used) for m < rows: from 0, or onward from what y holds when `accumulate`.
+  //   x        prepared rows, x_stride_bytes apart; K of them are used (K even except at the end of the row)
+  //   panel    the packed panel, advanced by the caller to the k where this part starts
+  //   used     outputs of this panel that exist, 1 ≤ used ≤ columns; nothing is written past them
+  //   y        row m starts at y + m * y_stride
+  void (*tile)(const void* x, int64_t x_stride_bytes, int64_t rows, const void* panel, int64_t K, int used, float* y,
+               int64_t y_stride, bool accumulate) noexcept;
+
+  int64_t units(int64_t K) const { return weights == DType::f32 ? K : (K + 1) / 2; }
+  int64_t panel_bytes(int64_t K) const { return units(K) * columns * 4; }
+  int64_t input_bytes(int64_t K) const { return (K + 1) / 2 * 2 * (inputs == DType::f32 ? 4 : 2); }
+};
+
+struct KernelTable {
+  const char* isa;  // "scalar", "avx2", "avx512", "avx512_bf16"
+  bool (*usable)() noexcept;  // does this processor have it
+
+  MatmulKernel matmul_f32;   // f32 weights, f32 inputs: one fma chain per output
+  MatmulKernel matmul_bf16;  // bf16 weights; inputs bf16 where the processor multiplies bf16 pairs, else f32
+
+  // out[unit][n], n < columns: the 32-bit units of `rows` ≤ columns rows of stored weights, transposed into a panel;
+  // columns ≥ rows are zero-filled. Row r starts at w + r * w_stride units and may be unaligned (4 bytes are read at a time).
+  void (*pack_panel)(const void* w, int64_t w_stride_bytes, int rows, int64_t units, int columns, void* out) noexcept;
+
+  void (*bf16_to_f32)(const uint16_t* x, int64_t n, float* y) noexcept;  // exact
+  void (*f32_to_bf16)(const float* x, int64_t n, uint16_t* y) noexcept;  // to nearest even, NaN stays NaN
+  void (*f16_to_f32)(const uint16_t* x, int64_t n, float* y) noexcept;   // exact
+
+  // y_D = x_D * rsqrt(mean(x_D²) + eps) * gain_D. y may be x.
+  void (*rms_norm)(const float* x_D, const float* gain_D, float eps, int64_t D, float* y_D) noexcept;
+  // Rotates pairs by angles given as cos_i, sin_i (i < R/2, two arrays). y must not be x.
+  //   halves: pair (x_i, x_{i+R/2});  pairs: (x_{2i}, x_{2i+1}), results at the same places.
+  void (*rope_halves)(const float* x_R, const float* cos, const float* sin, int64_t R, float* y_R) noexcept;
+  void (*rope_pairs)(const float* x_R, const float* cos, const float* sin, int64_t R, float* y_R) noexcept;
+  // y = silu(gate) * up, silu(z) = z / (1 + e^-z). y may be gate or up.
+  void (*swiglu)(const float* gate, const float* up, int64_t n, float* y) noexcept;
+  // y = a + b. y may be a or b.
+  void (*add)(const float* a, const float* b, int64_t n, float* y) noexcept;
+  // y *= factor.
+  void (*scale)(float* y, int64_t n, float factor) noexcept;
+
+  // One step of a softmax that runs over blocks of keys. Scores of keys outside [begin, end) take no part.
+  //   score   in: q·k of n keys; out: exp(scale * score - new maximum) inside [begin, end), 0 elsewhere
+  //   max     running maximum of scale * score (-inf before the first block); updated. An empty range changes nothing.
+  //   sum     running sum of the exponentials; multiplied by the returned factor, then the block's are added
+  // Returns exp(old max - new max), by which the caller scales what it has accumulated (0 before the first block).
+  float (*softmax_block)(float* score, int64_t n, int64_t begin, int64_t end, float scale, float* max, float* sum) noexcept;
+
+  // Largest element's index, the lowest among equals; n ≥ 1. NaN never wins; all NaN gives 0.
+  int64_t (*argmax)(const float* x, int64_t n) noexcept;
+
+  // Probes of this machine's limits, for `bench`: they do nothing but the work.
+  uint64_t (*read_bytes)(const void* memory, size_t bytes) noexcept;      // reads all of it; returns a mix so that it happens
+  float (*fma_loop)(int64_t iterations) noexcept;    // iterations of `fma_flops` floating-point operations, f32
+  float (*bf16_loop)(int64_t iterations) noexcept;   // likewise with bf16 dot products; nullptr where there are none
+  int64_t fma_flops, bf16_flops;
+};
+
+// Every table that was compiled in, best first; `usable()` says whether this processor runs it.
+std::span<const KernelTable* const> all_kernels();
+
+// The best usable table, or the one that the environment variable CACHALOT_ISA names. Throws Error when that one is
+// unknown or not usable here.
+const KernelTable& best_kernels();
+
+}  // namespace cachalot
