@@ -103,11 +103,11 @@ QWEN3 = [
     ),
     Case(
         "qwen3", "dynamic_window", "dynamic scaling with windows by layer_types; 8 heads on 2; F16 storage",
-        shape(64, 8, 2, 72, 3, 137, head_dim=14, max_position_embeddings=72, rms_norm_eps=1e-6,
+        shape(64, 8, 2, 72, 2, 137, head_dim=14, max_position_embeddings=72, rms_norm_eps=1e-6,
               tie_word_embeddings=True, rope_parameters={"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2},
-              attention_bias=False, use_sliding_window=True, sliding_window=40, max_window_layers=3,
-              layer_types=["full_attention", "sliding_attention", "sliding_attention"]),
-        lengths=[72, 180], seed=204, storage=F16, qk_scale=1.8,
+              attention_bias=False, use_sliding_window=True, sliding_window=40, max_window_layers=2,
+              layer_types=["sliding_attention", "full_attention"]),
+        lengths=[72, 180], seed=204, storage=F16,
     ),
     Case(
         "qwen3", "long_yarn", "4,300 tokens past 1,024 original positions; yarn untruncated; attn_factor is ignored",
