@@ -45,14 +45,16 @@ class GgufFile {
   bool boolean_or(std::string_view key, bool fallback) const;
   std::string_view text(std::string_view key) const;  // the bytes as they are; not necessarily valid UTF-8
   std::string_view text_or(std::string_view key, std::string_view fallback) const;
-  // Arrays; empty when the key is absent. Views point into the file.
+  // Arrays; empty when the key is absent. Views point into the file. Elements may have the types that the getters
+  // above accept.
   std::vector<std::string_view> texts(std::string_view key) const;
   std::vector<int64_t> integers(std::string_view key) const;  // one integer counts as an array of one
-  std::vector<double> numbers(
-      std::string_view key) const;  // one number counts as an array of one; need not be finite
+  // One number counts as an array of one; need not be finite.
+  std::vector<double> numbers(std::string_view key) const;
+  std::vector<bool> booleans(std::string_view key) const;
   std::optional<int64_t> array_length(std::string_view key) const;  // nothing when the key is absent or no array
 
-  std::vector<std::string_view> keys() const { return keys_; }         // in file order
+  const std::vector<std::string_view>& keys() const { return keys_; }  // in file order
   const std::vector<GgufTensor>& tensors() const { return tensors_; }  // in file order
   const GgufTensor* find(std::string_view name) const;                 // nullptr when absent
   int version() const { return version_; }
@@ -73,7 +75,6 @@ class GgufFile {
   const Value& scalar(std::string_view key) const;
   int64_t integer_at(std::string_view key, const Value& value, int64_t index) const;
   double number_at(std::string_view key, const Value& value, int64_t index) const;
-  class Error wrong_type(std::string_view key, std::string_view expected) const;
 
   std::optional<MappedFile> file_;
   std::span<const std::byte> bytes_;
