@@ -1,0 +1,50 @@
+#include <array>
+#include <cstdlib>
+#include <string>
+
+#include "base/error.h"
+#include "kernels/isa/tables.h"
+
+namespace cachalot {
+
+// The compiler's cpuid helper reports AVX and AVX-512 only where the operating system saves their registers (XCR0).
+bool cpu_runs_anything() noexcept { return true; }
+bool cpu_runs_avx2() noexcept {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+bool cpu_runs_avx512() noexcept {
+  return cpu_runs_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+bool cpu_runs_avx512_bf16() noexcept {
+  return cpu_runs_avx512() && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
+}
+
+static constexpr std::array<const KernelTable*, 1> kBestFirst = {&kScalarKernels};
+
+std::span<const KernelTable* const> all_kernels() { return kBestFirst; }
+
+static std::string usable_names() {
+  std::string names;
+  for (const KernelTable* table : kBestFirst)
+    if (table->usable()) names += (names.empty() ? "" : ", ") + std::string(table->isa);
+  return names;
+}
+
+const KernelTable& best_kernels() {
+  const char* wanted = std::getenv("CACHALOT_ISA");
+  const bool any = wanted == nullptr || *wanted == '\0';
+  for (const KernelTable* table : kBestFirst) {
+    if (!any && std::string_view(wanted) != table->isa) continue;
+    if (table->usable()) return *table;
+    if (!any)
+      throw Error("this processor cannot run '" + std::string(wanted) + "'")
+          .in("CACHALOT_ISA")
+          .hint("usable here: " + usable_names());
+  }
+  throw Error("unknown instruction set '" + std::string(wanted) + "'")
+      .in("CACHALOT_ISA")
+      .hint("usable here: " + usable_names());
+}
+
+}  // namespace cachalot

@@ -1,0 +1,46 @@
+// Everything generic and the table of it. Included inside an anonymous namespace after one file of simd/.
+
+#include "kernels/generic/convert.h"
+#include "kernels/generic/exp.h"
+
+#include "kernels/generic/elementwise.h"
+#include "kernels/generic/matmul.h"
+#include "kernels/generic/norm.h"
+#include "kernels/generic/pack.h"
+#include "kernels/generic/probes.h"
+#include "kernels/generic/rope.h"
+#include "kernels/generic/softmax.h"
+
+static constexpr KernelTable generic_kernels(const char* isa, bool (*usable)() noexcept) {
+  return {
+      .isa = isa,
+      .usable = usable,
+      .matmul_f32 = {.weights = DType::f32,
+                     .inputs = DType::f32,
+                     .columns = kColumns,
+                     .prepare = prepare_f32,
+                     .tile = tile<F32Panels>},
+      .matmul_bf16 = {.weights = DType::bf16,
+                      .inputs = DType::f32,
+                      .columns = kColumns,
+                      .prepare = prepare_f32,
+                      .tile = tile<WidenedBf16Panels>},
+      .pack_panel = pack_panel,
+      .bf16_to_f32 = bf16_to_f32,
+      .f32_to_bf16 = f32_to_bf16,
+      .f16_to_f32 = f16_to_f32,
+      .rms_norm = rms_norm,
+      .rope_halves = rope_halves,
+      .rope_pairs = rope_pairs,
+      .swiglu = swiglu,
+      .add = add,
+      .scale = scale,
+      .softmax_block = softmax_block,
+      .argmax = argmax,
+      .read_bytes = read_bytes,
+      .fma_loop = fma_loop,
+      .bf16_loop = nullptr,
+      .fma_flops = kFmaFlops,
+      .bf16_flops = 0,
+  };
+}

@@ -1,0 +1,65 @@
+// Four lanes in plain C++ (the compiler's portable vectors), for every processor. The primitives, which each file of
+// this folder defines, are exactly these; nothing else may depend on the instruction set.
+//
+// fma() rounds twice here, the product and the sum: without the instruction a true one costs a library call per
+// number.
+
+constexpr int kLanes = 4;
+constexpr int kRegisters = 16;
+constexpr int kTileRows = 2, kTileVectors = 4;  // matmul: 8 accumulators, 4 weights, 2 inputs of 16 registers
+
+typedef float F32x __attribute__((vector_size(16)));
+typedef int32_t I32x __attribute__((vector_size(16)));
+typedef float F32xUnaligned __attribute__((vector_size(16), aligned(4), may_alias));
+
+static F32x set(float value) { return F32x{value, value, value, value}; }
+static F32x load(const float* p) { return *reinterpret_cast<const F32xUnaligned*>(p); }
+static void store(float* p, F32x a) { *reinterpret_cast<F32xUnaligned*>(p) = a; }
+
+// The first n < kLanes numbers, the others zero; nothing past them is touched.
+static F32x load(const float* p, int n) {
+  F32x a = set(0);
+  __builtin_memcpy(&a, p, static_cast<size_t>(n) * 4);
+  return a;
+}
+static void store(float* p, F32x a, int n) { __builtin_memcpy(p, &a, static_cast<size_t>(n) * 4); }
+
+static F32x add(F32x a, F32x b) { return a + b; }
+static F32x sub(F32x a, F32x b) { return a - b; }
+static F32x mul(F32x a, F32x b) { return a * b; }
+static F32x div(F32x a, F32x b) { return a / b; }
+static F32x fma(F32x a, F32x b, F32x c) { return a * b + c; }
+static F32x max(F32x a, F32x b) { return a > b ? a : b; }  // b if either is NaN
+static F32x min(F32x a, F32x b) { return a < b ? a : b; }  // b if either is NaN
+static float first(F32x a) { return a[0]; }
+static float sum(F32x a) { return (a[0] + a[2]) + (a[1] + a[3]); }
+static float largest(F32x a) {
+  const float x = a[0] > a[1] ? a[0] : a[1], y = a[2] > a[3] ? a[2] : a[3];
+  return x > y ? x : y;
+}
+
+// To the nearest integer, |a| < 2^22: adding 1.5 * 2^23 leaves no bits for a fraction.
+constexpr float kRounder = 0x1.8p23f;
+static F32x round(F32x a) { return a + kRounder - kRounder; }
+
+// a * 2^n for integers n in [-252, 252], in two factors so that a subnormal result is rounded once.
+static F32x times_power_of_two(F32x a, F32x n) {
+  const I32x power = __builtin_bit_cast(I32x, n + kRounder) - __builtin_bit_cast(I32x, set(kRounder));
+  const I32x half = power >> 1, rest = power - half;
+  return a * __builtin_bit_cast(F32x, (half + 127) << 23) * __builtin_bit_cast(F32x, (rest + 127) << 23);
+}
+
+// The two bf16 numbers of each 32-bit unit, widened.
+static F32x widen_low(F32x units) { return __builtin_bit_cast(F32x, __builtin_bit_cast(I32x, units) << 16); }
+static F32x widen_high(F32x units) {
+  return __builtin_bit_cast(F32x, __builtin_bit_cast(I32x, units) & static_cast<int32_t>(0xffff0000));
+}
+
+// rows[i][j] becomes rows[j][i].
+static void transpose(F32x rows[kLanes]) {
+  for (int i = 0; i < kLanes; ++i)
+    for (int j = 0; j < i; ++j) {
+      const float upper = rows[j][i];
+      rows[j][i] = rows[i][j], rows[i][j] = upper;
+    }
+}
