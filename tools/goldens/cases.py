@@ -42,7 +42,7 @@ def shape(width, heads, kv_heads, ffn, layers, vocab, **more) -> dict:
 QWEN2 = [
     Case(
         "qwen2", "plain", "6 heads on 2, tails in every dimension; a window that use_sliding_window switches off",
-        shape(72, 6, 2, 100, 3, 259, max_position_embeddings=256, rope_theta=10000.0, rms_norm_eps=1e-6,
+        shape(72, 6, 2, 100, 3, 283, max_position_embeddings=256, rope_theta=10000.0, rms_norm_eps=1e-6,
               tie_word_embeddings=False, use_sliding_window=False, sliding_window=16, max_window_layers=1),
         lengths=[29, 1, 160], seed=101, trace=True,
     ),
@@ -80,7 +80,7 @@ QWEN2 = [
 QWEN3 = [
     Case(
         "qwen3", "plain", "6 heads on 2, head_dim 20 where width / heads is 12; F32 storage; new spelling",
-        shape(72, 6, 2, 100, 3, 259, head_dim=20, max_position_embeddings=256, rms_norm_eps=1e-6,
+        shape(72, 6, 2, 100, 3, 283, head_dim=20, max_position_embeddings=256, rms_norm_eps=1e-6,
               tie_word_embeddings=False, rope_parameters={"rope_type": "default", "rope_theta": 1000000},
               attention_bias=False, use_sliding_window=False, sliding_window=None, max_window_layers=3),
         lengths=[23, 1, 160], seed=201, storage=F32, trace=True,
@@ -91,6 +91,14 @@ QWEN3 = [
               tie_word_embeddings=True, rope_theta=10000.0, rope_scaling={"type": "linear", "factor": 3.0},
               attention_bias=False, use_sliding_window=True, sliding_window=21, max_window_layers=1),
         lengths=[21, 140], seed=202, shards=2,
+    ),
+    Case(
+        "qwen3", "yarn", "yarn as the model cards say to add it, old spelling; 4 heads on 2; tied",
+        shape(48, 4, 2, 68, 2, 283, head_dim=16, max_position_embeddings=64, rms_norm_eps=1e-6,
+              tie_word_embeddings=True, rope_theta=1000000,
+              rope_scaling={"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32},
+              attention_bias=False, use_sliding_window=False, sliding_window=None, max_window_layers=2),
+        lengths=[30, 150], seed=206,
     ),
     Case(
         "qwen3", "yarn_factor", "7 heads on 7; yarn with its own attention_factor and betas; a large norm eps",
@@ -123,13 +131,13 @@ QWEN3 = [
 LLAMA = [
     Case(
         "llama", "plain", "6 heads on 2, head_dim left out; old spelling with rope_scaling null; F16 storage",
-        shape(72, 6, 2, 100, 3, 259, max_position_embeddings=256, rms_norm_eps=1e-5, tie_word_embeddings=False,
+        shape(72, 6, 2, 100, 3, 283, max_position_embeddings=256, rms_norm_eps=1e-5, tie_word_embeddings=False,
               rope_theta=10000.0, rope_scaling=None, attention_bias=False, mlp_bias=False),
         lengths=[31, 1, 160], seed=301, storage=F16, trace=True,
     ),
     Case(
         "llama", "llama3", "5 heads on 1, head_dim 24 where width / heads is 16; llama3, new spelling; tied; 3 files",
-        shape(80, 5, 1, 92, 3, 197, head_dim=24, max_position_embeddings=512, rms_norm_eps=1e-5,
+        shape(80, 5, 1, 92, 2, 283, head_dim=24, max_position_embeddings=512, rms_norm_eps=1e-5,
               tie_word_embeddings=True, attention_bias=False, mlp_bias=False,
               rope_parameters={"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0,
                                "high_freq_factor": 4.0, "original_max_position_embeddings": 64}),
@@ -145,7 +153,7 @@ LLAMA = [
     ),
     Case(
         "llama", "linear", "8 heads on 4; linear scaling, old spelling; a large norm eps",
-        shape(64, 8, 4, 84, 2, 113, max_position_embeddings=128, rms_norm_eps=0.01, tie_word_embeddings=True,
+        shape(64, 8, 4, 84, 2, 283, max_position_embeddings=128, rms_norm_eps=0.01, tie_word_embeddings=True,
               rope_theta=20000.0, rope_scaling={"type": "linear", "factor": 2.0},
               attention_bias=False, mlp_bias=False),
         lengths=[15, 250], seed=304,

@@ -22,7 +22,7 @@ from switches import logits_with, switches_of
 
 TOLERANCE = 1e-4  # max |difference| of logits that the engine is allowed
 LEAST_CHANGE = 100 * TOLERANCE  # what switching a mechanism off must change at least
-MOST_NOISE = 0.2 * TOLERANCE  # how far float32 may be from float64, else the case asks for luck
+MOST_NOISE = 0.3 * TOLERANCE  # how far float32 may be from float64, else the case asks for luck
 GOLDENS = Path(__file__).resolve().parents[2] / "tests" / "goldens"
 
 
