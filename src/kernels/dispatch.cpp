@@ -20,7 +20,8 @@ bool cpu_runs_avx512_bf16() noexcept {
   return cpu_runs_avx512() && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
 }
 
-static constexpr std::array<const KernelTable*, 1> kBestFirst = {&kScalarKernels};
+static constexpr std::array<const KernelTable*, 3> kBestFirst = {&kAvx512Bf16Kernels, &kAvx512Kernels,
+                                                                 &kScalarKernels};
 
 std::span<const KernelTable* const> all_kernels() { return kBestFirst; }
 

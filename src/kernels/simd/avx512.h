@@ -1,0 +1,73 @@
+// The primitives (see scalar.h) with AVX-512 F, BW, VL and DQ: 16 lanes, 32 registers.
+
+constexpr int kLanes = 16;
+constexpr int kRegisters = 32;
+constexpr int kTileRows = 6, kTileVectors = 4;  // matmul: 24 accumulators, 4 weights, 1 input; see docs/log.md
+
+typedef __m512 F32x;
+
+static F32x set(float value) { return _mm512_set1_ps(value); }
+static F32x load(const float* p) { return _mm512_loadu_ps(p); }
+static void store(float* p, F32x a) { _mm512_storeu_ps(p, a); }
+
+static __mmask16 first_lanes(int n) { return static_cast<__mmask16>((1u << n) - 1); }
+static F32x load(const float* p, int n) { return _mm512_maskz_loadu_ps(first_lanes(n), p); }
+static void store(float* p, F32x a, int n) { _mm512_mask_storeu_ps(p, first_lanes(n), a); }
+
+static F32x add(F32x a, F32x b) { return _mm512_add_ps(a, b); }
+static F32x sub(F32x a, F32x b) { return _mm512_sub_ps(a, b); }
+static F32x mul(F32x a, F32x b) { return _mm512_mul_ps(a, b); }
+static F32x div(F32x a, F32x b) { return _mm512_div_ps(a, b); }
+static F32x fma(F32x a, F32x b, F32x c) { return _mm512_fmadd_ps(a, b, c); }
+static F32x max(F32x a, F32x b) { return _mm512_max_ps(a, b); }
+static F32x min(F32x a, F32x b) { return _mm512_min_ps(a, b); }
+static float first(F32x a) { return _mm512_cvtss_f32(a); }
+
+// Halves upon halves: 8 lanes, 4, 2, 1.
+static float sum(F32x a) {
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+static float largest(F32x a) {
+  const __m256 eight = _mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+
+static F32x round(F32x a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+static F32x times_power_of_two(F32x a, F32x n) { return _mm512_scalef_ps(a, n); }
+
+static F32x widen_low(F32x units) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(units), 16)); }
+static F32x widen_high(F32x units) {
+  const __m512i high = _mm512_set1_epi32(static_cast<int32_t>(0xffff0000));
+  return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(units), high));
+}
+
+// In four rounds: pairs of numbers, pairs of pairs, then quarters of the registers.
+static void transpose(F32x rows[kLanes]) {
+  F32x fours[16];  // fours[4g + c]: per quarter q, column 4q + c of rows 4g .. 4g+3
+  for (int g = 0; g < 4; ++g) {
+    const F32x* r = rows + 4 * g;
+    const __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(r[0], r[1])),
+                  b = _mm512_castps_pd(_mm512_unpackhi_ps(r[0], r[1]));
+    const __m512d c = _mm512_castps_pd(_mm512_unpacklo_ps(r[2], r[3])),
+                  d = _mm512_castps_pd(_mm512_unpackhi_ps(r[2], r[3]));
+    fours[4 * g + 0] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
+    fours[4 * g + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
+    fours[4 * g + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
+    fours[4 * g + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
+  }
+  for (int c = 0; c < 4; ++c) {
+    const F32x even_low = _mm512_shuffle_f32x4(fours[c], fours[4 + c], 0x88);  // quarters 0, 2 of rows 0-3 and 4-7
+    const F32x odd_low = _mm512_shuffle_f32x4(fours[c], fours[4 + c], 0xdd);
+    const F32x even_high = _mm512_shuffle_f32x4(fours[8 + c], fours[12 + c], 0x88);
+    const F32x odd_high = _mm512_shuffle_f32x4(fours[8 + c], fours[12 + c], 0xdd);
+    rows[c] = _mm512_shuffle_f32x4(even_low, even_high, 0x88);
+    rows[4 + c] = _mm512_shuffle_f32x4(odd_low, odd_high, 0x88);
+    rows[8 + c] = _mm512_shuffle_f32x4(even_low, even_high, 0xdd);
+    rows[12 + c] = _mm512_shuffle_f32x4(odd_low, odd_high, 0xdd);
+  }
+}
