@@ -1,0 +1,46 @@
+// What a caller asks of the engine, and what it hears back. Tokens only: text is the caller's business.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace cachalot {
+
+// Applied in this order: penalties, temperature, top_k, top_p, min_p (as transformers does).
+struct SamplingParams {
+  double temperature = 1;        // 0 = the largest logit, the lowest id among equals
+  int top_k = 0;                 // keep the k most likely; 0 = all
+  double top_p = 1;              // keep the fewest most likely whose probabilities sum to at least this
+  double min_p = 0;              // keep those at least this fraction as likely as the likeliest
+  double repeat_penalty = 1;     // logits of tokens seen in prompt or answer: divided if positive, multiplied if negative
+  double presence_penalty = 0;   // subtracted once from logits of tokens in the answer
+  double frequency_penalty = 0;  // subtracted once per occurrence in the answer
+  uint64_t seed = 0;             // same seed, same request, same text
+
+  // Throws Error that names the field when a value is out of its range.
+  void check() const;
+};
+
+struct Request {
+  std::vector<int32_t> prompt;
+  SamplingParams sampling;
+  std::optional<int> max_tokens;      // of the answer; none = what is left of the context
+  std::vector<int32_t> end_tokens;    // any of these ends the answer (and is not part of it)
+};
+
+enum class FinishReason { stop, length, cancelled, error };
+std::string_view name(FinishReason reason);
+
+using RequestId = int64_t;
+
+// One request's news from one step: a token of the answer, or its end, or both are absent only for prefill progress.
+struct Event {
+  RequestId request;
+  std::optional<int32_t> token;
+  std::optional<FinishReason> finished;
+  std::string error;  // when finished with FinishReason::error
+};
+
+}  // namespace cachalot

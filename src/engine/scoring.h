@@ -1,0 +1,26 @@
+// Runs given tokens through a model and hands out the logits of every row, streamed: what `logits`, `perplexity`, `trace`
+// and `bench` need. One sequence, no sampling.
+#pragma once
+
+#include <functional>
+
+#include "engine/engine.h"
+
+namespace cachalot {
+
+struct ScoreOptions {
+  DType kv = DType::bf16;
+  int chunk = 0;         // tokens per forward pass; 0 = as many as the activation budget allows
+  int decode_from = -1;  // from this token on one token per pass; -1 = never
+  bool last_only = false;
+  bool no_head = false;  // forward passes only, no logits
+};
+
+// row: position of the token whose next-token logits these are.
+using RowSink = std::function<void(int row, std::span<const float> logits_W)>;
+
+// Throws Error for an id outside the vocabulary. The declared length of the sequence is tokens.size().
+void score(Ops& ops, const Transformer& model, std::span<const int32_t> tokens, const ScoreOptions& options,
+           const RowSink& sink);
+
+}  // namespace cachalot

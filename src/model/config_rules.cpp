@@ -1,0 +1,127 @@
+// Readings of config keys that mean the same in every family (declared in family.h).
+#include <cmath>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "model/family.h"
+
+namespace cachalot {
+
+std::vector<SlotName> decoder_names(std::vector<SlotName> own) {
+  std::vector<SlotName> names = {
+      // slot       safetensors                                 GGUF                  split between ranks
+      {"embed",     "model.embed_tokens",                       "token_embd",         Split::rows},
+      {"attn.norm", "model.layers.{}.input_layernorm",          "blk.{}.attn_norm",   Split::none},
+      {"attn.q",    "model.layers.{}.self_attn.q_proj",         "blk.{}.attn_q",      Split::rows},
+      {"attn.k",    "model.layers.{}.self_attn.k_proj",         "blk.{}.attn_k",      Split::rows},
+      {"attn.v",    "model.layers.{}.self_attn.v_proj",         "blk.{}.attn_v",      Split::rows},
+      {"attn.out",  "model.layers.{}.self_attn.o_proj",         "blk.{}.attn_output", Split::columns},
+      {"ffn.norm",  "model.layers.{}.post_attention_layernorm", "blk.{}.ffn_norm",    Split::none},
+      {"ffn.gate",  "model.layers.{}.mlp.gate_proj",            "blk.{}.ffn_gate",    Split::rows},
+      {"ffn.up",    "model.layers.{}.mlp.up_proj",              "blk.{}.ffn_up",      Split::rows},
+      {"ffn.down",  "model.layers.{}.mlp.down_proj",            "blk.{}.ffn_down",    Split::columns},
+      {"norm",      "model.norm",                               "output_norm",        Split::none},
+      {"head",      "lm_head",                                  "output",             Split::rows}};
+  names.insert(names.end(), own.begin(), own.end());
+  return names;
+}
+
+ModelSpec decoder_spec(const Config& c) {
+  ModelSpec m;
+  m.width = c.integer("hidden_size", 1, 1 << 20);
+  m.vocab = c.integer("vocab_size", 1, 1 << 24);
+  m.context = c.integer("max_position_embeddings", 1);
+  m.norm_eps = c.number("rms_norm_eps");
+  if (m.norm_eps < 0) throw Error("rms_norm_eps is negative").in(c.where());
+  if (const auto activation = c.text_or("hidden_act", "silu"); activation != "silu")
+    throw Error(fmt::format("hidden_act '{}' is not supported", activation)).in(c.where()).because("known: silu");
+  m.tied_head = c.boolean_or("tie_word_embeddings", false);
+  m.layers.resize(static_cast<size_t>(c.integer("num_hidden_layers", 1, 4096)));
+  return m;
+}
+
+int head_dim(const Config& c, int width, int heads) {
+  if (c.has("head_dim")) return c.integer("head_dim", 1, 1 << 16);
+  if (width % heads != 0)
+    throw Error("hidden_size is not a multiple of num_attention_heads and there is no head_dim").in(c.where());
+  return width / heads;
+}
+
+static double positive(const Config& c, std::string_view key, double fallback) {
+  const double value = c.number_or(key, fallback);
+  if (!(value > 0)) throw Error(fmt::format("'{}' must be positive, not {}", key, value)).in(c.where());
+  return value;
+}
+
+static void read_yarn(const Config& s, const Config& c, RopeSpec& rope) {
+  rope.trained_tokens = s.integer_or("original_max_position_embeddings", c.integer("max_position_embeddings", 1), 1);
+  if (!s.has("factor")) rope.factor = c.integer("max_position_embeddings", 1) / static_cast<double>(rope.trained_tokens);
+  rope.beta_fast = positive(s, "beta_fast", 32);
+  rope.beta_slow = positive(s, "beta_slow", 1);
+  rope.truncate = s.boolean_or("truncate", true);
+  const auto optional = [&](std::string_view key) {
+    return s.has(key) ? std::optional(s.number(key)) : std::nullopt;
+  };
+  if (s.has("attn_factor"))
+    warn("{}: 'attn_factor' is ignored, as the reference does; it reads 'attention_factor'", s.where());
+  rope.attention_factor = s.has("attention_factor")
+                              ? s.number("attention_factor")
+                              : yarn_attention_factor(rope.factor, optional("mscale"), optional("mscale_all_dim"));
+}
+
+RopeSpec rope_spec(const Config& c, int dim, RopePairing pairing) {
+  RopeSpec rope{.dim = dim, .pairing = pairing};
+  if (dim % 2 != 0) throw Error(fmt::format("a head of {} components cannot be rotated in pairs", dim)).in(c.where());
+  const auto parameters = c.object("rope_parameters"), scaling = c.object("rope_scaling");
+  const Config& s = parameters ? *parameters : scaling ? *scaling : c;
+  rope.base = positive(s.has("rope_theta") ? s : c, "rope_theta", 10000);
+  if (!parameters && !scaling) return rope;
+
+  const std::string type = s.text_or("rope_type", s.text_or("type", "default"));
+  if (const double part = s.number_or("partial_rotary_factor", 1); part != 1)
+    throw Error(fmt::format("partial_rotary_factor {} is not supported", part)).in(s.where());
+  rope.factor = positive(s, "factor", 1);
+  if (type == "default" || type == "none") return rope;
+  if (type == "linear") {
+    rope.scaling = RopeScaling::linear;
+  } else if (type == "dynamic") {
+    rope.scaling = RopeScaling::dynamic;
+    rope.trained_tokens = c.integer("max_position_embeddings", 1);
+  } else if (type == "yarn") {
+    rope.scaling = RopeScaling::yarn;
+    read_yarn(s, c, rope);
+  } else if (type == "llama3") {
+    rope.scaling = RopeScaling::llama3;
+    rope.trained_tokens = s.integer_or("original_max_position_embeddings", c.integer("max_position_embeddings", 1), 1);
+    rope.low_freq_factor = positive(s, "low_freq_factor", 1);
+    rope.high_freq_factor = positive(s, "high_freq_factor", 4);
+    if (rope.high_freq_factor == rope.low_freq_factor)
+      throw Error("high_freq_factor equals low_freq_factor").in(s.where());
+  } else if (type == "divisors") {
+    rope.scaling = RopeScaling::divisors;
+    rope.divisors = s.numbers("divisors");
+    if (static_cast<int>(rope.divisors.size()) != dim / 2)
+      throw Error(fmt::format("{} RoPE divisors for {} pairs", rope.divisors.size(), dim / 2)).in(s.where());
+  } else {
+    throw Error(fmt::format("RoPE scaling of type '{}' is not supported", type))
+        .in(s.where())
+        .because("known types: default, linear, dynamic, yarn, llama3");
+  }
+  return rope;
+}
+
+int window_of_layer(const Config& c, int layer) {
+  if (!c.boolean_or("use_sliding_window", false) || !c.has("sliding_window")) return 0;
+  const int window = c.integer("sliding_window", 1);
+  if (const auto types = c.texts("layer_types"); !types.empty()) {
+    if (static_cast<size_t>(layer) >= types.size())
+      throw Error(fmt::format("layer_types has {} entries, layer {} has none", types.size(), layer)).in(c.where());
+    const std::string& type = types[static_cast<size_t>(layer)];
+    if (type == "sliding_attention") return window;
+    if (type == "full_attention") return 0;
+    throw Error(fmt::format("layer type '{}' is not supported", type)).in(c.where());
+  }
+  return layer >= c.integer_or("max_window_layers", 28) ? window : 0;
+}
+
+}  // namespace cachalot

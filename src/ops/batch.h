@@ -1,0 +1,33 @@
+// The work of one forward pass: rows of several sequences side by side, prefill chunks and single decode tokens alike.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace cachalot {
+
+constexpr int kBlockTokens = 64;  // positions per block of the KV cache; attention folds keys in these blocks
+
+// The rows of one sequence: `rows` tokens at positions first_position, first_position + 1, …
+struct BatchSequence {
+  int first_row = 0;
+  int rows = 0;
+  int first_position = 0;
+  // The declared length, fixed when the sequence was admitted: what length-dependent mathematics (dynamic RoPE) sees,
+  // whatever the chunk or the batch.
+  int rope_tokens = 0;
+  // One table per cache group: block_tables[g][p / kBlockTokens] is the block that holds position p; -1 where a window
+  // has moved past. Borrowed from the sequence for the step.
+  std::vector<std::span<const int32_t>> block_tables;
+};
+
+struct Batch {
+  std::vector<int32_t> tokens_T;
+  std::vector<BatchSequence> sequences;  // in row order, covering every row
+  std::vector<int32_t> logit_rows;       // rows whose logits are wanted, ascending
+
+  int64_t rows() const { return static_cast<int64_t>(tokens_T.size()); }
+};
+
+}  // namespace cachalot

@@ -1,0 +1,48 @@
+// Ops on this machine's processor: the kernels of one instruction set and a pool of threads.
+#pragma once
+
+#include "base/page_buffer.h"
+#include "base/thread_pool.h"
+#include "kernels/table.h"
+#include "ops/cpu_kv_cache.h"
+#include "ops/ops.h"
+
+namespace cachalot {
+
+class CpuOps final : public Ops {
+ public:
+  CpuOps(const KernelTable& kernels, int threads);
+
+  const KernelTable& kernels() const { return kernels_; }
+  ThreadPool& pool() { return pool_; }
+
+  Arena& arena() override { return arena_; }
+  Weight load_matrix(const StoredTensor& stored, DType held_as) override;
+  Weight load_vector(const StoredTensor& stored) override;
+  int64_t matrix_bytes(int64_t rows, int64_t columns, DType held_as) const override;
+  std::unique_ptr<KvCache> make_cache(const KvCacheSpec& spec) override;
+  int64_t cache_block_bytes(const KvCache::Layer& layer, DType dtype) const override;
+
+  Tensor embed(std::span<const int32_t> ids_T, const Weight& table_WD) override;
+  Tensor linear(const Tensor& x, const Weight& w, const Weight& bias) override;
+  Tensor rms_norm(const Tensor& x, const Weight& gain, double eps) override;
+  Tensor add(const Tensor& a, const Tensor& b) override;
+  Tensor swiglu(const Tensor& gate_TF, const Tensor& up_TF) override;
+  Tensor rope_angles(const Batch& batch, const RopeSpec& spec) override;
+  Tensor rope(const Tensor& x_THK, const Tensor& angles_TR, RopePairing pairing) override;
+  void append(KvCache& cache, int layer, const Batch& batch, const Tensor& k_TGK, const Tensor& v_TGV) override;
+  Tensor attend(const Tensor& q_THK, KvCache& cache, int layer, const Batch& batch, const AttendSpec& spec) override;
+  Tensor gather_rows(const Tensor& x_TD, std::span<const int32_t> rows) override;
+
+ private:
+  const MatmulKernel& matmul(DType held_as) const;
+  // Calls job(begin, end) over the rows, in parallel when the work is worth a hand-over.
+  void for_rows(int64_t rows, int64_t numbers_per_row, const std::function<void(int64_t, int64_t)>& job);
+  Tensor like(const Tensor& x);  // an uninitialised contiguous tensor of x's shape
+
+  const KernelTable& kernels_;
+  ThreadPool pool_;
+  Arena arena_;
+};
+
+}  // namespace cachalot

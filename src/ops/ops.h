@@ -1,0 +1,96 @@
+// The seam: the verbs that a transformer is written in, and the nouns they take. Blocks (model/) know nothing else of the
+// machine. CpuOps computes; TraceOps is a decorator that records marked points. Tensors, weights, caches and the arena
+// are all made by an Ops, and the host reads values only through read().
+//
+// Verbs never write their inputs (append alone changes the cache). Results live in the step's arena.
+// A verb's result for a row depends on that row's sequence alone, bit for bit: not on the batch, chunking or threads.
+#pragma once
+
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "formats/checkpoint.h"
+#include "ops/batch.h"
+#include "ops/rope.h"
+#include "tensor/arena.h"
+#include "tensor/tensor.h"
+
+namespace cachalot {
+
+// A parameter as the Ops that loaded it holds it; only that Ops knows the bytes. Empty when the model has none
+// (a bias that is absent). rank and shape are the mathematical ones: [out, in] for a matrix.
+struct Weight {
+  struct Storage {
+    virtual ~Storage() = default;
+  };
+  int rank = 0;
+  std::array<int64_t, Tensor::kMaxRank> shape{};
+  DType held_as = DType::f32;
+  int64_t held_bytes = 0;
+  std::unique_ptr<Storage> storage;
+
+  explicit operator bool() const { return storage != nullptr; }
+};
+
+// The cache of all layers. Opaque: only append and attend know its layout.
+struct KvCache {
+  struct Layer {
+    int kv_heads, key_dim, value_dim;
+    int group;  // layers of one group share their block tables
+  };
+  virtual ~KvCache() = default;
+  virtual int64_t bytes_per_block(int group) const = 0;  // over all layers of the group
+};
+
+struct KvCacheSpec {
+  std::vector<KvCache::Layer> layers;
+  std::vector<int> blocks_of_group;  // how many blocks each group has
+  DType dtype = DType::bf16;         // f32 or bf16
+};
+
+struct AttendSpec {
+  float scale = 1;  // multiplies q·k
+  int window = 0;   // keys visible to a query, itself included; 0 = all before it
+};
+
+class Ops {
+ public:
+  virtual ~Ops() = default;
+
+  // -- Memory and parameters
+  virtual Arena& arena() = 0;
+  // held_as: f32 or bf16 for matrices [rows, columns]; vectors are always f32.
+  virtual Weight load_matrix(const StoredTensor& stored, DType held_as) = 0;
+  virtual Weight load_vector(const StoredTensor& stored) = 0;
+  // Bytes that load_matrix would take.
+  virtual int64_t matrix_bytes(int64_t rows, int64_t columns, DType held_as) const = 0;
+  virtual std::unique_ptr<KvCache> make_cache(const KvCacheSpec& spec) = 0;
+  // Bytes of one block of one layer in a cache of `dtype`.
+  virtual int64_t cache_block_bytes(const KvCache::Layer& layer, DType dtype) const = 0;
+
+  // -- Verbs
+  virtual Tensor embed(std::span<const int32_t> ids_T, const Weight& table_WD) = 0;       // -> [T, D]
+  virtual Tensor linear(const Tensor& x, const Weight& w, const Weight& bias) = 0;        // [T, D] -> [T, out]; bias may be empty
+  virtual Tensor rms_norm(const Tensor& x, const Weight& gain, double eps) = 0;           // over the last dimension
+  virtual Tensor add(const Tensor& a, const Tensor& b) = 0;
+  virtual Tensor swiglu(const Tensor& gate_TF, const Tensor& up_TF) = 0;                  // silu(gate) * up
+  // cos and sin of every row's angles: [T, R], the R/2 cosines first. One call per RopeSpec and step serves all layers.
+  virtual Tensor rope_angles(const Batch& batch, const RopeSpec& spec) = 0;
+  virtual Tensor rope(const Tensor& x_THK, const Tensor& angles_TR, RopePairing pairing) = 0;  // R = K
+  // Writes the rows' keys and values at their positions; the rest of a block that is begun is zeros.
+  virtual void append(KvCache& cache, int layer, const Batch& batch, const Tensor& k_TGK, const Tensor& v_TGV) = 0;
+  // Causal attention of the rows over their sequences' cached keys; head h reads kv head h / (H / G). -> [T, H, V]
+  virtual Tensor attend(const Tensor& q_THK, KvCache& cache, int layer, const Batch& batch, const AttendSpec& spec) = 0;
+  virtual Tensor gather_rows(const Tensor& x_TD, std::span<const int32_t> rows) = 0;
+
+  // -- Scopes and observation
+  // Ends a scope: frees all that was computed since `mark` but `tensor`, and returns it at its new place.
+  virtual Tensor keep_only(Arena::Mark mark, const Tensor& tensor) { return arena().keep_only(mark, tensor); }
+  // A named point that tools may look at ("layer.3.attn.q"); free unless someone does.
+  virtual void mark(std::string_view /*point*/, const Tensor& /*tensor*/) {}
+};
+
+}  // namespace cachalot
