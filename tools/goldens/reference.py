@@ -4,6 +4,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable
 
+import numpy as np
 import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -40,15 +41,16 @@ def config_json(case: Case) -> dict:
 
 def draw_weights(case: Case) -> dict[str, torch.Tensor]:
     """Weights N(0, 1/sqrt(fan_in)), biases N(0, 0.5), gains U(0.5, 1.5); q and k larger; in the storage type."""
-    c, random = case.config, torch.Generator().manual_seed(case.seed)
+    # NumPy's generator, since torch.randn gives other numbers on processors with other vector units.
+    c, random = case.config, np.random.default_rng(case.seed)
     width, heads, kv_heads = c["hidden_size"], c["num_attention_heads"], c["num_key_value_heads"]
     head_dim = c.get("head_dim", width // heads)
 
     def matrix(out: int, fan_in: int, scale: float = 1.0) -> torch.Tensor:
-        return torch.randn(out, fan_in, generator=random) * (scale / fan_in**0.5)
+        return torch.from_numpy(random.normal(0.0, scale / fan_in**0.5, (out, fan_in))).float()
 
     def gain(size: int, scale: float = 1.0) -> torch.Tensor:
-        return (torch.rand(size, generator=random) + 0.5) * scale
+        return torch.from_numpy(random.uniform(0.5 * scale, 1.5 * scale, size)).float()
 
     tied, vocab, ffn = c["tie_word_embeddings"], c["vocab_size"], c["intermediate_size"]
     # A tied table is also the head, so it is drawn as one; else rows of unit variance.
@@ -63,7 +65,7 @@ def draw_weights(case: Case) -> dict[str, torch.Tensor]:
         ]:
             weights[f"{attention}{name}_proj.weight"] = matrix(rows, width, scale)
             if case.family == "qwen2":
-                weights[f"{attention}{name}_proj.bias"] = torch.randn(rows, generator=random) * 0.5
+                weights[f"{attention}{name}_proj.bias"] = torch.from_numpy(random.normal(0.0, 0.5, rows)).float()
         if case.family == "qwen3":
             weights[attention + "q_norm.weight"] = gain(head_dim, case.qk_scale)
             weights[attention + "k_norm.weight"] = gain(head_dim, case.qk_scale)
