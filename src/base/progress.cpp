@@ -10,7 +10,7 @@
 namespace cachalot {
 
 static constexpr int kBarWidth = 30;
-static constexpr auto kPatience = std::chrono::seconds(1), kRedraw = std::chrono::milliseconds(100);
+static constexpr std::chrono::milliseconds kPatience{1000}, kRedraw{100};
 
 std::string progress_bar(int64_t done, int64_t total) {
   const double share = total > 0 ? std::clamp(static_cast<double>(done) / static_cast<double>(total), 0.0, 1.0) : 0;
