@@ -19,9 +19,9 @@
 namespace cachalot {
 
 struct StoredTensor {
-  std::string name;              // as the container spells it
+  std::string name;  // as the container spells it
   DType dtype;
-  std::vector<int64_t> shape;    // PyTorch order: [rows, columns]; GGUF's reversed sizes are undone
+  std::vector<int64_t> shape;        // PyTorch order: [rows, columns]; GGUF's reversed sizes are undone
   std::span<const std::byte> bytes;  // row-major, exactly the bytes of shape and dtype
   const MappedFile* file = nullptr;
   // GGUF stores llama's q and k rows alternating the two halves of each head (row 2i <- i, 2i + 1 <- i + dh/2). When
@@ -29,7 +29,7 @@ struct StoredTensor {
   int interleaved_heads = 0;
 
   int64_t columns() const { return shape.empty() ? 1 : shape.back(); }
-  int64_t rows() const;       // the product of all dimensions but the last; 1 for a vector
+  int64_t rows() const;  // the product of all dimensions but the last; 1 for a vector
   int64_t elements() const { return rows() * columns(); }
   std::span<const std::byte> row(int64_t r) const;  // the bytes of row r in the model's row order
   // Rows [begin, end) as f32 in the model's order, exact (scalar codecs of tensor/quant_blocks.h).
@@ -42,9 +42,9 @@ class GgufFile;
 
 class Checkpoint {
  public:
-  // `path`: a folder with config.json and *.safetensors (single, or sharded by model.safetensors.index.json), or a .gguf
-  // file (for a split one the first shard). Throws Error; refuses GPTQ, AWQ, bitsandbytes, compressed-tensors and .bin
-  // checkpoints by name with a hint.
+  // `path`: a folder with config.json and *.safetensors (single, or sharded by model.safetensors.index.json), or a
+  // .gguf file (for a split one the first shard). Throws Error; refuses GPTQ, AWQ, bitsandbytes, compressed-tensors,
+  // FP8 and .bin checkpoints by name with a hint.
   static Checkpoint open(const std::filesystem::path& path);
   Checkpoint(Checkpoint&&) noexcept;
   Checkpoint& operator=(Checkpoint&&) noexcept;
@@ -53,15 +53,17 @@ class Checkpoint {
   Container container() const;
   const Config& config() const;
   const std::filesystem::path& path() const;
-  const std::vector<StoredTensor>& tensors() const;        // in file order
-  const StoredTensor* find(std::string_view name) const;   // nullptr when absent
-  const GgufFile* gguf() const;                            // first shard's metadata (tokenizer); nullptr for safetensors
-  void release(const StoredTensor& tensor) const;          // give its pages back after packing
+  const std::vector<StoredTensor>& tensors() const;       // in file order
+  const StoredTensor* find(std::string_view name) const;  // nullptr when absent
+  const GgufFile* gguf() const;                    // first shard's metadata (tokenizer); nullptr for safetensors
+  void release(const StoredTensor& tensor) const;  // give its pages back after packing
   int64_t tensor_bytes() const;
 
  private:
   struct Parts;
   explicit Checkpoint(std::unique_ptr<Parts> parts);
+  static std::unique_ptr<Parts> open_folder(const std::filesystem::path& folder);
+  static std::unique_ptr<Parts> open_gguf(const std::filesystem::path& file);
   std::unique_ptr<Parts> parts_;
 };
 

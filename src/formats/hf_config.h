@@ -1,5 +1,5 @@
-// The configuration of a checkpoint. One vocabulary of keys, Hugging Face's config.json, for every container: gguf.cpp
-// translates its metadata into it. Getters check type and range and name the file in their errors.
+// The configuration of a checkpoint. One vocabulary of keys, Hugging Face's config.json, for every container:
+// gguf.cpp translates its metadata into it. Getters check type and range and name the file in their errors.
 #pragma once
 
 #include <filesystem>
@@ -9,13 +9,15 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
+
 namespace cachalot {
 
 class Config {
  public:
   // `where` names the file in errors. `json` must be an object (throws Error).
   Config(nlohmann::json json, std::string where);
-  // Reads and parses FOLDER/config.json: bounded size and depth, no duplicate meaning of null (a null key counts as absent).
+  // Reads and parses FOLDER/config.json: size and depth are bounded; a key whose value is null counts as absent.
   static Config read(const std::filesystem::path& file);
 
   bool has(std::string_view key) const;  // present and not null
@@ -27,15 +29,21 @@ class Config {
   bool boolean_or(std::string_view key, bool fallback) const;
   std::string text(std::string_view key) const;
   std::string text_or(std::string_view key, std::string_view fallback) const;
-  std::vector<std::string> texts(std::string_view key) const;   // a list of strings; empty when absent
-  std::vector<int> integers(std::string_view key) const;        // a list of integers or one integer; empty when absent
-  std::vector<double> numbers(std::string_view key) const;      // a list of finite numbers; empty when absent
-  std::optional<Config> object(std::string_view key) const;     // a nested object, its errors saying "config.json: key"
+  std::vector<std::string> texts(std::string_view key) const;  // a list of strings; empty when absent
+  std::vector<int> integers(std::string_view key) const;       // a list of integers or one integer; empty when absent
+  std::vector<double> numbers(std::string_view key) const;     // a list of finite numbers; empty when absent
+  std::optional<Config> object(std::string_view key) const;  // a nested object, its errors saying "config.json: key"
 
   const nlohmann::json& json() const { return json_; }
   const std::string& where() const { return where_; }
 
  private:
+  const nlohmann::json* value(std::string_view key) const;  // nullptr when absent or null
+  const nlohmann::json& required(std::string_view key) const;
+  Error wrong(std::string_view key, const nlohmann::json& value, std::string_view expected) const;
+  int checked_integer(std::string_view key, const nlohmann::json& value, int min, int max) const;
+  double checked_number(std::string_view key, const nlohmann::json& value) const;
+
   nlohmann::json json_;
   std::string where_;
 };

@@ -1,0 +1,305 @@
+#include "formats/checkpoint.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "base/quote.h"
+#include "formats/gguf.h"
+#include "formats/gguf_config.h"
+#include "formats/safetensors.h"
+#include "tensor/quant_blocks.h"
+
+namespace cachalot {
+
+namespace fs = std::filesystem;
+
+// --- stored tensors ---
+
+int64_t StoredTensor::rows() const {
+  int64_t rows = 1;
+  for (size_t i = 0; i + 1 < shape.size(); ++i) rows *= shape[i];
+  return rows;
+}
+
+// Where row or component r of the model lies in the file: within a head of n, the two halves alternate.
+static int64_t stored_position(int64_t r, int64_t total, int heads) {
+  if (heads == 0) return r;
+  const int64_t head = total / heads, half = head / 2, i = r % head;
+  return r - i + (i < half ? 2 * i : 2 * (i - half) + 1);
+}
+
+std::span<const std::byte> StoredTensor::row(int64_t r) const {
+  CHECK(r >= 0 && r < rows(), "row {} of {}", r, rows());
+  CHECK(interleaved_heads == 0 || shape.size() >= 2, "a vector's components are no rows");
+  const auto size = static_cast<size_t>(row_bytes(dtype, columns()));
+  return bytes.subspan(static_cast<size_t>(stored_position(r, rows(), interleaved_heads)) * size, size);
+}
+
+void StoredTensor::read_rows(int64_t begin, int64_t end, float* out) const {
+  CHECK(0 <= begin && begin <= end && end <= rows(), "rows [{}, {}) of {}", begin, end, rows());
+  if (interleaved_heads != 0 && shape.size() < 2) {
+    std::vector<float> stored(static_cast<size_t>(columns()));
+    dequantize(dtype, bytes, stored);
+    for (int64_t i = 0; i < columns() && begin < end; ++i)
+      out[i] = stored[stored_position(i, columns(), interleaved_heads)];
+    return;
+  }
+  const auto width = static_cast<size_t>(columns());
+  for (int64_t r = begin; r < end; ++r, out += width) dequantize(dtype, row(r), {out, width});
+}
+
+// --- the parts of an open checkpoint ---
+
+struct Checkpoint::Parts {
+  fs::path path;
+  Container container;
+  Config config;
+  std::vector<SafetensorsFile> safetensors;  // one of the two is empty
+  std::vector<GgufFile> gguf;
+  std::vector<StoredTensor> tensors;
+  std::unordered_map<std::string_view, size_t> index;  // views of the tensors' names
+};
+
+namespace {
+
+// Views die with the vectors that own the names, so the index is built when `tensors` is complete.
+std::unordered_map<std::string_view, size_t> index_names(const std::vector<StoredTensor>& tensors,
+                                                         const fs::path& path) {
+  std::unordered_map<std::string_view, size_t> index;
+  index.reserve(tensors.size());
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const auto [first, is_new] = index.emplace(tensors[i].name, i);
+    if (!is_new)
+      throw Error(fmt::format("tensor {} is in two files", quote(tensors[i].name)))
+          .in(path.string())
+          .because(fmt::format("{} and {} both hold it", tensors[first->second].file->path().filename().string(),
+                               tensors[i].file->path().filename().string()));
+  }
+  return index;
+}
+
+// --- safetensors ---
+
+void refuse_quantised(const Config& config) {
+  const auto quantisation = config.object("quantization_config");
+  if (!quantisation) return;
+  std::string method = quantisation->text_or("quant_method", "");
+  if (method.empty() &&
+      (quantisation->boolean_or("load_in_4bit", false) || quantisation->boolean_or("load_in_8bit", false)))
+    method = "bitsandbytes";
+  static constexpr std::pair<std::string_view, std::string_view> kNames[] = {
+      {"gptq", "GPTQ"},
+      {"awq", "AWQ"},
+      {"bitsandbytes", "bitsandbytes"},
+      {"compressed-tensors", "compressed-tensors"},
+      {"fp8", "block-wise FP8"},
+      {"mxfp4", "MXFP4"}};
+  std::string shown = quote(method);
+  for (const auto& [known, name] : kNames)
+    if (method == known) shown = name;
+  throw Error(fmt::format("the weights are quantised with {}, which is not read", shown))
+      .in(config.where())
+      .because("quantization_config: quant_method = " + quote(method))
+      .hint("use the unquantised checkpoint (bf16 or f16), or a GGUF file of the same model");
+}
+
+void refuse_packed_integers(const std::vector<StoredTensor>& tensors, const fs::path& path) {
+  for (const StoredTensor& tensor : tensors)
+    if (tensor.name.ends_with(".qweight"))
+      throw Error("the weights are quantised with GPTQ or AWQ, which is not read")
+          .in(path.string())
+          .because("there is a tensor " + quote(tensor.name))
+          .hint("use the unquantised checkpoint (bf16 or f16), or a GGUF file of the same model");
+}
+
+void check_index(const SafetensorsFolder& folder, const std::vector<StoredTensor>& tensors,
+                 const std::unordered_map<std::string_view, size_t>& index, const fs::path& path) {
+  for (const auto& [name, file] : folder.file_of_tensor) {
+    const auto found = index.find(name);
+    const bool there = found != index.end() && tensors[found->second].file->path().filename() == file;
+    if (!there)
+      throw Error(fmt::format("tensor {} is not in {}", quote(name), quote(file)))
+          .in(path.string())
+          .because("model.safetensors.index.json says that it is")
+          .hint("the index and the shards are of different downloads; fetch them again");
+  }
+}
+
+// --- GGUF ---
+
+struct SplitName {
+  std::string stem;  // all before "-00001-of-00009.gguf"
+  int number, count;
+};
+
+std::optional<int> five_digits(std::string_view text) {
+  int number = 0;
+  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return code == std::errc() && end == text.data() + text.size() ? std::optional(number) : std::nullopt;
+}
+
+std::optional<SplitName> split_name(const std::string& name) {
+  constexpr std::string_view form = "-00001-of-00009.gguf";
+  if (name.size() <= form.size() || !name.ends_with(".gguf")) return std::nullopt;
+  const std::string tail = name.substr(name.size() - form.size());
+  const auto number = five_digits(std::string_view(tail).substr(1, 5));
+  const auto count = five_digits(std::string_view(tail).substr(10, 5));
+  if (tail[0] != '-' || tail.substr(6, 4) != "-of-" || !number || !count) return std::nullopt;
+  return SplitName{name.substr(0, name.size() - form.size()), *number, *count};
+}
+
+std::string shard_file(const SplitName& name, int number) {
+  return fmt::format("{}-{:05}-of-{:05}.gguf", name.stem, number, name.count);
+}
+
+std::vector<GgufFile> open_shards(const fs::path& path) {
+  constexpr int kMaxShards = 9999;
+  std::vector<GgufFile> shards;
+  shards.push_back(GgufFile::parse(MappedFile(path)));
+  const int count = static_cast<int>(shards[0].integer_or("split.count", 1, 0, kMaxShards));
+  if (count <= 1) return shards;
+  const auto name = split_name(path.filename().string());
+  if (!name || name->count != count)
+    throw Error(fmt::format("the file is one of {} shards, but its name does not say so", count))
+        .in(path.string())
+        .because(fmt::format("a name like NAME-00001-of-{:05}.gguf is expected", count))
+        .hint("give the shards back the names that they were published with");
+  const auto number = shards[0].integer("split.no", 0, kMaxShards);
+  if (number != 0)
+    throw Error(fmt::format("this is shard {} of {}, not the first", number + 1, count))
+        .in(path.string())
+        .hint("give " + (path.parent_path() / shard_file(*name, 1)).string());
+  int64_t tensors = static_cast<int64_t>(shards[0].tensors().size());
+  for (int i = 1; i < count; ++i) {
+    const fs::path file = path.parent_path() / shard_file(*name, i + 1);
+    if (std::error_code code; !fs::exists(file, code))
+      throw Error(fmt::format("shard {} of {} is missing", i + 1, count))
+          .in(file.string())
+          .hint("the download is incomplete; fetch the missing files");
+    shards.push_back(GgufFile::parse(MappedFile(file)));
+    if (shards[i].integer("split.no", 0, kMaxShards) != i || shards[i].integer("split.count", 0, kMaxShards) != count)
+      throw Error(fmt::format("the file is not shard {} of {}", i + 1, count))
+          .in(file.string())
+          .because(fmt::format("split.no = {}, split.count = {}", shards[i].integer("split.no"),
+                               shards[i].integer("split.count")));
+    tensors += static_cast<int64_t>(shards[i].tensors().size());
+  }
+  if (shards[0].has("split.tensors.count") && shards[0].integer("split.tensors.count") != tensors)
+    throw Error(fmt::format("the {} shards hold {} tensors, but {} were expected", count, tensors,
+                            shards[0].integer("split.tensors.count")))
+        .in(path.string())
+        .because("split.tensors.count");
+  return shards;
+}
+
+// llama's converter reorders the rows of q and k; a fact of the format, so it is undone here and no family knows it.
+int interleaved_heads(const GgufTensor& tensor, const Config& config, const GgufFile& file) {
+  const auto part = [&](std::string_view name) {
+    return tensor.name.ends_with(fmt::format(".{}.weight", name)) ||
+           tensor.name.ends_with(fmt::format(".{}.bias", name));
+  };
+  const bool q = part("attn_q");
+  if (file.text_or("general.architecture", "") != "llama" || (!q && !part("attn_k"))) return 0;
+  const int heads = config.integer(q ? "num_attention_heads" : "num_key_value_heads", 1);
+  const int64_t rows = tensor.shape.size() == 2 ? tensor.shape[0] : tensor.shape.size() == 1 ? tensor.shape[0] : 0;
+  if (rows == 0 || rows % (2 * int64_t{heads}) != 0)
+    throw Error(fmt::format("tensor {} has shape [{}]", quote(tensor.name), fmt::join(tensor.shape, ", ")))
+        .in(file.where())
+        .because(fmt::format("its rows are {} heads of an even number each", heads));
+  return heads;
+}
+
+bool starts_like_gguf(const fs::path& path) {
+  const MappedFile file(path);
+  return file.bytes().size() >= 4 && std::memcmp(file.bytes().data(), "GGUF", 4) == 0;
+}
+
+Error not_a_checkpoint(const fs::path& path) {
+  const std::string extension = path.extension().string();
+  Error error = Error("this is neither a Hugging Face folder nor a GGUF file").in(path.string());
+  if (extension == ".safetensors" || extension == ".json")
+    return std::move(error).hint("give the folder that holds config.json and the *.safetensors files");
+  if (extension == ".bin" || extension == ".pt" || extension == ".pth")
+    return std::move(error)
+        .because("PyTorch pickles are not read; they can run code when they are opened")
+        .hint("save the model once as safetensors: AutoModelForCausalLM.from_pretrained(SRC).save_pretrained(DST)");
+  if (extension == ".gguf") return std::move(error).because("it does not start with the letters GGUF");
+  return error;
+}
+
+}  // namespace
+
+// --- the checkpoint ---
+
+Checkpoint Checkpoint::open(const fs::path& path) {
+  std::error_code code;
+  const auto status = fs::status(path, code);
+  if (!fs::exists(status)) throw Error("there is no such file or folder").in(path.string());
+  return Checkpoint(fs::is_directory(status) ? open_folder(path) : open_gguf(path));
+}
+
+std::unique_ptr<Checkpoint::Parts> Checkpoint::open_folder(const fs::path& folder) {
+  if (std::error_code code; !fs::exists(folder / "config.json", code)) {
+    find_safetensors(folder);  // says what is there instead of weights
+    throw Error("config.json is missing")
+        .in(folder.string())
+        .hint("fetch the whole repository, not only the weights");
+  }
+  Config config = Config::read(folder / "config.json");
+  refuse_quantised(config);
+  auto parts = std::make_unique<Parts>(Parts{folder, Container::safetensors, std::move(config), {}, {}, {}, {}});
+  const SafetensorsFolder found = find_safetensors(folder);
+  for (const auto& file : found.files) parts->safetensors.push_back(SafetensorsFile::parse(MappedFile(file)));
+  for (const auto& file : parts->safetensors)
+    for (const auto& entry : file.tensors())
+      parts->tensors.push_back({entry.name, entry.dtype, entry.shape, entry.bytes, file.file(), 0});
+  parts->index = index_names(parts->tensors, folder);
+  check_index(found, parts->tensors, parts->index, folder);
+  refuse_packed_integers(parts->tensors, folder);
+  return parts;
+}
+
+std::unique_ptr<Checkpoint::Parts> Checkpoint::open_gguf(const fs::path& file) {
+  if (!starts_like_gguf(file)) throw not_a_checkpoint(file);
+  auto shards = open_shards(file);
+  Config config = gguf_config(shards);
+  auto parts =
+      std::make_unique<Parts>(Parts{file, Container::gguf, std::move(config), {}, std::move(shards), {}, {}});
+  for (const GgufFile& shard : parts->gguf)
+    for (const GgufTensor& tensor : shard.tensors())
+      parts->tensors.push_back({std::string(tensor.name), tensor.dtype, tensor.shape, tensor.bytes, shard.file(),
+                                interleaved_heads(tensor, parts->config, parts->gguf[0])});
+  parts->index = index_names(parts->tensors, file);
+  return parts;
+}
+
+Checkpoint::Checkpoint(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+Checkpoint::Checkpoint(Checkpoint&&) noexcept = default;
+Checkpoint& Checkpoint::operator=(Checkpoint&&) noexcept = default;
+Checkpoint::~Checkpoint() = default;
+
+Container Checkpoint::container() const { return parts_->container; }
+const Config& Checkpoint::config() const { return parts_->config; }
+const fs::path& Checkpoint::path() const { return parts_->path; }
+const std::vector<StoredTensor>& Checkpoint::tensors() const { return parts_->tensors; }
+const GgufFile* Checkpoint::gguf() const { return parts_->gguf.empty() ? nullptr : &parts_->gguf[0]; }
+
+const StoredTensor* Checkpoint::find(std::string_view name) const {
+  const auto found = parts_->index.find(name);
+  return found == parts_->index.end() ? nullptr : &parts_->tensors[found->second];
+}
+
+void Checkpoint::release(const StoredTensor& tensor) const { tensor.file->release(tensor.bytes); }
+
+int64_t Checkpoint::tensor_bytes() const {
+  int64_t bytes = 0;
+  for (const StoredTensor& tensor : parts_->tensors) bytes += static_cast<int64_t>(tensor.bytes.size());
+  return bytes;
+}
+
+}  // namespace cachalot

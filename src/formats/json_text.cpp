@@ -1,0 +1,35 @@
+#include "formats/json_text.h"
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/quote.h"
+
+namespace cachalot {
+
+std::string json_complaint(const std::exception& error) {
+  std::string_view text = error.what();
+  if (const size_t end = text.find("] "); text.starts_with('[') && end != text.npos) text.remove_prefix(end + 2);
+  const std::string quoted = quote(text, 300);
+  return quoted.substr(1, quoted.rfind('\'') - 1);
+}
+
+nlohmann::json parse_json(std::string_view text, std::string_view where, JsonLimits limits) {
+  size_t values = 0;
+  const auto bound = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json&) {
+    using Event = nlohmann::json::parse_event_t;
+    if (event != Event::object_start && event != Event::array_start && event != Event::value) return true;
+    if (depth >= limits.depth && event != Event::value)
+      throw Error(fmt::format("the JSON is nested more than {} deep", limits.depth)).in(where);
+    if (++values > limits.values)
+      throw Error(fmt::format("the JSON holds more than {} values", limits.values)).in(where);
+    return true;
+  };
+  try {
+    return nlohmann::json::parse(text.begin(), text.end(), bound);
+  } catch (const nlohmann::json::exception& error) {
+    throw Error("the text is not valid JSON").in(where).because(json_complaint(error));
+  }
+}
+
+}  // namespace cachalot

@@ -1,0 +1,22 @@
+// JSON from files that are not trusted: depth and number of values are bounded while parsing.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+namespace cachalot {
+
+struct JsonLimits {
+  int depth = 64;
+  size_t values = size_t{4} << 20;  // objects, lists and plain values together
+};
+
+// Parses `text`; `where` names it in errors. Of a key that appears twice the last counts, as in Python.
+// Throws Error on anything that is no JSON (RFC 8259; no comments, no NaN) or exceeds the limits.
+nlohmann::json parse_json(std::string_view text, std::string_view where, JsonLimits limits = {});
+
+// What the parser says of malformed text, fit for a message.
+std::string json_complaint(const std::exception& error);
+
+}  // namespace cachalot

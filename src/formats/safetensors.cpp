@@ -1,0 +1,308 @@
+#include "formats/safetensors.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <unordered_set>
+
+#include "base/error.h"
+#include "base/quote.h"
+#include "formats/json_text.h"
+
+namespace cachalot {
+
+namespace fs = std::filesystem;
+
+static_assert(std::endian::native == std::endian::little, "safetensors is read in place");
+
+static constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // as the reference reader
+static constexpr size_t kMaxDims = 8;
+static constexpr size_t kMaxIndexBytes = 64 << 20;
+static constexpr std::string_view kIndexName = "model.safetensors.index.json";
+
+static std::optional<DType> stored_dtype(std::string_view name) {
+  static constexpr std::pair<std::string_view, DType> kTypes[] = {
+      {"F32", DType::f32}, {"F16", DType::f16},      {"BF16", DType::bf16},       {"F64", DType::f64},
+      {"I8", DType::i8},   {"I16", DType::i16},      {"I32", DType::i32},         {"I64", DType::i64},
+      {"U8", DType::u8},   {"BOOL", DType::boolean}, {"F8_E4M3", DType::f8_e4m3}, {"F8_E5M2", DType::f8_e5m2}};
+  for (const auto& [known, dtype] : kTypes)
+    if (known == name) return dtype;
+  return std::nullopt;
+}
+
+namespace {
+
+struct HeaderEntry {
+  std::string name;
+  std::optional<DType> dtype;
+  bool has_shape = false, has_offsets = false;
+  std::vector<int64_t> shape;
+  std::vector<uint64_t> offsets;
+};
+
+// Reads the header's fixed form event by event, so that no JSON tree of a hostile header is ever built:
+//   {"__metadata__": {text: text, …}, name: {"dtype": text, "shape": [n, …], "data_offsets": [begin, end]}, …}
+class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
+ public:
+  explicit HeaderReader(std::string_view where) : where_(where) {}
+
+  std::vector<HeaderEntry> entries;
+  std::map<std::string, std::string> metadata;
+
+  bool start_object(std::size_t) override {
+    if (state_ == State::start) return go(State::header);
+    if (state_ == State::header) return go(key_ == "__metadata__" ? State::metadata : State::entry);
+    throw unexpected("an object");
+  }
+
+  bool end_object() override {
+    if (state_ == State::entry) {
+      const HeaderEntry& entry = entries.back();
+      if (!entry.dtype || !entry.has_shape || !entry.has_offsets)
+        throw error(fmt::format("tensor {} lacks dtype, shape or data_offsets", quote(entry.name)));
+    }
+    return go(state_ == State::header ? State::end : State::header);
+  }
+
+  bool key(string_t& key) override {
+    if (state_ == State::header) {
+      if (!names_.insert(key).second) throw error(fmt::format("tensor {} appears twice", quote(key)));
+      if (key != "__metadata__") entries.emplace_back().name = key;
+    } else if (state_ == State::entry && key != "dtype" && key != "shape" && key != "data_offsets") {
+      throw error(fmt::format("tensor {} has the unknown field {}", quote(entries.back().name), quote(key)));
+    }
+    key_ = key;
+    return true;
+  }
+
+  bool string(string_t& text) override {
+    if (state_ == State::metadata) {
+      metadata[key_] = text;
+      return true;
+    }
+    if (state_ != State::entry || key_ != "dtype") throw unexpected("a text");
+    if (entries.back().dtype) throw twice();
+    entries.back().dtype = stored_dtype(text);
+    if (!entries.back().dtype)
+      throw error(fmt::format("tensor {} has dtype {}", quote(entries.back().name), quote(text)))
+          .because("F64, F32, F16, BF16, F8_E4M3, F8_E5M2, I64, I32, I16, I8, U8 and BOOL are read");
+    return true;
+  }
+
+  bool start_array(std::size_t) override {
+    if (state_ != State::entry || key_ == "dtype") throw unexpected("a list");
+    bool& had = key_ == "shape" ? entries.back().has_shape : entries.back().has_offsets;
+    if (had) throw twice();
+    had = true;
+    return go(key_ == "shape" ? State::shape : State::offsets);
+  }
+
+  bool end_array() override {
+    if (state_ == State::offsets && entries.back().offsets.size() != 2) throw unexpected("a list of that length");
+    return go(State::entry);
+  }
+
+  bool number_unsigned(number_unsigned_t number) override {
+    if (state_ == State::shape) {
+      auto& shape = entries.back().shape;
+      if (shape.size() == kMaxDims)
+        throw error(fmt::format("tensor {} has more than {} dimensions", quote(entries.back().name), kMaxDims));
+      if (number > INT64_MAX) throw unexpected("so large a number");
+      shape.push_back(static_cast<int64_t>(number));
+      return true;
+    }
+    if (state_ == State::offsets && entries.back().offsets.size() < 2) {
+      entries.back().offsets.push_back(number);
+      return true;
+    }
+    throw unexpected("a number");
+  }
+
+  bool null() override {
+    if (state_ == State::header && key_ == "__metadata__") return true;
+    throw unexpected("null");
+  }
+  bool boolean(bool) override { throw unexpected("true or false"); }
+  bool number_integer(number_integer_t) override { throw unexpected("a negative number"); }
+  bool number_float(number_float_t, const string_t&) override { throw unexpected("a fraction"); }
+  bool binary(binary_t&) override { throw unexpected("binary data"); }
+  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& problem) override {
+    throw error("the header is not valid JSON").because(json_complaint(problem));
+  }
+
+ private:
+  enum class State { start, header, metadata, entry, shape, offsets, end };
+
+  bool go(State state) {
+    state_ = state;
+    return true;
+  }
+  Error error(std::string what) const { return Error(std::move(what)).in(where_); }
+  Error twice() const {
+    return error(fmt::format("tensor {} has two fields {}", quote(entries.back().name), quote(key_)));
+  }
+  Error unexpected(std::string_view what) const {
+    return error(fmt::format("the header has {} where the format has none", what))
+        .because("after key " + quote(key_));
+  }
+
+  std::string where_;
+  State state_ = State::start;
+  std::string key_;
+  std::unordered_set<std::string> names_;
+};
+
+}  // namespace
+
+static Error error_in(std::string_view where, std::string what) { return Error(std::move(what)).in(where); }
+
+static std::span<const std::byte> header_bytes(std::span<const std::byte> bytes, std::string_view where) {
+  if (bytes.size() < 8) throw error_in(where, "this is not a safetensors file").because("it is shorter than 8 bytes");
+  uint64_t length;
+  std::memcpy(&length, bytes.data(), sizeof length);
+  if (length > kMaxHeaderBytes)
+    throw error_in(where, fmt::format("the header is said to be {} bytes long", length))
+        .because(fmt::format("at most {} are accepted", kMaxHeaderBytes));
+  if (length > bytes.size() - 8)
+    throw error_in(where, fmt::format("the header is {} bytes long, but only {} follow", length, bytes.size() - 8))
+        .hint("the file is cut off or not a safetensors file; download it again");
+  return bytes.subspan(8, length);
+}
+
+// Bytes of `shape` in `dtype`; nothing when the number does not fit.
+static std::optional<uint64_t> tensor_bytes(const std::vector<int64_t>& shape, DType dtype) {
+  uint64_t bytes = static_cast<uint64_t>(info(dtype).block_bytes);
+  for (const int64_t size : shape)
+    if (__builtin_mul_overflow(bytes, static_cast<uint64_t>(size), &bytes)) return std::nullopt;
+  return bytes;
+}
+
+// The reference reader's rule: sorted by place, each tensor begins where the one before it ends, the first at 0 and
+// the last ends with the file.
+static void place(std::vector<HeaderEntry>& entries, std::span<const std::byte> data, std::string_view where,
+                  std::vector<SafetensorsEntry>& tensors) {
+  std::stable_sort(entries.begin(), entries.end(),
+                   [](const HeaderEntry& a, const HeaderEntry& b) { return a.offsets < b.offsets; });
+  uint64_t end = 0;
+  for (HeaderEntry& entry : entries) {
+    const uint64_t begin = entry.offsets[0], entry_end = entry.offsets[1];
+    const auto problem = [&](std::string_view what) {
+      return error_in(where, fmt::format("tensor {} {}", quote(entry.name), what))
+          .because(fmt::format("data_offsets = [{}, {}], the data has {} bytes", begin, entry_end, data.size()));
+    };
+    if (entry_end < begin) throw problem("ends before it begins");
+    if (entry_end > data.size())
+      throw std::move(problem("lies beyond the end of the file"))
+          .hint("the file is cut off or corrupt; download it again");
+    if (begin < end) throw problem("overlaps the one before it");
+    if (begin > end) throw problem("leaves a hole before it");
+    const auto size = tensor_bytes(entry.shape, *entry.dtype);
+    if (!size || *size != entry_end - begin)
+      throw problem(fmt::format("of shape [{}] and dtype {} does not have the bytes for it",
+                                fmt::join(entry.shape, ", "), name(*entry.dtype)));
+    tensors.push_back({std::move(entry.name), *entry.dtype, std::move(entry.shape), data.subspan(begin, *size)});
+    end = entry_end;
+  }
+  if (end != data.size())
+    throw error_in(where, fmt::format("{} bytes at the end of the file belong to no tensor", data.size() - end));
+}
+
+SafetensorsFile::SafetensorsFile(std::optional<MappedFile> file, std::span<const std::byte> bytes, std::string where)
+    : file_(std::move(file)), where_(std::move(where)) {
+  const auto header = header_bytes(bytes, where_);
+  const std::string_view text(reinterpret_cast<const char*>(header.data()), header.size());
+  if (!text.starts_with('{')) throw error_in(where_, "the header does not start with {");
+  HeaderReader reader(where_);
+  nlohmann::json::sax_parse(text.begin(), text.end(), &reader);
+  metadata_ = std::move(reader.metadata);
+  tensors_.reserve(reader.entries.size());
+  place(reader.entries, bytes.subspan(8 + header.size()), where_, tensors_);
+  index_.reserve(tensors_.size());
+  for (size_t i = 0; i < tensors_.size(); ++i) index_.emplace(tensors_[i].name, i);
+}
+
+SafetensorsFile SafetensorsFile::parse(MappedFile file) {
+  const auto bytes = file.bytes();
+  std::string where = file.path().string();
+  return SafetensorsFile(std::move(file), bytes, std::move(where));
+}
+
+SafetensorsFile SafetensorsFile::parse(std::span<const std::byte> bytes, std::string where) {
+  return SafetensorsFile(std::nullopt, bytes, std::move(where));
+}
+
+const SafetensorsEntry* SafetensorsFile::find(std::string_view name) const {
+  const auto found = index_.find(name);
+  return found == index_.end() ? nullptr : &tensors_[found->second];
+}
+
+// --- folders ---
+
+static SafetensorsFolder read_index(const fs::path& folder) {
+  const fs::path path = folder / kIndexName;
+  const auto index = parse_json(read_text_file(path, kMaxIndexBytes), path.string());
+  const auto map = index.find("weight_map");
+  if (map == index.end() || !map->is_object()) throw Error("there is no object 'weight_map'").in(path.string());
+  SafetensorsFolder found;
+  std::set<std::string> names;
+  for (const auto& [tensor, file] : map->items()) {
+    if (!file.is_string()) throw Error(fmt::format("tensor {} has no file name", quote(tensor))).in(path.string());
+    const auto name = file.get<std::string>();
+    if (name.find_first_of(std::string_view("/\\\0", 3)) != name.npos || !name.ends_with(".safetensors"))
+      throw Error(fmt::format("tensor {} is said to be in {}", quote(tensor), quote(name)))
+          .in(path.string())
+          .because("the name of a .safetensors file in the same folder is expected");
+    names.insert(name);
+    found.file_of_tensor[tensor] = name;
+  }
+  if (names.empty()) throw Error("'weight_map' names no tensor").in(path.string());
+  for (const auto& name : names) {
+    if (std::error_code code; !fs::exists(folder / name, code))
+      throw Error(fmt::format("the shard {} is missing", quote(name)))
+          .in(folder.string())
+          .because(fmt::format("{} names {} files", kIndexName, names.size()))
+          .hint("the download is incomplete; fetch the missing files");
+    found.files.push_back(folder / name);
+  }
+  return found;
+}
+
+static Error no_safetensors(const fs::path& folder, const std::vector<std::string>& names) {
+  const auto any = [&](auto matches) { return std::any_of(names.begin(), names.end(), matches); };
+  Error error = Error("there are no *.safetensors files").in(folder.string());
+  if (any([](const std::string& name) {
+        return name.ends_with(".bin") || name.ends_with(".pt") || name.ends_with(".pth");
+      }))
+    return Error("the weights are a PyTorch pickle (.bin, .pt, .pth), which is not read")
+        .in(folder.string())
+        .because("such files can run code when they are opened")
+        .hint("save it once as safetensors: AutoModelForCausalLM.from_pretrained(SRC).save_pretrained(DST)");
+  if (any([](const std::string& name) { return name.ends_with(".gguf"); }))
+    return std::move(error).hint("the folder holds GGUF files: give the file itself (of a split one the first)");
+  return error;
+}
+
+SafetensorsFolder find_safetensors(const fs::path& folder) {
+  std::error_code code;
+  if (fs::exists(folder / "model.safetensors", code)) return {{folder / "model.safetensors"}, {}};
+  if (fs::exists(folder / kIndexName, code)) return read_index(folder);
+  std::vector<std::string> names;
+  std::vector<fs::path> files;
+  for (fs::directory_iterator entry(folder, code), end; !code && entry != end; entry.increment(code)) {
+    names.push_back(entry->path().filename().string());
+    if (names.back().ends_with(".safetensors")) files.push_back(entry->path());
+  }
+  if (code) throw Error("cannot list the folder").in(folder.string()).because(code.message());
+  if (files.empty()) throw no_safetensors(folder, names);
+  if (files.size() > 1)
+    throw Error(fmt::format("there are {} *.safetensors files, but no {}", files.size(), kIndexName))
+        .in(folder.string())
+        .hint("fetch the index as well; it comes with every sharded checkpoint");
+  return {files, {}};
+}
+
+}  // namespace cachalot
