@@ -273,8 +273,8 @@ def write_blocks(folder: Path) -> list[Path]:
         bits[(bits & exponent) == exponent] &= ~np.uint16(0x4000)  # no infinities, no NaN
         stored = bits.view(np.float16) if kind == Type.F16 else bits.view(np.uint8)
         writer.add_tensor(f"blocks.{kind.name}", stored, raw_dtype=kind)
-        values[f"blocks.{kind.name}"] = torch.from_numpy(bits.view(np.float16).astype(np.float32) if kind == Type.F16 else
-                                                         (bits.astype(np.uint32) << 16).view(np.float32))
+        wide = stored.astype(np.float32) if kind == Type.F16 else (bits.astype(np.uint32) << 16).view(np.float32)
+        values[f"blocks.{kind.name}"] = torch.from_numpy(wide)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

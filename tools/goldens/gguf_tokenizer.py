@@ -25,9 +25,10 @@ PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 TEXTS = [
-    "", "the", " the other thing in there", "  two spaces", "a   b", "line\n\nline\r\n\r\n", "12 123 1234 12345", "don't DON'T",
-    "你好，好你", "naïve café ½", "🙂👍🏽", "\t\tif x:\n\t\t\treturn [1, 2]", "the<|im_end|>\nthe<|endoftext|>", "<|im_start|>user\nhe<|im_end|>",
-    "trailing  ", "\u00a0\u3000x",
+    "", "the", " the other thing in there", "  two spaces", "a   b", "line\n\nline\r\n\r\n", "12 123 1234 12345",
+    "don't DON'T",
+    "你好，好你", "naïve café ½", "🙂👍🏽", "\t\tif x:\n\t\t\treturn [1, 2]",
+    "the<|im_end|>\nthe<|endoftext|>", "<|im_start|>user\nhe<|im_end|>", "trailing  ", "\u00a0\u3000x",
 ]
 
 
