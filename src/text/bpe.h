@@ -1,0 +1,40 @@
+// Byte-pair merging of one piece of text. Immutable after construction, so any thread may use it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace cachalot {
+
+class Bpe {
+ public:
+  struct Merge {
+    int left, right, result;  // token ids; a merge's rank is its place in the list
+  };
+  // `id_of_byte` holds the token of each single byte, -1 where there is none. Of two merges of the same pair the
+  // later one counts, as in Hugging Face's library.
+  Bpe(const std::array<int, 256>& id_of_byte, std::span<const Merge> merges);
+
+  // Appends the ids of `piece`: starting from single bytes, the adjacent pair of the lowest rank (leftmost among
+  // equals) is joined until no listed pair is left. n log n in the length. Throws Error on a byte that has no token.
+  void encode(std::string_view piece, std::vector<int>& ids) const;
+
+ private:
+  struct Slot {
+    uint64_t pair;
+    int rank, result;
+  };
+  const Slot& find(int left, int right) const;
+  int first_id(char byte) const;
+  void encode_short(std::string_view piece, std::vector<int>& ids) const;
+  void encode_long(std::string_view piece, std::vector<int>& ids) const;
+
+  std::array<int, 256> id_of_byte_;
+  std::vector<Slot> slots_;  // open addressing; a free slot has rank kNoMerge and any pair
+  uint64_t mask_;
+};
+
+}  // namespace cachalot

@@ -1,0 +1,298 @@
+#include "text/tokenizer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/quote.h"
+#include "text/unicode.h"
+
+namespace cachalot {
+namespace {
+
+constexpr int kMostTokens = 1 << 24;
+constexpr size_t kLongestAdded = 512;             // bytes
+constexpr size_t kLongestText = size_t{1} << 30;  // bytes
+constexpr size_t kWorthCaching = 2048;            // bytes of text
+
+using Ids = std::unordered_map<std::string_view, int>;
+
+void check_added(const Vocabulary& v) {
+  for (const AddedToken& t : v.added) {
+    if (t.content.empty()) throw Error(fmt::format("the added token with id {} has no content", t.id));
+    if (t.content.size() > kLongestAdded) {
+      throw Error(fmt::format("the added token with id {} is {} bytes long", t.id, t.content.size()))
+          .because(fmt::format("the limit is {} bytes", kLongestAdded));
+    }
+    if (t.id < 0 || t.id >= kMostTokens) {
+      throw Error(fmt::format("the added token {} has id {}, which is out of range", quote(t.content), t.id));
+    }
+    const bool in_model = static_cast<size_t>(t.id) < v.tokens.size() && !v.tokens[t.id].empty();
+    if (in_model && v.tokens[t.id] != t.content) {
+      throw Error(fmt::format("id {} is taken twice, by {} and by the added token {}", t.id, quote(v.tokens[t.id]),
+                              quote(t.content)));
+    }
+  }
+}
+
+// Ordinary text that happens to be an added token; it cannot forge what a template writes.
+bool is_ordinary_text(const AddedToken& t) {
+  if (t.special || !is_valid_utf8(t.content)) return false;
+  if (code_point_at(t.content, 0).bytes == static_cast<int>(t.content.size())) return true;
+  for (size_t at = 0; at < t.content.size();) {
+    const CodePoint c = code_point_at(t.content, at);
+    if (!(char_classes(c.value) & kSpace)) return false;
+    at += c.bytes;
+  }
+  return true;
+}
+
+AddedTokenFinder finder(const Vocabulary& v, bool normalized, bool ordinary_only) {
+  std::vector<AddedToken> tokens;
+  for (const AddedToken& t : v.added) {
+    if (t.normalized != normalized || (ordinary_only && !is_ordinary_text(t))) continue;
+    tokens.push_back(t);
+    if (normalized && v.nfc && is_valid_utf8(t.content)) tokens.back().content = nfc(t.content);
+  }
+  std::vector<std::string_view> contents;
+  for (const AddedToken& t : tokens) contents.push_back(t.content);
+  std::sort(contents.begin(), contents.end());
+  const auto twin = std::adjacent_find(contents.begin(), contents.end());
+  if (twin != contents.end()) throw Error(fmt::format("the added token {} is listed twice", quote(*twin)));
+  return AddedTokenFinder(std::move(tokens));
+}
+
+std::vector<Bpe::Merge> resolve_merges(const Vocabulary& v) {
+  Ids ids;
+  ids.reserve(v.tokens.size());
+  for (size_t id = 0; id < v.tokens.size(); ++id) {
+    if (!v.tokens[id].empty()) ids.emplace(v.tokens[id], static_cast<int>(id));
+  }
+  const auto id_of = [&](std::string_view token, size_t rank) {
+    const auto found = ids.find(token);
+    if (found != ids.end()) return found->second;
+    throw Error(fmt::format("merge {} ({} + {}) needs the token {}, which the vocabulary does not have", rank,
+                            quote(v.merges[rank].first), quote(v.merges[rank].second), quote(token)));
+  };
+  std::vector<Bpe::Merge> merges;
+  merges.reserve(v.merges.size());
+  std::string joined;
+  for (size_t rank = 0; rank < v.merges.size(); ++rank) {
+    const auto& [left, right] = v.merges[rank];
+    joined = left;
+    joined += right;
+    merges.push_back({id_of(left, rank), id_of(right, rank), id_of(joined, rank)});
+  }
+  return merges;
+}
+
+}  // namespace
+
+// The ids of pieces met before in the same call, for pieces of up to 24 bytes. One entry per hash value: text repeats
+// its words, so this saves most of the merging (measured on mixed text: docs/log.md).
+class Tokenizer::PieceCache {
+ public:
+  explicit PieceCache(size_t text_bytes) {
+    if (text_bytes >= kWorthCaching) entries_.resize(4096);
+  }
+  // Appends the ids and returns true when the piece is known.
+  bool recall(std::string_view piece, std::vector<int>& ids) {
+    if (entries_.empty() || piece.size() > sizeof(Entry::piece)) return false;
+    slot_ = &entries_[std::hash<std::string_view>()(piece) % entries_.size()];
+    if (slot_->bytes != piece.size() || std::memcmp(slot_->piece, piece.data(), piece.size()) != 0) return false;
+    for (uint32_t i = 0; i < slot_->count; ++i) {
+      const int id = ids[slot_->begin + i];
+      ids.push_back(id);
+    }
+    return true;
+  }
+  // After a failed recall of the piece: its ids are ids[begin..].
+  void remember(std::string_view piece, size_t begin, const std::vector<int>& ids) {
+    if (entries_.empty() || piece.size() > sizeof(Entry::piece)) return;
+    std::memcpy(slot_->piece, piece.data(), piece.size());
+    slot_->bytes = static_cast<uint8_t>(piece.size());
+    slot_->begin = static_cast<uint32_t>(begin);
+    slot_->count = static_cast<uint32_t>(ids.size() - begin);
+  }
+
+ private:
+  struct Entry {
+    char piece[24];
+    uint8_t bytes = 0;
+    uint32_t begin = 0, count = 0;
+  };
+  std::vector<Entry> entries_;
+  Entry* slot_ = nullptr;
+};
+
+Tokenizer::Tokenizer(Vocabulary vocabulary) try
+    : where_(vocabulary.where),
+      nfc_(vocabulary.nfc),
+      ignore_merges_(vocabulary.ignore_merges),
+      add_bos_(vocabulary.add_bos),
+      add_eos_(vocabulary.add_eos),
+      pretokenizer_(vocabulary.steps),
+      all_((check_added(vocabulary), Finders{finder(vocabulary, false, false), finder(vocabulary, true, false)})),
+      plain_{finder(vocabulary, false, true), finder(vocabulary, true, true)},
+      bpe_({}, {}) {
+  load_tokens(vocabulary);
+  load_bos_eos(vocabulary);
+  std::array<int, 256> id_of_byte;
+  for (int byte = 0; byte < 256; ++byte) {
+    const char text = static_cast<char>(byte);
+    const auto found = model_ids_.find(std::string_view(&text, 1));
+    id_of_byte[byte] = found != model_ids_.end() ? found->second : vocabulary.unknown.value_or(-1);
+  }
+  bpe_ = Bpe(id_of_byte, resolve_merges(vocabulary));
+} catch (Error& error) { throw std::move(error).in(vocabulary.where); }
+
+void Tokenizer::load_tokens(const Vocabulary& v) {
+  size_t size = v.tokens.size(), bytes = 0;
+  if (size > kMostTokens) throw Error(fmt::format("the vocabulary has {} tokens", size)).because("the limit is 2^24");
+  for (const std::string& token : v.tokens) bytes += token.size();
+  for (const AddedToken& t : v.added) {
+    size = std::max(size, static_cast<size_t>(t.id) + 1);
+    bytes += t.content.size();
+  }
+  std::vector<const AddedToken*> added(size, nullptr);
+  for (const AddedToken& t : v.added) {
+    if (added[t.id]) throw Error(fmt::format("id {} is taken by two added tokens", t.id));
+    added[t.id] = &t;
+  }
+  pool_.reserve(bytes);  // so that views into it stay
+  ends_.reserve(size);
+  special_.resize(size);
+  model_ids_.reserve(v.tokens.size());
+  for (size_t id = 0; id < size; ++id) {
+    const std::string_view token = id < v.tokens.size() ? std::string_view(v.tokens[id]) : std::string_view();
+    auto raw = bytes_of_letters(token);
+    if (added[id] && raw != added[id]->content) raw.reset();
+    const std::string_view text = added[id] ? added[id]->content : raw ? *raw : token;
+    const std::string_view kept(pool_.data() + pool_.size(), text.size());
+    pool_.insert(pool_.end(), text.begin(), text.end());
+    ends_.push_back(pool_.size());
+    special_[id] = added[id] && added[id]->special;
+    if (text.empty()) continue;
+    if (added[id]) added_ids_.emplace(kept, static_cast<int>(id));
+    const bool fresh = !raw || model_ids_.emplace(kept, static_cast<int>(id)).second;
+    if (!fresh)
+      throw Error(fmt::format("the token {} is listed twice, as {} and {}", quote(token), model_ids_[kept], id));
+  }
+}
+
+void Tokenizer::load_bos_eos(const Vocabulary& v) {
+  const auto check = [&](std::optional<int> id, std::string_view name, bool needed) {
+    if (id && (*id < 0 || *id >= size())) {
+      throw Error(fmt::format("{} is {}, but the vocabulary ends at {}", name, *id, size() - 1));
+    }
+    if (needed && !id) throw Error(fmt::format("{} is to be added to every text, but no such token is named", name));
+  };
+  check(v.bos, "the BOS token", v.add_bos);
+  check(v.eos, "the EOS token", v.add_eos);
+  check(v.unknown, "the unknown token", false);
+  bos_ = v.bos;
+  eos_ = v.eos;
+}
+
+std::vector<int> Tokenizer::encode(std::string_view text, bool special) const {
+  if (text.size() > kLongestText)
+    throw Error(fmt::format("the text has {} bytes", text.size())).because("the limit is 1 GiB");
+  std::vector<int> ids;
+  PieceCache cache(text.size());
+  const Finders& added = special ? all_ : plain_;
+  if (is_valid_utf8(text)) {
+    encode_valid(text, added, cache, ids);
+  } else {
+    encode_valid(repaired_utf8(text), added, cache, ids);
+  }
+  return ids;
+}
+
+std::vector<int> Tokenizer::encode_with_bos(std::string_view text, bool special) const {
+  std::vector<int> ids = encode(text, special);
+  if (add_bos_) ids.insert(ids.begin(), *bos_);
+  if (add_eos_) ids.push_back(*eos_);
+  return ids;
+}
+
+void Tokenizer::encode_valid(std::string_view text, const Finders& added, PieceCache& cache,
+                             std::vector<int>& ids) const {
+  std::vector<AddedTokenFinder::Part> raw, normalized;
+  added.raw.split(text, raw);
+  for (const auto& part : raw) {
+    if (part.id) {
+      ids.push_back(*part.id);
+      continue;
+    }
+    std::string_view segment = text.substr(part.begin, part.end - part.begin);
+    std::string composed;
+    if (nfc_) segment = composed = nfc(segment);
+    normalized.clear();
+    added.normalized.split(segment, normalized);
+    for (const auto& inner : normalized) {
+      if (inner.id) {
+        ids.push_back(*inner.id);
+      } else {
+        encode_plain(segment.substr(inner.begin, inner.end - inner.begin), cache, ids);
+      }
+    }
+  }
+}
+
+void Tokenizer::encode_plain(std::string_view text, PieceCache& cache, std::vector<int>& ids) const {
+  std::string storage;
+  std::vector<std::string_view> pieces;
+  pretokenizer_.split(text, storage, pieces);
+  for (const std::string_view piece : pieces) {
+    if (cache.recall(piece, ids)) continue;
+    const size_t begin = ids.size();
+    const auto whole = ignore_merges_ ? model_ids_.find(piece) : model_ids_.end();
+    if (whole != model_ids_.end()) {
+      ids.push_back(whole->second);
+    } else {
+      bpe_.encode(piece, ids);
+    }
+    cache.remember(piece, begin, ids);
+  }
+}
+
+std::string Tokenizer::decode(std::span<const int> ids, bool skip_special) const {
+  std::string text;
+  for (const int id : ids) {
+    if (!skip_special || !is_special(id)) text += bytes(id);
+  }
+  return is_valid_utf8(text) ? text : repaired_utf8(text);
+}
+
+std::string_view Tokenizer::bytes(int id) const {
+  if (id < 0 || id >= size()) return {};
+  const size_t begin = id == 0 ? 0 : ends_[id - 1];
+  return {pool_.data() + begin, ends_[id] - begin};
+}
+
+std::string Tokenizer::piece(int id) const {
+  const std::string_view text = bytes(id);
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    const Utf8Step step = utf8_step(text, at);
+    if (step.kind == Utf8::valid) {
+      out.append(text, at, step.bytes);
+    } else {
+      for (int i = 0; i < step.bytes; ++i) out += fmt::format("<0x{:02X}>", static_cast<uint8_t>(text[at + i]));
+    }
+    at += step.bytes;
+  }
+  return out;
+}
+
+bool Tokenizer::is_special(int id) const { return id >= 0 && id < size() && special_[id]; }
+
+std::optional<int> Tokenizer::find(std::string_view token_text) const {
+  if (const auto found = added_ids_.find(token_text); found != added_ids_.end()) return found->second;
+  if (const auto found = model_ids_.find(token_text); found != model_ids_.end()) return found->second;
+  return std::nullopt;
+}
+
+}  // namespace cachalot
