@@ -20,7 +20,7 @@ bool cpu_runs_avx512_bf16() noexcept {
   return cpu_runs_avx512() && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
 }
 
-static constexpr std::array<const KernelTable*, 3> kBestFirst = {&kAvx512Bf16Kernels, &kAvx512Kernels,
+static constexpr std::array<const KernelTable*, 4> kBestFirst = {&kAvx512Bf16Kernels, &kAvx512Kernels, &kAvx2Kernels,
                                                                  &kScalarKernels};
 
 std::span<const KernelTable* const> all_kernels() { return kBestFirst; }

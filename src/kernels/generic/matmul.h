@@ -6,25 +6,25 @@
 // Error bound against f64, per output, e = 2^-24: f32 weights (K + 1) e sum |x w|, twice that where fma() rounds
 // twice; bf16 weights the same, counted from the inputs as prepared.
 
-// How a weight format multiplies. A unit is 32 bits of every column; `x` points at the inputs of that unit.
+// How a weight format multiplies. A unit is 32 bits of every column; it is taken in `kParts` steps, each of which
+// uses the same piece of every row's inputs: that keeps few weights in registers at a time.
 struct F32Panels {
-  static constexpr int kPerUnit = 1, kInputBytes = 4;
-  template <int vectors>
-  static void step(F32x (&sums)[vectors], const char* x, const F32x (&units)[vectors]) {
-    const F32x x0 = set(*reinterpret_cast<const float*>(x));
-    for (int v = 0; v < vectors; ++v) sums[v] = fma(x0, units[v], sums[v]);
+  static constexpr int kParts = 1, kInputsPerUnit = 1;
+  template <int part>
+  static F32x weights(F32x unit) {
+    return unit;
   }
+  static F32x step(F32x sum, F32x x, F32x w) { return fma(x, w, sum); }
 };
 
 // bf16 pairs widened to f32: first k, then k + 1.
 struct WidenedBf16Panels {
-  static constexpr int kPerUnit = 2, kInputBytes = 4;
-  template <int vectors>
-  static void step(F32x (&sums)[vectors], const char* x, const F32x (&units)[vectors]) {
-    const F32x x0 = set(reinterpret_cast<const float*>(x)[0]), x1 = set(reinterpret_cast<const float*>(x)[1]);
-    for (int v = 0; v < vectors; ++v) sums[v] = fma(x0, widen_low(units[v]), sums[v]);
-    for (int v = 0; v < vectors; ++v) sums[v] = fma(x1, widen_high(units[v]), sums[v]);
+  static constexpr int kParts = 2, kInputsPerUnit = 2;
+  template <int part>
+  static F32x weights(F32x unit) {
+    return part == 0 ? widen_low(unit) : widen_high(unit);
   }
+  static F32x step(F32x sum, F32x x, F32x w) { return fma(x, w, sum); }
 };
 
 struct TileArgs {
@@ -40,14 +40,24 @@ struct TileArgs {
 
 constexpr int kColumns = kTileVectors * kLanes;
 
+// One part of one unit for all rows. Inputs are 32 bits each: an f32, or a pair of bf16.
+template <class Panels, int part, int rows>
+static void step(F32x (&sums)[rows][kTileVectors], const char* x, int64_t x_stride_bytes, const float* unit) {
+  F32x w[kTileVectors];
+  for (int v = 0; v < kTileVectors; ++v) w[v] = Panels::template weights<part>(load(unit + v * kLanes));
+  for (int r = 0; r < rows; ++r) {
+    const F32x x_r = set(*reinterpret_cast<const float*>(x + r * x_stride_bytes + part * 4));
+    for (int v = 0; v < kTileVectors; ++v) sums[r][v] = Panels::step(sums[r][v], x_r, w[v]);
+  }
+}
+
 // `rows` rows of the tile, held in registers from the first k to the last.
 template <class Panels, int rows>
 static void block(const TileArgs& a) {
-  constexpr int vectors = kTileVectors;
-  F32x sums[rows][vectors];
+  F32x sums[rows][kTileVectors];
   const int full = a.used / kLanes, tail = a.used % kLanes;
   for (int r = 0; r < rows; ++r)
-    for (int v = 0; v < vectors; ++v) {
+    for (int v = 0; v < kTileVectors; ++v) {
       const float* y = a.y + r * a.y_stride + v * kLanes;
       sums[r][v] = !a.accumulate ? set(0) : v < full ? load(y) : v == full && tail ? load(y, tail) : set(0);
     }
@@ -55,15 +65,14 @@ static void block(const TileArgs& a) {
   const char* x = a.x;
   const float* panel = a.panel;
   for (int64_t u = 0; u < a.units; ++u) {
-    F32x units[vectors];
-    for (int v = 0; v < vectors; ++v) units[v] = load(panel + v * kLanes);
-    for (int r = 0; r < rows; ++r) Panels::step(sums[r], x + r * a.x_stride_bytes, units);
-    x += Panels::kPerUnit * Panels::kInputBytes;
+    step<Panels, 0>(sums, x, a.x_stride_bytes, panel);
+    if constexpr (Panels::kParts > 1) step<Panels, 1>(sums, x, a.x_stride_bytes, panel);
+    x += Panels::kParts * 4;
     panel += kColumns;
   }
 
   for (int r = 0; r < rows; ++r)
-    for (int v = 0; v < vectors; ++v) {
+    for (int v = 0; v < kTileVectors; ++v) {
       float* y = a.y + r * a.y_stride + v * kLanes;
       if (v < full) store(y, sums[r][v]);
       if (v == full && tail) store(y, sums[r][v], tail);
@@ -78,23 +87,31 @@ static void block_of(int rows, const TileArgs& a) {
   block<Panels, most>(a);
 }
 
-// Rows are taken in equal blocks of at most kTileRows: a last block of one row would cost as much as a full one.
+// Many rows pass over the panel again and again, so it is cut into parts that stay in the second cache meanwhile
+// (sums wait in y). Rows are taken in equal blocks of at most kTileRows: a last block of one row would cost as much
+// as a full one.
+constexpr int64_t kPartUnits = (int64_t{256} << 10) / (kColumns * 4);
+
 template <class Panels>
 static void tile(const void* x, int64_t x_stride_bytes, int64_t rows, const void* panel, int64_t K, int used,
                  float* y, int64_t y_stride, bool accumulate) noexcept {
-  TileArgs a = {.x = static_cast<const char*>(x),
-                .x_stride_bytes = x_stride_bytes,
-                .panel = static_cast<const float*>(panel),
-                .units = (K + Panels::kPerUnit - 1) / Panels::kPerUnit,
-                .used = used,
-                .y = y,
-                .y_stride = y_stride,
-                .accumulate = accumulate};
-  while (rows > 0) {
-    const int64_t blocks = (rows + kTileRows - 1) / kTileRows;
-    const int now = static_cast<int>((rows + blocks - 1) / blocks);
-    block_of<Panels, kTileRows>(now, a);
-    a.x += now * x_stride_bytes, a.y += now * y_stride, rows -= now;
+  const int64_t units = (K + Panels::kInputsPerUnit - 1) / Panels::kInputsPerUnit;
+  const int64_t part = rows > kTileRows ? kPartUnits : units;
+  for (int64_t u = 0; u < units; u += part) {
+    TileArgs a = {.x = static_cast<const char*>(x) + u * Panels::kParts * 4,
+                  .x_stride_bytes = x_stride_bytes,
+                  .panel = static_cast<const float*>(panel) + u * kColumns,
+                  .units = units - u < part ? units - u : part,
+                  .used = used,
+                  .y = y,
+                  .y_stride = y_stride,
+                  .accumulate = accumulate || u > 0};
+    for (int64_t left = rows; left > 0;) {
+      const int64_t blocks = (left + kTileRows - 1) / kTileRows;
+      const int now = static_cast<int>((left + blocks - 1) / blocks);
+      block_of<Panels, kTileRows>(now, a);
+      a.x += now * x_stride_bytes, a.y += now * y_stride, left -= now;
+    }
   }
 }
 

@@ -1,24 +1,45 @@
 // out[unit][n] = the 32-bit unit of row n, for n < rows, and zero for rows ≤ n < columns; see pack_panel in table.h.
-// Squares of kLanes × kLanes are transposed in registers: both sides are read and written in whole vectors.
+//
+// Squares of kLanes × kLanes are transposed in registers, so both sides are touched in whole vectors. kLanes rows are
+// followed from end to end, few enough streams for the processor's own prefetcher, and large panels go past the
+// caches: together three times as fast as taking all rows abreast with plain stores (docs/log.md).
+
+constexpr int64_t kStreamFromBytes = 64 << 10;  // smaller panels may be wanted again soon
+constexpr int kPrefetchBytes = 256;
+
+// `wide` ≤ kLanes units of `high` ≤ kLanes rows, transposed; what is missing is zero.
+static void load_square(const char* w, int64_t w_stride_bytes, int high, int wide, F32x square[kLanes]) {
+  for (int i = 0; i < kLanes; ++i) {
+    square[i] = set(0);
+    if (i >= high) continue;
+    const float* row = reinterpret_cast<const float*>(w + i * w_stride_bytes);
+    __builtin_prefetch(w + i * w_stride_bytes + kPrefetchBytes);
+    square[i] = wide == kLanes ? load(row) : load(row, wide);
+  }
+  transpose(square);
+}
 
 static void pack_panel(const void* w, int64_t w_stride_bytes, int rows, int64_t units, int columns,
                        void* out) noexcept {
-  const char* source = static_cast<const char*>(w);
-  float* panel = static_cast<float*>(out);
-  for (int64_t u = 0; u < units; u += kLanes) {
-    const int wide = units - u < kLanes ? static_cast<int>(units - u) : kLanes;
-    for (int n = 0; n < columns; n += kLanes) {
+  const bool aligned = (reinterpret_cast<uintptr_t>(out) | static_cast<uintptr_t>(columns) * 4) % sizeof(F32x) == 0;
+  const bool streamed = aligned && units * columns * 4 >= kStreamFromBytes;
+  for (int n = 0; n < columns; n += kLanes) {
+    const int high = rows - n < kLanes ? rows - n : kLanes, places = columns - n < kLanes ? columns - n : kLanes;
+    const char* from = static_cast<const char*>(w) + (high > 0 ? n * w_stride_bytes : 0);
+    float* to = static_cast<float*>(out) + n;
+    for (int64_t u = 0; u < units; u += kLanes, from += kLanes * 4) {
+      const int wide = units - u < kLanes ? static_cast<int>(units - u) : kLanes;
       F32x square[kLanes];
-      for (int i = 0; i < kLanes; ++i) {
-        square[i] = set(0);
-        if (n + i >= rows) continue;
-        const float* row = reinterpret_cast<const float*>(source + (n + i) * w_stride_bytes) + u;
-        square[i] = wide == kLanes ? load(row) : load(row, wide);
+      load_square(from, w_stride_bytes, high, wide, square);
+      for (int i = 0; i < wide; ++i, to += columns) {
+        if (streamed)
+          stream(to, square[i]);
+        else if (places == kLanes)
+          store(to, square[i]);
+        else
+          store(to, square[i], places);
       }
-      transpose(square);
-      float* to = panel + u * columns + n;
-      const int high = columns - n;
-      for (int i = 0; i < wide; ++i, to += columns) high < kLanes ? store(to, square[i], high) : store(to, square[i]);
     }
   }
+  if (streamed) finish_streams();
 }

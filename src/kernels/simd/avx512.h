@@ -14,6 +14,9 @@ static __mmask16 first_lanes(int n) { return static_cast<__mmask16>((1u << n) - 
 static F32x load(const float* p, int n) { return _mm512_maskz_loadu_ps(first_lanes(n), p); }
 static void store(float* p, F32x a, int n) { _mm512_mask_storeu_ps(p, first_lanes(n), a); }
 
+static void stream(float* p, F32x a) { _mm512_stream_ps(p, a); }
+static void finish_streams() { _mm_sfence(); }
+
 static F32x add(F32x a, F32x b) { return _mm512_add_ps(a, b); }
 static F32x sub(F32x a, F32x b) { return _mm512_sub_ps(a, b); }
 static F32x mul(F32x a, F32x b) { return _mm512_mul_ps(a, b); }

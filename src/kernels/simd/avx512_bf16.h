@@ -6,12 +6,12 @@ static F32x dot_pairs(F32x sum, F32x a, F32x b) {
 }
 
 struct Bf16Panels {
-  static constexpr int kPerUnit = 2, kInputBytes = 2;
-  template <int vectors>
-  static void step(F32x (&sums)[vectors], const char* x, const F32x (&units)[vectors]) {
-    const F32x pair = set(*reinterpret_cast<const float*>(x));
-    for (int v = 0; v < vectors; ++v) sums[v] = dot_pairs(sums[v], pair, units[v]);
+  static constexpr int kParts = 1, kInputsPerUnit = 2;
+  template <int part>
+  static F32x weights(F32x unit) {
+    return unit;
   }
+  static F32x step(F32x sum, F32x x, F32x w) { return dot_pairs(sum, x, w); }
 };
 
 static void prepare_bf16(const float* x_K, int64_t K, void* out) noexcept {

@@ -24,6 +24,10 @@ static F32x load(const float* p, int n) {
 }
 static void store(float* p, F32x a, int n) { __builtin_memcpy(p, &a, static_cast<size_t>(n) * 4); }
 
+// A store to aligned memory that goes past the caches where that is faster; others see it after finish_streams().
+static void stream(float* p, F32x a) { store(p, a); }
+static void finish_streams() {}
+
 static F32x add(F32x a, F32x b) { return a + b; }
 static F32x sub(F32x a, F32x b) { return a - b; }
 static F32x mul(F32x a, F32x b) { return a * b; }

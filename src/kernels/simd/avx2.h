@@ -1,0 +1,79 @@
+// The primitives (see scalar.h) with AVX2, FMA and F16C: 8 lanes, 16 registers.
+
+constexpr int kLanes = 8;
+constexpr int kRegisters = 16;
+constexpr int kTileRows = TR,
+              kTileVectors = TV;  // matmul: 12 accumulators, 2 weights, 1 or 2 inputs; see docs/log.md
+
+typedef __m256 F32x;
+
+static F32x set(float value) { return _mm256_set1_ps(value); }
+static F32x load(const float* p) { return _mm256_loadu_ps(p); }
+static void store(float* p, F32x a) { _mm256_storeu_ps(p, a); }
+
+static __m256i first_lanes(int n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+static F32x load(const float* p, int n) { return _mm256_maskload_ps(p, first_lanes(n)); }
+static void store(float* p, F32x a, int n) { _mm256_maskstore_ps(p, first_lanes(n), a); }
+static void stream(float* p, F32x a) {
+  store(p, a);
+}  // half a line past the caches is three times slower than through them
+static void finish_streams() {}
+
+static F32x add(F32x a, F32x b) { return _mm256_add_ps(a, b); }
+static F32x sub(F32x a, F32x b) { return _mm256_sub_ps(a, b); }
+static F32x mul(F32x a, F32x b) { return _mm256_mul_ps(a, b); }
+static F32x div(F32x a, F32x b) { return _mm256_div_ps(a, b); }
+static F32x fma(F32x a, F32x b, F32x c) { return _mm256_fmadd_ps(a, b, c); }
+static F32x max(F32x a, F32x b) { return _mm256_max_ps(a, b); }
+static F32x min(F32x a, F32x b) { return _mm256_min_ps(a, b); }
+static float first(F32x a) { return _mm256_cvtss_f32(a); }
+
+// Halves upon halves: 4 lanes, 2, 1.
+static float sum(F32x a) {
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+static float largest(F32x a) {
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+
+static F32x round(F32x a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+
+// a * 2^n for integers n in [-252, 252], in two factors so that a subnormal result is rounded once.
+static F32x times_power_of_two(F32x a, F32x n) {
+  const __m256i power = _mm256_cvtps_epi32(n), bias = _mm256_set1_epi32(127);
+  const __m256i half = _mm256_srai_epi32(power, 1), rest = _mm256_sub_epi32(power, half);
+  const F32x first_factor = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(half, bias), 23));
+  const F32x second_factor = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(rest, bias), 23));
+  return mul(mul(a, first_factor), second_factor);
+}
+
+static F32x widen_low(F32x units) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(units), 16)); }
+static F32x widen_high(F32x units) {
+  return _mm256_and_ps(units, _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int32_t>(0xffff0000))));
+}
+
+// In three rounds: pairs of numbers, pairs of pairs, then halves of the registers.
+static void transpose(F32x rows[kLanes]) {
+  F32x fours[8];  // fours[4g + c]: per half h, column 4h + c of rows 4g .. 4g+3
+  for (int g = 0; g < 2; ++g) {
+    const F32x* r = rows + 4 * g;
+    const __m256d a = _mm256_castps_pd(_mm256_unpacklo_ps(r[0], r[1]));
+    const __m256d b = _mm256_castps_pd(_mm256_unpackhi_ps(r[0], r[1]));
+    const __m256d c = _mm256_castps_pd(_mm256_unpacklo_ps(r[2], r[3]));
+    const __m256d d = _mm256_castps_pd(_mm256_unpackhi_ps(r[2], r[3]));
+    fours[4 * g + 0] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, c));
+    fours[4 * g + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, c));
+    fours[4 * g + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(b, d));
+    fours[4 * g + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(b, d));
+  }
+  for (int c = 0; c < 4; ++c) {
+    rows[c] = _mm256_permute2f128_ps(fours[c], fours[4 + c], 0x20);
+    rows[4 + c] = _mm256_permute2f128_ps(fours[c], fours[4 + c], 0x31);
+  }
+}
