@@ -2,8 +2,7 @@
 
 constexpr int kLanes = 8;
 constexpr int kRegisters = 16;
-constexpr int kTileRows = TR,
-              kTileVectors = TV;  // matmul: 12 accumulators, 2 weights, 1 or 2 inputs; see docs/log.md
+constexpr int kTileRows = 6, kTileVectors = 2;  // matmul: 12 accumulators, 2 weights, 1 input; see docs/log.md
 
 typedef __m256 F32x;
 
