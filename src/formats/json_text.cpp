@@ -14,10 +14,11 @@ std::string json_complaint(const std::exception& error) {
   return quoted.substr(1, quoted.rfind('\'') - 1);
 }
 
-nlohmann::json parse_json(std::string_view text, std::string_view where, JsonLimits limits) {
+template <typename Json>
+static Json parse_bounded(std::string_view text, std::string_view where, JsonLimits limits) {
+  using Event = typename Json::parse_event_t;
   size_t values = 0;
-  const auto bound = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json&) {
-    using Event = nlohmann::json::parse_event_t;
+  const auto bound = [&](int depth, Event event, Json&) {
     if (event != Event::object_start && event != Event::array_start && event != Event::value) return true;
     if (depth >= limits.depth && event != Event::value)
       throw Error(fmt::format("the JSON is nested more than {} deep", limits.depth)).in(where);
@@ -26,10 +27,17 @@ nlohmann::json parse_json(std::string_view text, std::string_view where, JsonLim
     return true;
   };
   try {
-    return nlohmann::json::parse(text.begin(), text.end(), bound);
+    return Json::parse(text.begin(), text.end(), bound);
   } catch (const nlohmann::json::exception& error) {
     throw Error("the text is not valid JSON").in(where).because(json_complaint(error));
   }
+}
+
+nlohmann::json parse_json(std::string_view text, std::string_view where, JsonLimits limits) {
+  return parse_bounded<nlohmann::json>(text, where, limits);
+}
+nlohmann::ordered_json parse_ordered_json(std::string_view text, std::string_view where, JsonLimits limits) {
+  return parse_bounded<nlohmann::ordered_json>(text, where, limits);
 }
 
 }  // namespace cachalot

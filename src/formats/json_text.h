@@ -15,6 +15,8 @@ struct JsonLimits {
 // Parses `text`; `where` names it in errors. Of a key that appears twice the last counts, as in Python.
 // Throws Error on anything that is no JSON (RFC 8259; no comments, no NaN) or exceeds the limits.
 nlohmann::json parse_json(std::string_view text, std::string_view where, JsonLimits limits = {});
+// The same with the keys of objects in the order of the text, as chat templates see them.
+nlohmann::ordered_json parse_ordered_json(std::string_view text, std::string_view where, JsonLimits limits = {});
 
 // What the parser says of malformed text, fit for a message.
 std::string json_complaint(const std::exception& error);
