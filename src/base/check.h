@@ -15,9 +15,9 @@ namespace cachalot::detail {
 }
 }  // namespace cachalot::detail
 
-#define CHECK(condition, ...)                                                               \
-  (static_cast<bool>(condition)                                                             \
-       ? void(0)                                                                            \
+#define CHECK(condition, ...)   \
+  (static_cast<bool>(condition) \
+       ? void(0)                \
        : ::cachalot::detail::check_failed(__FILE__, __LINE__, #condition, ::fmt::format("" __VA_ARGS__)))
 
 #ifdef NDEBUG

@@ -1,5 +1,5 @@
-// The one exception type for bad input: files, requests, options. A bug of ours is a CHECK (check.h), a normal outcome
-// (cache full, no match) is a value. Caught in three places only: main, the HTTP handler, the engine step.
+// The one exception type for bad input: files, requests, options. A bug of ours is a CHECK (check.h), a normal
+// outcome (cache full, no match) is a value. Caught in three places only: main, the HTTP handler, the engine step.
 //
 //   throw Error("tensor 'x' has shape [2, 3], but [3, 2] was expected").in("model.safetensors")
 //       .because("config.json: hidden_size = 3").hint("compare the two with `cachalot inspect`");

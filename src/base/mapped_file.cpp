@@ -44,7 +44,9 @@ MappedFile::~MappedFile() {
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : path_(std::move(other.path_)), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : path_(std::move(other.path_)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
@@ -70,7 +72,8 @@ std::string read_text_file(const std::filesystem::path& path, size_t limit_bytes
         .because(std::to_string(size) + " bytes, at most " + std::to_string(limit_bytes) + " are accepted");
   std::ifstream file(path, std::ios::binary);
   std::string text(size, '\0');
-  if (!file.read(text.data(), static_cast<std::streamsize>(size))) throw Error("cannot read the file").in(path.string());
+  if (!file.read(text.data(), static_cast<std::streamsize>(size)))
+    throw Error("cannot read the file").in(path.string());
   return text;
 }
 

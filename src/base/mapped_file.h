@@ -10,7 +10,8 @@ namespace cachalot {
 
 class MappedFile {
  public:
-  // Throws Error when the file cannot be opened, is not a regular file or cannot be mapped. An empty file maps to no bytes.
+  // Throws Error when the file cannot be opened, is not a regular file or cannot be mapped. An empty file maps to no
+  // bytes.
   explicit MappedFile(const std::filesystem::path& path);
   ~MappedFile();
   MappedFile(MappedFile&& other) noexcept;

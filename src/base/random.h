@@ -19,7 +19,7 @@ class Random {
     return z ^ (z >> 31);
   }
   double uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }  // [0, 1)
-  double normal() {                                                        // mean 0, variance 1 (Box–Muller)
+  double normal() {                                                         // mean 0, variance 1 (Box–Muller)
     const double radius = std::sqrt(-2 * std::log(1 - uniform()));
     return radius * std::cos(2 * M_PI * uniform());
   }

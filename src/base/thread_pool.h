@@ -1,6 +1,6 @@
-// Worker threads that stay hot inside a step. The calling thread is worker 0; the others spin for at most 100 µs after
-// their last job and then sleep (a hand-over costs 0.1 µs while spinning and 60 µs when asleep). With more threads than
-// usable cores nobody spins. One caller at a time; jobs must not throw.
+// Worker threads that stay hot inside a step. The calling thread is worker 0; the others spin for at most 100 µs
+// after their last job and then sleep (a hand-over costs 0.1 µs while spinning and 60 µs when asleep). With more
+// threads than usable cores nobody spins. One caller at a time; jobs must not throw.
 #pragma once
 
 #include <atomic>

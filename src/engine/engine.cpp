@@ -10,7 +10,8 @@ std::vector<int> blocks_for(const CacheLayout& layout, int tokens, int step_rows
   std::vector<int> blocks;
   for (const int window : layout.group_windows) {
     // Behind a window at most the window, one step and the ragged ends of two blocks are alive.
-    const int64_t alive = window == 0 ? tokens : std::min<int64_t>(tokens, int64_t{window} + step_rows + 2 * kBlockTokens);
+    const int64_t alive =
+        window == 0 ? tokens : std::min<int64_t>(tokens, int64_t{window} + step_rows + 2 * kBlockTokens);
     blocks.push_back(static_cast<int>((alive + kBlockTokens - 1) / kBlockTokens));
   }
   return blocks;
@@ -19,7 +20,8 @@ std::vector<int> blocks_for(const CacheLayout& layout, int tokens, int step_rows
 int64_t cache_bytes(const Ops& ops, const CacheLayout& layout, int tokens, int step_rows, DType kv) {
   const auto blocks = blocks_for(layout, tokens, step_rows);
   int64_t bytes = 0;
-  for (const auto& layer : layout.layers) bytes += blocks[static_cast<size_t>(layer.group)] * ops.cache_block_bytes(layer, kv);
+  for (const auto& layer : layout.layers)
+    bytes += blocks[static_cast<size_t>(layer.group)] * ops.cache_block_bytes(layer, kv);
   return bytes;
 }
 
@@ -42,10 +44,11 @@ Engine::Engine(Ops& ops, const Transformer& model, EngineOptions options)
 RequestId Engine::submit(Request request) {
   request.sampling.check();
   const auto prompt_tokens = static_cast<int64_t>(request.prompt.size());
-  if (prompt_tokens == 0) throw Error("the prompt is empty").hint("a model continues text; give it at least one token");
+  if (prompt_tokens == 0)
+    throw Error("the prompt is empty").hint("a model continues text; give it at least one token");
   if (prompt_tokens >= options_.context)
-    throw Error(fmt::format("the prompt has {} tokens, but the context holds {} with room for an answer", prompt_tokens,
-                            options_.context))
+    throw Error(fmt::format("the prompt has {} tokens, but the context holds {} with room for an answer",
+                            prompt_tokens, options_.context))
         .hint("shorten the prompt or raise --context");
   for (const int32_t token : request.prompt)
     if (token < 0 || token >= model_.spec().vocab)
@@ -57,8 +60,8 @@ RequestId Engine::submit(Request request) {
   s->sampler = Sampler(request.sampling);
   s->tokens = request.prompt;
   s->rope_tokens = static_cast<int>(prompt_tokens);
-  s->token_limit = static_cast<int>(std::min<int64_t>(
-      options_.context, prompt_tokens + request.max_tokens.value_or(options_.context)));
+  s->token_limit = static_cast<int>(
+      std::min<int64_t>(options_.context, prompt_tokens + request.max_tokens.value_or(options_.context)));
   s->request = std::move(request);
   if (s->token_limit == prompt_tokens)
     pending_.push_back({.request = s->id, .finished = FinishReason::length});
@@ -97,7 +100,9 @@ std::vector<Event> Engine::step() {
 
   Batch batch;
   for (const auto& [s, rows] : works) {
-    BatchSequence entry{.first_row = static_cast<int>(batch.rows()), .rows = rows, .first_position = s->cached,
+    BatchSequence entry{.first_row = static_cast<int>(batch.rows()),
+                        .rows = rows,
+                        .first_position = s->cached,
                         .rope_tokens = s->rope_tokens};
     for (const auto& table : s->block_tables) entry.block_tables.emplace_back(table);
     batch.tokens_T.insert(batch.tokens_T.end(), s->tokens.begin() + s->cached, s->tokens.begin() + s->cached + rows);

@@ -11,9 +11,9 @@
 namespace cachalot {
 
 struct EngineOptions {
-  int context = 4096;         // most tokens of one sequence, prompt and answer
-  int cache_tokens = 4096;    // tokens that the cache holds over all sequences (at least `context`)
-  DType kv = DType::bf16;     // f32 or bf16
+  int context = 4096;       // most tokens of one sequence, prompt and answer
+  int cache_tokens = 4096;  // tokens that the cache holds over all sequences (at least `context`)
+  DType kv = DType::bf16;   // f32 or bf16
   SchedulerOptions scheduler;
 };
 

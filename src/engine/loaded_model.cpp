@@ -39,7 +39,10 @@ static std::vector<fs::path> model_folders() {
 
 // The newest snapshot of "owner/name" in the local Hugging Face cache; empty when it is not there.
 static fs::path in_hugging_face_cache(std::string_view name) {
-  const auto from_env = [](const char* variable) -> fs::path { const char* v = std::getenv(variable); return v ? v : ""; };
+  const auto from_env = [](const char* variable) -> fs::path {
+    const char* v = std::getenv(variable);
+    return v ? v : "";
+  };
   fs::path hub = from_env("HF_HUB_CACHE");
   if (hub.empty() && !from_env("HF_HOME").empty()) hub = from_env("HF_HOME") / "hub";
   if (hub.empty()) hub = from_env("HOME") / ".cache/huggingface/hub";
@@ -70,9 +73,12 @@ fs::path resolve_model(std::string_view name) {
     if (const fs::path snapshot = in_hugging_face_cache(name); !snapshot.empty()) return snapshot;
   }
   throw Error(fmt::format("there is no model '{}'", name))
-      .because(looked.empty() ? "no such file or folder"
-                              : "no such file or folder, nor one in " + looked + ", nor in the local Hugging Face cache")
-      .hint("give a folder with config.json and *.safetensors, a .gguf file, or the name of a model that ships (tiny-qwen)");
+      .because(looked.empty()
+                   ? "no such file or folder"
+                   : "no such file or folder, nor one in " + looked + ", nor in the local Hugging Face cache")
+      .hint(
+          "give a folder with config.json and *.safetensors, a .gguf file, or the name of a model that ships "
+          "(tiny-qwen)");
 }
 
 // -- Text side and defaults
@@ -81,8 +87,8 @@ TextModel TextModel::read(const Checkpoint& checkpoint) {
   TextModel text{.tokenizer = Tokenizer(checkpoint.gguf() ? read_gguf_vocabulary(*checkpoint.gguf())
                                                           : read_hf_vocabulary(checkpoint.path())),
                  .chat_template = {}};
-  const std::string source =
-      checkpoint.gguf() ? checkpoint.gguf()->text_or("tokenizer.chat_template", "") : read_hf_chat_template(checkpoint.path());
+  const std::string source = checkpoint.gguf() ? checkpoint.gguf()->text_or("tokenizer.chat_template", "")
+                                               : read_hf_chat_template(checkpoint.path());
   const auto literal = [&](std::optional<int> id) {
     return id ? std::string(text.tokenizer.bytes(*id)) : std::string();
   };
@@ -163,7 +169,8 @@ MemoryPlan plan_memory(const ModelSpec& spec, const std::vector<BoundTensor>& te
   for (const BoundTensor& t : tensors)
     plan.weight_bytes += t.shape.size() == 2 ? ops.matrix_bytes(t.shape[0], t.shape[1], t.held_as) : 4 * t.shape[0];
   const CacheLayout layout = cache_layout(spec);
-  for (const auto& layer : layout.layers) plan.cache_bytes_per_token += ops.cache_block_bytes(layer, kv) / kBlockTokens;
+  for (const auto& layer : layout.layers)
+    plan.cache_bytes_per_token += ops.cache_block_bytes(layer, kv) / kBlockTokens;
   plan.activation_bytes = activation_bytes(spec, o.max_rows);
   plan.available_bytes = available_memory_bytes();
   const auto cache_at = [&](int tokens) { return cache_bytes(ops, layout, tokens, o.max_rows, kv); };
@@ -217,8 +224,9 @@ LoadedModel LoadedModel::load(const fs::path& path, const LoadOptions& o) {
                          [&](int64_t done, int64_t total) { bar.update(done, total); }));
   bar.finish();
   const std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start;
-  return {std::move(checkpoint), std::move(text), std::move(defaults), std::move(ops), std::move(transformer), plan, kv,
-          elapsed.count()};
+  return {
+      std::move(checkpoint), std::move(text), std::move(defaults), std::move(ops), std::move(transformer), plan, kv,
+      elapsed.count()};
 }
 
 EngineOptions LoadedModel::engine_options() const {

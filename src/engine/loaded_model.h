@@ -15,9 +15,9 @@
 
 namespace cachalot {
 
-// What a name on the command line means: a folder or .gguf file that exists; else a model that ships (`models/NAME` beside
-// the program or in the installation), one in a folder of CACHALOT_MODELS (separated by ':'), or a repository in the local
-// Hugging Face cache ("Qwen/Qwen3-0.6B"). Throws Error that lists where it looked.
+// What a name on the command line means: a folder or .gguf file that exists; else a model that ships (`models/NAME`
+// beside the program or in the installation), one in a folder of CACHALOT_MODELS (separated by ':'), or a repository
+// in the local Hugging Face cache ("Qwen/Qwen3-0.6B"). Throws Error that lists where it looked.
 std::filesystem::path resolve_model(std::string_view name);
 
 // Text side of a checkpoint; opens no weights.
@@ -40,19 +40,19 @@ struct GenerationDefaults {
 
 struct LoadOptions {
   WeightsPolicy weights;
-  std::optional<DType> kv;     // none: f32 with f32 weights, else bf16
-  int threads = 0;             // 0 = default_threads()
-  int context = 0;             // 0 = the checkpoint's own, bounded by memory
-  int max_rows = 512;          // rows of one step
-  bool progress = true;        // a bar on stderr when loading takes over a second
+  std::optional<DType> kv;  // none: f32 with f32 weights, else bf16
+  int threads = 0;          // 0 = default_threads()
+  int context = 0;          // 0 = the checkpoint's own, bounded by memory
+  int max_rows = 512;       // rows of one step
+  bool progress = true;     // a bar on stderr when loading takes over a second
 };
 
 // What loading and running will take, known before anything is allocated.
 struct MemoryPlan {
   int64_t weight_bytes = 0;
   int64_t cache_bytes_per_token = 0;
-  int64_t cache_bytes = 0;        // at `context`
-  int64_t activation_bytes = 0;   // an upper bound for one step
+  int64_t cache_bytes = 0;       // at `context`
+  int64_t activation_bytes = 0;  // an upper bound for one step
   int64_t available_bytes = 0;
   int context = 0;
   int64_t total_bytes() const { return weight_bytes + cache_bytes + activation_bytes; }

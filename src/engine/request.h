@@ -10,11 +10,12 @@ namespace cachalot {
 
 // Applied in this order: penalties, temperature, top_k, top_p, min_p (as transformers does).
 struct SamplingParams {
-  double temperature = 1;        // 0 = the largest logit, the lowest id among equals
-  int top_k = 0;                 // keep the k most likely; 0 = all
-  double top_p = 1;              // keep the fewest most likely whose probabilities sum to at least this
-  double min_p = 0;              // keep those at least this fraction as likely as the likeliest
-  double repeat_penalty = 1;     // logits of tokens seen in prompt or answer: divided if positive, multiplied if negative
+  double temperature = 1;  // 0 = the largest logit, the lowest id among equals
+  int top_k = 0;           // keep the k most likely; 0 = all
+  double top_p = 1;        // keep the fewest most likely whose probabilities sum to at least this
+  double min_p = 0;        // keep those at least this fraction as likely as the likeliest
+  double repeat_penalty =
+      1;  // logits of tokens seen in prompt or answer: divided if positive, multiplied if negative
   double presence_penalty = 0;   // subtracted once from logits of tokens in the answer
   double frequency_penalty = 0;  // subtracted once per occurrence in the answer
   uint64_t seed = 0;             // same seed, same request, same text
@@ -26,8 +27,8 @@ struct SamplingParams {
 struct Request {
   std::vector<int32_t> prompt;
   SamplingParams sampling;
-  std::optional<int> max_tokens;      // of the answer; none = what is left of the context
-  std::vector<int32_t> end_tokens;    // any of these ends the answer (and is not part of it)
+  std::optional<int> max_tokens;    // of the answer; none = what is left of the context
+  std::vector<int32_t> end_tokens;  // any of these ends the answer (and is not part of it)
 };
 
 enum class FinishReason { stop, length, cancelled, error };

@@ -23,7 +23,8 @@ std::string_view name(FinishReason reason) {
 
 static void check_range(std::string_view name, double value, double low, double high) {
   if (!(value >= low && value <= high))
-    throw Error(fmt::format("{} must be between {} and {}, not {}", name, low, high, value)).in("sampling parameters");
+    throw Error(fmt::format("{} must be between {} and {}, not {}", name, low, high, value))
+        .in("sampling parameters");
 }
 
 void SamplingParams::check() const {
@@ -98,7 +99,8 @@ std::optional<int32_t> Sampler::sample(std::span<const float> logits_W, std::spa
     cut_tail(kept, p);
   }
 
-  const double top = std::max_element(kept.begin(), kept.end(), [](auto& a, auto& b) { return a.logit < b.logit; })->logit;
+  const double top =
+      std::max_element(kept.begin(), kept.end(), [](auto& a, auto& b) { return a.logit < b.logit; })->logit;
   double total = 0;
   for (const Candidate& c : kept) total += std::exp(c.logit - top);
   double left = random_.uniform() * total;

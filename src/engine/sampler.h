@@ -12,8 +12,8 @@ class Sampler {
  public:
   explicit Sampler(SamplingParams params = {}) : params_(params), random_(params.seed) {}
 
-  // `tokens` are prompt and answer so far, of which the first `prompt_tokens` are the prompt. none when the logits hold
-  // NaN or no finite number: the caller ends the request with an error.
+  // `tokens` are prompt and answer so far, of which the first `prompt_tokens` are the prompt. none when the logits
+  // hold NaN or no finite number: the caller ends the request with an error.
   std::optional<int32_t> sample(std::span<const float> logits_W, std::span<const int32_t> tokens, int prompt_tokens);
 
  private:

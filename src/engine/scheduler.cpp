@@ -54,7 +54,8 @@ std::vector<Scheduler::Work> Scheduler::next() {
       // Make room at the expense of those that came later and are not in this step yet.
       for (size_t last = sequences_.size(); !reserved && --last > i;) {
         Sequence& victim = *sequences_[last];
-        const auto planned = std::find_if(works.begin(), works.end(), [&](const Work& w) { return w.sequence == &victim; });
+        const auto planned =
+            std::find_if(works.begin(), works.end(), [&](const Work& w) { return w.sequence == &victim; });
         if (planned != works.end()) {
           rows_left += planned->rows;
           works.erase(planned);
@@ -83,7 +84,8 @@ void Scheduler::commit(const Work& work) {
     if (window == 0) continue;
     // The next query stands at position `cached` and sees from cached - window + 1 on.
     auto& table = s.block_tables[static_cast<size_t>(g)];
-    for (int b = std::max(0, s.cached - window + 1) / kBlockTokens - 1; b >= 0 && table[static_cast<size_t>(b)] >= 0; --b) {
+    for (int b = std::max(0, s.cached - window + 1) / kBlockTokens - 1; b >= 0 && table[static_cast<size_t>(b)] >= 0;
+         --b) {
       pool_.give_back(g, table[static_cast<size_t>(b)]);
       table[static_cast<size_t>(b)] = -1;
     }

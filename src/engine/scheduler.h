@@ -1,8 +1,8 @@
-// Decides which rows the next step computes: decode tokens of all running sequences first, then prefill chunks in order of
-// arrival, within a budget of rows. Owns the sequences and their block tables; touches no tensor.
+// Decides which rows the next step computes: decode tokens of all running sequences first, then prefill chunks in
+// order of arrival, within a budget of rows. Owns the sequences and their block tables; touches no tensor.
 //
-// When the cache runs out, the sequence that arrived last gives its blocks back and is computed again later, with what it
-// had; the first one always advances, because its tokens were bounded by the whole cache at submission.
+// When the cache runs out, the sequence that arrived last gives its blocks back and is computed again later, with
+// what it had; the first one always advances, because its tokens were bounded by the whole cache at submission.
 #pragma once
 
 #include <deque>

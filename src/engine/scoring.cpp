@@ -10,8 +10,8 @@ namespace cachalot {
 static constexpr int kDefaultChunk = 512;
 static constexpr int64_t kHeadNumbers = int64_t{16} << 20;  // logits computed at once: 64 MiB
 
-static void stream_head(Ops& ops, const Transformer& model, const Tensor& hidden_TD, int first_position, bool last_only,
-                        const RowSink& sink) {
+static void stream_head(Ops& ops, const Transformer& model, const Tensor& hidden_TD, int first_position,
+                        bool last_only, const RowSink& sink) {
   const auto rows = static_cast<int>(hidden_TD.dim(0));
   const int step = static_cast<int>(std::max<int64_t>(1, kHeadNumbers / model.spec().vocab));
   for (int begin = last_only ? rows - 1 : 0; begin < rows; begin += step) {
@@ -25,7 +25,8 @@ static void stream_head(Ops& ops, const Transformer& model, const Tensor& hidden
   }
 }
 
-void score(Ops& ops, const Transformer& model, std::span<const int32_t> tokens, const ScoreOptions& o, const RowSink& sink) {
+void score(Ops& ops, const Transformer& model, std::span<const int32_t> tokens, const ScoreOptions& o,
+           const RowSink& sink) {
   const int total = static_cast<int>(tokens.size());
   for (const int32_t token : tokens)
     if (token < 0 || token >= model.spec().vocab)
@@ -33,7 +34,8 @@ void score(Ops& ops, const Transformer& model, std::span<const int32_t> tokens, 
 
   const CacheLayout layout = cache_layout(model.spec());
   const int chunk = o.chunk > 0 ? o.chunk : kDefaultChunk;
-  const std::vector<int> blocks = blocks_for({layout.layers, std::vector<int>(layout.group_windows.size(), 0)}, total, chunk);
+  const std::vector<int> blocks =
+      blocks_for({layout.layers, std::vector<int>(layout.group_windows.size(), 0)}, total, chunk);
   const auto cache = ops.make_cache({.layers = layout.layers, .blocks_of_group = blocks, .dtype = o.kv});
   std::vector<int32_t> table(blocks.empty() ? 0 : static_cast<size_t>(blocks[0]));
   std::iota(table.begin(), table.end(), 0);
@@ -41,12 +43,17 @@ void score(Ops& ops, const Transformer& model, std::span<const int32_t> tokens, 
   for (int done = 0; done < total;) {
     const bool one_by_one = o.decode_from >= 0 && done >= o.decode_from;
     int rows = one_by_one ? 1 : std::min(chunk, total - done);
-    if (o.decode_from > done) rows = o.chunk > 0 ? std::min(rows, o.decode_from - done) : std::min(total, o.decode_from) - done;
+    if (o.decode_from > done)
+      rows = o.chunk > 0 ? std::min(rows, o.decode_from - done) : std::min(total, o.decode_from) - done;
 
     Batch batch;
     batch.tokens_T.assign(tokens.begin() + done, tokens.begin() + done + rows);
-    batch.sequences.push_back({.first_row = 0, .rows = rows, .first_position = done, .rope_tokens = total,
-                               .block_tables = std::vector<std::span<const int32_t>>(layout.group_windows.size(), table)});
+    batch.sequences.push_back(
+        {.first_row = 0,
+         .rows = rows,
+         .first_position = done,
+         .rope_tokens = total,
+         .block_tables = std::vector<std::span<const int32_t>>(layout.group_windows.size(), table)});
     const Arena::Mark mark = ops.arena().mark();
     const Tensor hidden_TD = model.forward(ops, batch, *cache);
     const bool last = done + rows == total;

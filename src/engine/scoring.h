@@ -1,5 +1,5 @@
-// Runs given tokens through a model and hands out the logits of every row, streamed: what `logits`, `perplexity`, `trace`
-// and `bench` need. One sequence, no sampling.
+// Runs given tokens through a model and hands out the logits of every row, streamed: what `logits`, `perplexity`,
+// `trace` and `bench` need. One sequence, no sampling.
 #pragma once
 
 #include <functional>

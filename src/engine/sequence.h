@@ -10,10 +10,10 @@ struct Sequence {
   RequestId id = 0;
   Request request;
   Sampler sampler;
-  std::vector<int32_t> tokens;  // the prompt and the answer so far
-  int cached = 0;               // leading tokens whose keys and values are in the cache
-  int token_limit = 0;          // the sequence ends with `length` when it holds this many tokens
-  int rope_tokens = 0;          // declared length, fixed at admission (see BatchSequence)
+  std::vector<int32_t> tokens;                     // the prompt and the answer so far
+  int cached = 0;                                  // leading tokens whose keys and values are in the cache
+  int token_limit = 0;                             // the sequence ends with `length` when it holds this many tokens
+  int rope_tokens = 0;                             // declared length, fixed at admission (see BatchSequence)
   std::vector<std::vector<int32_t>> block_tables;  // per cache group; -1 where a window has moved past
 
   int prompt_tokens() const { return static_cast<int>(request.prompt.size()); }

@@ -15,7 +15,8 @@ struct StepContext {
 };
 
 // Grouped-query attention with optional biases and per-head norms. [T, D] -> [T, D], without the residual.
-Tensor gqa(Ops& op, const GqaSpec& s, const GqaWeights& w, const Tensor& x_TD, double norm_eps, const StepContext& step);
+Tensor gqa(Ops& op, const GqaSpec& s, const GqaWeights& w, const Tensor& x_TD, double norm_eps,
+           const StepContext& step);
 
 // Gated feed-forward. [T, D] -> [T, D], without the residual.
 Tensor swiglu(Ops& op, const SwigluWeights& w, const Tensor& x_TD, const StepContext& step);

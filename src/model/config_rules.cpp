@@ -10,18 +10,18 @@ namespace cachalot {
 std::vector<SlotName> decoder_names(std::vector<SlotName> own) {
   std::vector<SlotName> names = {
       // slot       safetensors                                 GGUF                  split between ranks
-      {"embed",     "model.embed_tokens",                       "token_embd",         Split::rows},
-      {"attn.norm", "model.layers.{}.input_layernorm",          "blk.{}.attn_norm",   Split::none},
-      {"attn.q",    "model.layers.{}.self_attn.q_proj",         "blk.{}.attn_q",      Split::rows},
-      {"attn.k",    "model.layers.{}.self_attn.k_proj",         "blk.{}.attn_k",      Split::rows},
-      {"attn.v",    "model.layers.{}.self_attn.v_proj",         "blk.{}.attn_v",      Split::rows},
-      {"attn.out",  "model.layers.{}.self_attn.o_proj",         "blk.{}.attn_output", Split::columns},
-      {"ffn.norm",  "model.layers.{}.post_attention_layernorm", "blk.{}.ffn_norm",    Split::none},
-      {"ffn.gate",  "model.layers.{}.mlp.gate_proj",            "blk.{}.ffn_gate",    Split::rows},
-      {"ffn.up",    "model.layers.{}.mlp.up_proj",              "blk.{}.ffn_up",      Split::rows},
-      {"ffn.down",  "model.layers.{}.mlp.down_proj",            "blk.{}.ffn_down",    Split::columns},
-      {"norm",      "model.norm",                               "output_norm",        Split::none},
-      {"head",      "lm_head",                                  "output",             Split::rows}};
+      {"embed", "model.embed_tokens", "token_embd", Split::rows},
+      {"attn.norm", "model.layers.{}.input_layernorm", "blk.{}.attn_norm", Split::none},
+      {"attn.q", "model.layers.{}.self_attn.q_proj", "blk.{}.attn_q", Split::rows},
+      {"attn.k", "model.layers.{}.self_attn.k_proj", "blk.{}.attn_k", Split::rows},
+      {"attn.v", "model.layers.{}.self_attn.v_proj", "blk.{}.attn_v", Split::rows},
+      {"attn.out", "model.layers.{}.self_attn.o_proj", "blk.{}.attn_output", Split::columns},
+      {"ffn.norm", "model.layers.{}.post_attention_layernorm", "blk.{}.ffn_norm", Split::none},
+      {"ffn.gate", "model.layers.{}.mlp.gate_proj", "blk.{}.ffn_gate", Split::rows},
+      {"ffn.up", "model.layers.{}.mlp.up_proj", "blk.{}.ffn_up", Split::rows},
+      {"ffn.down", "model.layers.{}.mlp.down_proj", "blk.{}.ffn_down", Split::columns},
+      {"norm", "model.norm", "output_norm", Split::none},
+      {"head", "lm_head", "output", Split::rows}};
   names.insert(names.end(), own.begin(), own.end());
   return names;
 }
@@ -55,7 +55,8 @@ static double positive(const Config& c, std::string_view key, double fallback) {
 
 static void read_yarn(const Config& s, const Config& c, RopeSpec& rope) {
   rope.trained_tokens = s.integer_or("original_max_position_embeddings", c.integer("max_position_embeddings", 1), 1);
-  if (!s.has("factor")) rope.factor = c.integer("max_position_embeddings", 1) / static_cast<double>(rope.trained_tokens);
+  if (!s.has("factor"))
+    rope.factor = c.integer("max_position_embeddings", 1) / static_cast<double>(rope.trained_tokens);
   rope.beta_fast = positive(s, "beta_fast", 32);
   rope.beta_slow = positive(s, "beta_slow", 1);
   rope.truncate = s.boolean_or("truncate", true);
@@ -73,7 +74,7 @@ RopeSpec rope_spec(const Config& c, int dim, RopePairing pairing) {
   RopeSpec rope{.dim = dim, .pairing = pairing};
   if (dim % 2 != 0) throw Error(fmt::format("a head of {} components cannot be rotated in pairs", dim)).in(c.where());
   const auto parameters = c.object("rope_parameters"), scaling = c.object("rope_scaling");
-  const Config& s = parameters ? *parameters : scaling ? *scaling : c;
+  const Config& s = scaling ? *scaling : parameters ? *parameters : c;
   rope.base = positive(s.has("rope_theta") ? s : c, "rope_theta", 10000);
   if (!parameters && !scaling) return rope;
 
@@ -92,7 +93,8 @@ RopeSpec rope_spec(const Config& c, int dim, RopePairing pairing) {
     read_yarn(s, c, rope);
   } else if (type == "llama3") {
     rope.scaling = RopeScaling::llama3;
-    rope.trained_tokens = s.integer_or("original_max_position_embeddings", c.integer("max_position_embeddings", 1), 1);
+    rope.trained_tokens =
+        s.integer_or("original_max_position_embeddings", c.integer("max_position_embeddings", 1), 1);
     rope.low_freq_factor = positive(s, "low_freq_factor", 1);
     rope.high_freq_factor = positive(s, "high_freq_factor", 4);
     if (rope.high_freq_factor == rope.low_freq_factor)

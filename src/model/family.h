@@ -1,5 +1,5 @@
-// One family of checkpoints, as data: which classes it serves, how its config becomes a ModelSpec, and what its tensors
-// are called in each container. docs/adding-a-model.md walks through one.
+// One family of checkpoints, as data: which classes it serves, how its config becomes a ModelSpec, and what its
+// tensors are called in each container. docs/adding-a-model.md walks through one.
 #pragma once
 
 #include <span>

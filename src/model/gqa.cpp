@@ -6,7 +6,8 @@
 
 namespace cachalot {
 
-Tensor gqa(Ops& op, const GqaSpec& s, const GqaWeights& w, const Tensor& x_TD, double norm_eps, const StepContext& step) {
+Tensor gqa(Ops& op, const GqaSpec& s, const GqaWeights& w, const Tensor& x_TD, double norm_eps,
+           const StepContext& step) {
   Tensor q_THK = op.linear(x_TD, w.q.w, w.q.bias).split_heads(s.heads);
   Tensor k_TGK = op.linear(x_TD, w.k.w, w.k.bias).split_heads(s.kv_heads);
   const Tensor v_TGK = op.linear(x_TD, w.v.w, w.v.bias).split_heads(s.kv_heads);
@@ -21,7 +22,8 @@ Tensor gqa(Ops& op, const GqaSpec& s, const GqaWeights& w, const Tensor& x_TD, d
   op.mark(step.prefix + "attn.v", v_TGK);
 
   op.append(step.cache, step.layer, step.batch, k_TGK, v_TGK);
-  const AttendSpec attend{.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(s.head_dim))), .window = s.window};
+  const AttendSpec attend{.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(s.head_dim))),
+                          .window = s.window};
   const Tensor o_THK = op.attend(q_THK, step.cache, step.layer, step.batch, attend);
   op.mark(step.prefix + "attn.heads", o_THK);
   return op.linear(o_THK.merge_heads(), w.out.w, w.out.bias);

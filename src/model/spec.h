@@ -1,5 +1,5 @@
-// What a model is, as data: one LayerSpec per layer, so windows, rope and feed-forward may differ from layer to layer.
-// Made by a family from a checkpoint's Config; const afterwards.
+// What a model is, as data: one LayerSpec per layer, so windows, rope and feed-forward may differ from layer to
+// layer. Made by a family from a checkpoint's Config; const afterwards.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@ struct GqaSpec {
 
 // y = W_down(silu(W_gate x) * W_up x)
 struct SwigluSpec {
-  int hidden = 0;  // F
+  int hidden = 0;     // F
   bool bias = false;  // on all three
 };
 
@@ -36,9 +36,9 @@ struct LayerSpec {
 
 struct ModelSpec {
   std::string family;
-  int width = 0;   // D
-  int vocab = 0;   // W, rows of the embedding
-  int context = 0; // tokens that the checkpoint promises
+  int width = 0;    // D
+  int vocab = 0;    // W, rows of the embedding
+  int context = 0;  // tokens that the checkpoint promises
   double norm_eps = 1e-6;
   bool tied_head = false;  // the output head is the embedding
   std::vector<LayerSpec> layers;

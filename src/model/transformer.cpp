@@ -17,7 +17,9 @@ CacheLayout cache_layout(const ModelSpec& spec) {
   CacheLayout layout;
   for (const LayerSpec& layer : spec.layers) {
     const GqaSpec& a = layer.attention;
-    layout.layers.push_back({.kv_heads = a.kv_heads, .key_dim = a.head_dim, .value_dim = a.head_dim,
+    layout.layers.push_back({.kv_heads = a.kv_heads,
+                             .key_dim = a.head_dim,
+                             .value_dim = a.head_dim,
                              .group = static_cast<int>(index_in(layout.group_windows, a.window))});
   }
   return layout;
@@ -28,12 +30,14 @@ static int64_t held_bytes(const ModelWeights& m) {
   for (const LayerWeights& l : m.layers) {
     for (const Linear* linear : {&l.attn.q, &l.attn.k, &l.attn.v, &l.attn.out, &l.ffn.gate, &l.ffn.up, &l.ffn.down})
       bytes += linear->w.held_bytes + linear->bias.held_bytes;
-    for (const Weight* w : {&l.attn_norm_D, &l.ffn_norm_D, &l.attn.q_norm_K, &l.attn.k_norm_K}) bytes += w->held_bytes;
+    for (const Weight* w : {&l.attn_norm_D, &l.ffn_norm_D, &l.attn.q_norm_K, &l.attn.k_norm_K})
+      bytes += w->held_bytes;
   }
   return bytes;
 }
 
-Transformer::Transformer(ModelSpec spec, ModelWeights weights) : spec_(std::move(spec)), weights_(std::move(weights)) {
+Transformer::Transformer(ModelSpec spec, ModelWeights weights)
+    : spec_(std::move(spec)), weights_(std::move(weights)) {
   for (const LayerSpec& layer : spec_.layers) rope_of_layer_.push_back(index_in(ropes_, layer.attention.rope));
   weight_bytes_ = held_bytes(weights_);
 }

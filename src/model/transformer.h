@@ -22,12 +22,13 @@ class Transformer {
  private:
   ModelSpec spec_;
   ModelWeights weights_;
-  std::vector<RopeSpec> ropes_;    // the distinct ones
+  std::vector<RopeSpec> ropes_;  // the distinct ones
   std::vector<size_t> rope_of_layer_;
   int64_t weight_bytes_ = 0;
 };
 
-// The cache's layers for a spec: layers with the same window share a group, whose window is group_windows[g] (0 = all).
+// The cache's layers for a spec: layers with the same window share a group, whose window is group_windows[g] (0 =
+// all).
 struct CacheLayout {
   std::vector<KvCache::Layer> layers;
   std::vector<int> group_windows;

@@ -108,11 +108,13 @@ class Binder {
     }
     if (unknown.empty()) return;
     const std::string more = unknown.size() > 3 ? fmt::format(" and {} more", unknown.size() - 3) : "";
-    throw Error(fmt::format("tensors that the model does not use: {}{}",
-                            fmt::join(unknown.begin(), unknown.begin() + std::min<ptrdiff_t>(3, std::ssize(unknown)), ", "),
-                            more))
+    throw Error(
+        fmt::format("tensors that the model does not use: {}{}",
+                    fmt::join(unknown.begin(), unknown.begin() + std::min<ptrdiff_t>(3, std::ssize(unknown)), ", "),
+                    more))
         .in(checkpoint_.path().string())
-        .because(fmt::format("family '{}' has no place for them, so its result would not be the model's", family_.name))
+        .because(
+            fmt::format("family '{}' has no place for them, so its result would not be the model's", family_.name))
         .hint("the config and the weights may be of different models; see `cachalot inspect --tensors`");
   }
 
@@ -142,14 +144,16 @@ ModelWeights load_weights(const Family& family, const ModelSpec& spec, const Che
   int64_t total_bytes = 0, done_bytes = 0;
   for (const BoundTensor& tensor : bind_tensors(family, spec, checkpoint, policy))
     total_bytes += static_cast<int64_t>(tensor.stored->bytes.size());
-  return Binder(family, checkpoint, policy, [&](const BoundTensor& tensor) {
-           Weight weight = tensor.shape.size() == 1 ? ops.load_vector(*tensor.stored)
-                                                    : ops.load_matrix(*tensor.stored, tensor.held_as);
-           checkpoint.release(*tensor.stored);
-           done_bytes += static_cast<int64_t>(tensor.stored->bytes.size());
-           progress(done_bytes, total_bytes);
-           return weight;
-         }).bind(spec);
+  return Binder(family, checkpoint, policy,
+                [&](const BoundTensor& tensor) {
+                  Weight weight = tensor.shape.size() == 1 ? ops.load_vector(*tensor.stored)
+                                                           : ops.load_matrix(*tensor.stored, tensor.held_as);
+                  checkpoint.release(*tensor.stored);
+                  done_bytes += static_cast<int64_t>(tensor.stored->bytes.size());
+                  progress(done_bytes, total_bytes);
+                  return weight;
+                })
+      .bind(spec);
 }
 
 }  // namespace cachalot

@@ -52,12 +52,13 @@ struct WeightsPolicy {
   DType held_as(DType stored) const;
 };
 
-// Every tensor that `spec` needs, found and shape-checked without loading anything. Throws Error for a missing tensor, a
-// wrong shape, or tensors left over that the family does not list as ignored.
+// Every tensor that `spec` needs, found and shape-checked without loading anything. Throws Error for a missing
+// tensor, a wrong shape, or tensors left over that the family does not list as ignored.
 std::vector<BoundTensor> bind_tensors(const Family& family, const ModelSpec& spec, const Checkpoint& checkpoint,
                                       const WeightsPolicy& policy);
 
-// Loads all of them; `progress(done_bytes, total_bytes)` counts stored bytes. Pages of the file are given back as it goes.
+// Loads all of them; `progress(done_bytes, total_bytes)` counts stored bytes. Pages of the file are given back as it
+// goes.
 ModelWeights load_weights(const Family& family, const ModelSpec& spec, const Checkpoint& checkpoint,
                           const WeightsPolicy& policy, Ops& ops,
                           const std::function<void(int64_t, int64_t)>& progress);

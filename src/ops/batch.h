@@ -1,4 +1,5 @@
-// The work of one forward pass: rows of several sequences side by side, prefill chunks and single decode tokens alike.
+// The work of one forward pass: rows of several sequences side by side, prefill chunks and single decode tokens
+// alike.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +18,8 @@ struct BatchSequence {
   // The declared length, fixed when the sequence was admitted: what length-dependent mathematics (dynamic RoPE) sees,
   // whatever the chunk or the batch.
   int rope_tokens = 0;
-  // One table per cache group: block_tables[g][p / kBlockTokens] is the block that holds position p; -1 where a window
-  // has moved past. Borrowed from the sequence for the step.
+  // One table per cache group: block_tables[g][p / kBlockTokens] is the block that holds position p; -1 where a
+  // window has moved past. Borrowed from the sequence for the step.
   std::vector<std::span<const int32_t>> block_tables;
 };
 

@@ -18,12 +18,12 @@ int64_t CpuKvCache::value_bytes(const Layer& layer, const MatmulKernel& kernel) 
 }
 
 CpuKvCache::CpuKvCache(const KvCacheSpec& spec, const KernelTable& kernels)
-    : spec_(spec),
-      kernels_(kernels),
-      kernel_(spec.dtype == DType::f32 ? kernels.matmul_f32 : kernels.matmul_bf16) {
+    : spec_(spec), kernels_(kernels), kernel_(spec.dtype == DType::f32 ? kernels.matmul_f32 : kernels.matmul_bf16) {
   CHECK(spec.dtype == DType::f32 || spec.dtype == DType::bf16);
   for (const Layer& layer : spec.layers) {
-    Storage storage{.memory = {}, .key_bytes = key_bytes(layer, kernel_), .value_bytes = value_bytes(layer, kernel_),
+    Storage storage{.memory = {},
+                    .key_bytes = key_bytes(layer, kernel_),
+                    .value_bytes = value_bytes(layer, kernel_),
                     .block_bytes = 0};
     storage.block_bytes = layer.kv_heads * (storage.key_bytes + storage.value_bytes);
     const int blocks = spec.blocks_of_group[static_cast<size_t>(layer.group)];
@@ -57,7 +57,8 @@ template <typename T>
 static T& panel_cell(std::byte* panels, const MatmulKernel& kernel, int64_t inputs, int64_t k, int64_t output) {
   constexpr int64_t per_unit = 4 / sizeof(T);
   auto* panel = panels + output / kernel.columns * kernel.panel_bytes(inputs);
-  return reinterpret_cast<T*>(panel)[(k / per_unit * kernel.columns + output % kernel.columns) * per_unit + k % per_unit];
+  return reinterpret_cast<T*>(
+      panel)[(k / per_unit * kernel.columns + output % kernel.columns) * per_unit + k % per_unit];
 }
 
 void CpuKvCache::write(int layer, int32_t block, int kv_head, int slot, const float* key, const float* value) const {
@@ -66,8 +67,7 @@ void CpuKvCache::write(int layer, int32_t block, int kv_head, int slot, const fl
   std::byte* v_panels = values(layer, block, kv_head);
   if (spec_.dtype == DType::f32) {
     for (int d = 0; d < shape.key_dim; ++d) panel_cell<float>(k_panels, kernel_, shape.key_dim, d, slot) = key[d];
-    for (int d = 0; d < shape.value_dim; ++d)
-      panel_cell<float>(v_panels, kernel_, kBlockTokens, slot, d) = value[d];
+    for (int d = 0; d < shape.value_dim; ++d) panel_cell<float>(v_panels, kernel_, kBlockTokens, slot, d) = value[d];
   } else {
     for (int d = 0; d < shape.key_dim; ++d)
       panel_cell<uint16_t>(k_panels, kernel_, shape.key_dim, d, slot) = f32_to_bf16(key[d]);

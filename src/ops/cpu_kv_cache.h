@@ -1,7 +1,7 @@
-// The paged cache of CpuOps. A block holds kBlockTokens positions of one layer, per kv head first the keys and then the
-// values, both as the panels that the matrix kernels read: scores are q times a panel whose outputs are tokens, and the
-// attention output is the probabilities times panels whose outputs are the value's components. So the pairs of a bf16
-// panel run along the head in keys and along the tokens in values.
+// The paged cache of CpuOps. A block holds kBlockTokens positions of one layer, per kv head first the keys and then
+// the values, both as the panels that the matrix kernels read: scores are q times a panel whose outputs are tokens,
+// and the attention output is the probabilities times panels whose outputs are the value's components. So the pairs
+// of a bf16 panel run along the head in keys and along the tokens in values.
 #pragma once
 
 #include "base/page_buffer.h"

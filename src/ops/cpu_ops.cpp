@@ -67,9 +67,10 @@ struct PackScratch {
   std::vector<uint16_t> halves;
 };
 
-// The rows of one panel as 32-bit units: straight from the file when it holds them as the panel does, else by way of f32.
-static void pack_rows(const KernelTable& kernels, const MatmulKernel& kernel, const StoredTensor& stored, int64_t begin,
-                      int rows, std::byte* panel, PackScratch& scratch) {
+// The rows of one panel as 32-bit units: straight from the file when it holds them as the panel does, else by way of
+// f32.
+static void pack_rows(const KernelTable& kernels, const MatmulKernel& kernel, const StoredTensor& stored,
+                      int64_t begin, int rows, std::byte* panel, PackScratch& scratch) {
   const int64_t columns = stored.columns(), units = kernel.units(columns);
   const bool pairs = kernel.weights == DType::bf16;
   if (stored.dtype == kernel.weights && stored.interleaved_heads == 0 && (!pairs || columns % 2 == 0)) {
@@ -108,7 +109,10 @@ Weight CpuOps::load_matrix(const StoredTensor& stored, DType held_as) {
       pack_rows(kernels_, kernel, stored, p * kernel.columns, count, memory + p * panel_bytes, scratch);
     }
   });
-  return {.rank = 2, .shape = {rows, stored.columns()}, .held_as = held_as, .held_bytes = panels * panel_bytes,
+  return {.rank = 2,
+          .shape = {rows, stored.columns()},
+          .held_as = held_as,
+          .held_bytes = panels * panel_bytes,
           .storage = std::move(storage)};
 }
 
@@ -116,7 +120,10 @@ Weight CpuOps::load_vector(const StoredTensor& stored) {
   auto storage = std::make_unique<VectorStorage>();
   storage->values.resize(static_cast<size_t>(stored.elements()));
   stored.read_rows(0, stored.rows(), storage->values.data());
-  return {.rank = 1, .shape = {stored.elements()}, .held_as = DType::f32, .held_bytes = 4 * stored.elements(),
+  return {.rank = 1,
+          .shape = {stored.elements()},
+          .held_as = DType::f32,
+          .held_bytes = 4 * stored.elements(),
           .storage = std::move(storage)};
 }
 
@@ -140,7 +147,8 @@ Tensor CpuOps::embed(std::span<const int32_t> ids_T, const Weight& table_WD) {
     for (int64_t t = begin; t < end; ++t) {
       const int64_t id = ids_T[static_cast<size_t>(t)];
       CHECK(id >= 0 && id < table_WD.shape[0], "token {} outside a vocabulary of {}", id, table_WD.shape[0]);
-      const auto* units = reinterpret_cast<const uint32_t*>(panels + id / kernel.columns * panel_bytes) + id % kernel.columns;
+      const auto* units =
+          reinterpret_cast<const uint32_t*>(panels + id / kernel.columns * panel_bytes) + id % kernel.columns;
       float* x_D = x_TD.row(t);
       if (kernel.weights == DType::f32) {
         for (int64_t d = 0; d < width; ++d) x_D[d] = std::bit_cast<float>(units[d * kernel.columns]);
@@ -324,12 +332,15 @@ static void attend_task(const AttendTask& task, const CpuKvCache& kv, int layer,
   std::fill(out, out + rows * out_bytes / 4, 0.0f);
 
   const auto query_row = [&](int r) {
-    return (s.first_row + task.first_token + r / heads_per_kv) * q_THK.dim(1) + task.kv_head * heads_per_kv + r % heads_per_kv;
+    return (s.first_row + task.first_token + r / heads_per_kv) * q_THK.dim(1) + task.kv_head * heads_per_kv +
+           r % heads_per_kv;
   };
   for (int r = 0; r < rows; ++r) kernel.prepare(q_THK.row(query_row(r)), shape.key_dim, q + r * padded(q_bytes));
 
   const int first_position = s.first_position + task.first_token, last_position = first_position + task.tokens - 1;
-  const auto first_visible = [&](int position) { return spec.window > 0 ? std::max(0, position - spec.window + 1) : 0; };
+  const auto first_visible = [&](int position) {
+    return spec.window > 0 ? std::max(0, position - spec.window + 1) : 0;
+  };
   for (int b = first_visible(first_position) / kBlockTokens; b <= last_position / kBlockTokens; ++b) {
     const int32_t block = table[static_cast<size_t>(b)];
     for (int c = 0; c < kBlockTokens; c += kernel.columns)

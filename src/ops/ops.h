@@ -1,6 +1,6 @@
-// The seam: the verbs that a transformer is written in, and the nouns they take. Blocks (model/) know nothing else of the
-// machine. CpuOps computes; TraceOps is a decorator that records marked points. Tensors, weights, caches and the arena
-// are all made by an Ops, and the host reads values only through read().
+// The seam: the verbs that a transformer is written in, and the nouns they take. Blocks (model/) know nothing else of
+// the machine. CpuOps computes; TraceOps is a decorator that records marked points. Tensors, weights, caches and the
+// arena are all made by an Ops, and the host reads values only through read().
 //
 // Verbs never write their inputs (append alone changes the cache). Results live in the step's arena.
 // A verb's result for a row depends on that row's sequence alone, bit for bit: not on the batch, chunking or threads.
@@ -72,18 +72,21 @@ class Ops {
   virtual int64_t cache_block_bytes(const KvCache::Layer& layer, DType dtype) const = 0;
 
   // -- Verbs
-  virtual Tensor embed(std::span<const int32_t> ids_T, const Weight& table_WD) = 0;       // -> [T, D]
-  virtual Tensor linear(const Tensor& x, const Weight& w, const Weight& bias) = 0;        // [T, D] -> [T, out]; bias may be empty
-  virtual Tensor rms_norm(const Tensor& x, const Weight& gain, double eps) = 0;           // over the last dimension
+  virtual Tensor embed(std::span<const int32_t> ids_T, const Weight& table_WD) = 0;  // -> [T, D]
+  virtual Tensor linear(const Tensor& x, const Weight& w,
+                        const Weight& bias) = 0;  // [T, D] -> [T, out]; bias may be empty
+  virtual Tensor rms_norm(const Tensor& x, const Weight& gain, double eps) = 0;  // over the last dimension
   virtual Tensor add(const Tensor& a, const Tensor& b) = 0;
-  virtual Tensor swiglu(const Tensor& gate_TF, const Tensor& up_TF) = 0;                  // silu(gate) * up
-  // cos and sin of every row's angles: [T, R], the R/2 cosines first. One call per RopeSpec and step serves all layers.
+  virtual Tensor swiglu(const Tensor& gate_TF, const Tensor& up_TF) = 0;  // silu(gate) * up
+  // cos and sin of every row's angles: [T, R], the R/2 cosines first. One call per RopeSpec and step serves all
+  // layers.
   virtual Tensor rope_angles(const Batch& batch, const RopeSpec& spec) = 0;
   virtual Tensor rope(const Tensor& x_THK, const Tensor& angles_TR, RopePairing pairing) = 0;  // R = K
   // Writes the rows' keys and values at their positions; the rest of a block that is begun is zeros.
   virtual void append(KvCache& cache, int layer, const Batch& batch, const Tensor& k_TGK, const Tensor& v_TGV) = 0;
   // Causal attention of the rows over their sequences' cached keys; head h reads kv head h / (H / G). -> [T, H, V]
-  virtual Tensor attend(const Tensor& q_THK, KvCache& cache, int layer, const Batch& batch, const AttendSpec& spec) = 0;
+  virtual Tensor attend(const Tensor& q_THK, KvCache& cache, int layer, const Batch& batch,
+                        const AttendSpec& spec) = 0;
   virtual Tensor gather_rows(const Tensor& x_TD, std::span<const int32_t> rows) = 0;
 
   // -- Scopes and observation

@@ -20,11 +20,11 @@ struct RopeSpec {
   RopeScaling scaling = RopeScaling::none;
   double factor = 1;
   int trained_tokens = 0;  // yarn, llama3: original_max_position_embeddings; dynamic: max_position_embeddings
-  double beta_fast = 32, beta_slow = 1;     // yarn: rotations that bound the ramp
-  bool truncate = true;                     // yarn: the ramp's ends are whole indices
-  double attention_factor = 1;              // cos and sin are multiplied by it
+  double beta_fast = 32, beta_slow = 1;              // yarn: rotations that bound the ramp
+  bool truncate = true;                              // yarn: the ramp's ends are whole indices
+  double attention_factor = 1;                       // cos and sin are multiplied by it
   double low_freq_factor = 1, high_freq_factor = 4;  // llama3
-  std::vector<double> divisors;             // GGUF's stored form of llama3: R/2 numbers
+  std::vector<double> divisors;                      // GGUF's stored form of llama3: R/2 numbers
 
   bool operator==(const RopeSpec&) const = default;
   bool depends_on_length() const { return scaling == RopeScaling::dynamic; }

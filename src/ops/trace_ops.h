@@ -1,5 +1,5 @@
-// A decorator that forwards every verb and hands marked points to a sink. Everything is seen un-fused: fused verbs fall
-// back to their plain definitions here.
+// A decorator that forwards every verb and hands marked points to a sink. Everything is seen un-fused: fused verbs
+// fall back to their plain definitions here.
 #pragma once
 
 #include <functional>

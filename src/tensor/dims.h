@@ -43,6 +43,6 @@ class Dims {
 #define CACHALOT_BIND_5(a, ...) .bind(#a, a) CACHALOT_BIND_4(__VA_ARGS__)
 #define CACHALOT_BIND_6(a, ...) .bind(#a, a) CACHALOT_BIND_5(__VA_ARGS__)
 #define CACHALOT_PICK(a, b, c, d, e, f, name, ...) name
-#define SHAPES(...)                                                                                              \
-  (::cachalot::Dims() CACHALOT_PICK(__VA_ARGS__, CACHALOT_BIND_6, CACHALOT_BIND_5, CACHALOT_BIND_4,              \
-                                    CACHALOT_BIND_3, CACHALOT_BIND_2, CACHALOT_BIND_1)(__VA_ARGS__))
+#define SHAPES(...)                                                                                                  \
+  (::cachalot::Dims() CACHALOT_PICK(__VA_ARGS__, CACHALOT_BIND_6, CACHALOT_BIND_5, CACHALOT_BIND_4, CACHALOT_BIND_3, \
+                                    CACHALOT_BIND_2, CACHALOT_BIND_1)(__VA_ARGS__))

@@ -8,8 +8,31 @@
 namespace cachalot {
 
 enum class DType : uint8_t {
-  f32, f16, bf16, f64, i8, i16, i32, i64, u8, boolean, f8_e4m3, f8_e5m2,  // plain
-  q4_0, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs, mxfp4,  // GGUF's blocks
+  f32,
+  f16,
+  bf16,
+  f64,
+  i8,
+  i16,
+  i32,
+  i64,
+  u8,
+  boolean,
+  f8_e4m3,
+  f8_e5m2,  // plain
+  q4_0,
+  q4_1,
+  q5_0,
+  q5_1,
+  q8_0,
+  q2_k,
+  q3_k,
+  q4_k,
+  q5_k,
+  q6_k,
+  iq4_nl,
+  iq4_xs,
+  mxfp4,  // GGUF's blocks
 };
 
 struct DTypeInfo {

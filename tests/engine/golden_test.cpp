@@ -24,7 +24,8 @@ struct Difference {
   int wrong_argmax = 0;  // rows whose best token differs although the reference's margin exceeds twice the tolerance
 };
 
-static Difference compare(const std::vector<float>& got, const std::vector<float>& want, size_t vocab, double tolerance) {
+static Difference compare(const std::vector<float>& got, const std::vector<float>& want, size_t vocab,
+                          double tolerance) {
   Difference d;
   for (size_t row = 0; row < want.size(); row += vocab) {
     const auto w = want.begin() + static_cast<ptrdiff_t>(row), g = got.begin() + static_cast<ptrdiff_t>(row);
@@ -35,7 +36,9 @@ static Difference compare(const std::vector<float>& got, const std::vector<float
     std::vector<float> best(w, w + static_cast<ptrdiff_t>(vocab));
     std::nth_element(best.begin(), best.begin() + 1, best.end(), std::greater<>());
     const bool clear = best[0] - best[1] > 2 * tolerance;
-    const auto top = [vocab](auto begin) { return std::max_element(begin, begin + static_cast<ptrdiff_t>(vocab)) - begin; };
+    const auto top = [vocab](auto begin) {
+      return std::max_element(begin, begin + static_cast<ptrdiff_t>(vocab)) - begin;
+    };
     if (clear && top(w) != top(g)) ++d.wrong_argmax;
   }
   return d;

@@ -39,7 +39,8 @@ struct TestModel {
   CpuOps ops;
   Transformer transformer;
 
-  TestModel(const std::filesystem::path& path, const KernelTable& kernels, DType weights = DType::f32, int threads = 1)
+  TestModel(const std::filesystem::path& path, const KernelTable& kernels, DType weights = DType::f32,
+            int threads = 1)
       : ops(kernels, threads), transformer(load(path, ops, weights)) {}
 
   static Transformer load(const std::filesystem::path& path, Ops& ops, DType weights) {

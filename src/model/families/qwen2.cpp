@@ -6,13 +6,14 @@ namespace cachalot {
 static ModelSpec spec(const Config& c) {
   ModelSpec m = decoder_spec(c);
   const int heads = c.integer("num_attention_heads", 1), size = head_dim(c, m.width, heads);
+  const RopeSpec rope = rope_spec(c, size, RopePairing::halves);
   for (int i = 0; i < static_cast<int>(m.layers.size()); ++i) {
     m.layers[static_cast<size_t>(i)] = {
         .attention = {.heads = heads,
                       .kv_heads = c.integer_or("num_key_value_heads", heads, 1),
                       .head_dim = size,
                       .qkv_bias = true,
-                      .rope = rope_spec(c, size, RopePairing::halves),
+                      .rope = rope,
                       .window = window_of_layer(c, i)},
         .ffn = {.hidden = c.integer("intermediate_size", 1)}};
   }

@@ -8,6 +8,7 @@ static ModelSpec spec(const Config& c) {
   const int heads = c.integer("num_attention_heads", 1);
   const int size = c.integer_or("head_dim", 128, 1, 1 << 16);
   const bool bias = c.boolean_or("attention_bias", false);
+  const RopeSpec rope = rope_spec(c, size, RopePairing::halves);
   for (int i = 0; i < static_cast<int>(m.layers.size()); ++i) {
     m.layers[static_cast<size_t>(i)] = {
         .attention = {.heads = heads,
@@ -16,7 +17,7 @@ static ModelSpec spec(const Config& c) {
                       .qkv_bias = bias,
                       .out_bias = bias,
                       .qk_norm = true,
-                      .rope = rope_spec(c, size, RopePairing::halves),
+                      .rope = rope,
                       .window = window_of_layer(c, i)},
         .ffn = {.hidden = c.integer("intermediate_size", 1)}};
   }

@@ -1,0 +1,48 @@
+#include "base/thread_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <thread>
+
+namespace cachalot {
+
+TEST(ThreadPool, EveryWorkerRunsEveryJobOnce) {
+  for (const int threads : {1, 2, 3, 9}) {
+    ThreadPool pool(threads);
+    for (int round = 0; round < 200; ++round) {
+      std::vector<int> calls(static_cast<size_t>(threads));
+      pool.run([&](int worker) { ++calls[static_cast<size_t>(worker)]; });
+      EXPECT_EQ(calls, std::vector<int>(static_cast<size_t>(threads), 1));
+    }
+  }
+}
+
+TEST(ThreadPool, ChunksCoverTheRangeWithoutOverlap) {
+  ThreadPool pool(3);
+  for (const int64_t count : {0, 1, 6, 7, 8, 1000}) {
+    std::vector<std::atomic<int>> seen(static_cast<size_t>(count));
+    pool.for_each_chunk(count, 7, [&](int64_t begin, int64_t end) {
+      EXPECT_LT(begin, end);
+      for (int64_t i = begin; i < end; ++i) ++seen[static_cast<size_t>(i)];
+    });
+    for (const auto& times : seen) EXPECT_EQ(times, 1);
+  }
+}
+
+TEST(ThreadPool, WakesWorkersThatHaveGoneToSleep) {
+  ThreadPool pool(2);
+  for (int round = 0; round < 5; ++round) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));  // far longer than workers spin
+    std::atomic<int> calls{0};
+    pool.run([&](int) { ++calls; });
+    EXPECT_EQ(calls, 2);
+  }
+}
+
+TEST(ThreadPool, TheDefaultIsAtLeastOneAndAtMostTheUsableProcessors) {
+  EXPECT_GE(default_threads(), 1);
+  EXPECT_LE(default_threads(), static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+}  // namespace cachalot
