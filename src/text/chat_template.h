@@ -1,0 +1,32 @@
+// A checkpoint's chat template: a conversation in, the text of the prompt out, byte for byte as transformers'
+// apply_chat_template(tokenize=False) gives it.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "text/jinja.h"
+
+namespace cachalot {
+
+class ChatTemplate {
+ public:
+  // Parses the source. An empty token is one that the tokenizer does not have: it stays undefined in the template.
+  // Throws Error when the source is not a template that we can run.
+  ChatTemplate(std::string source, std::string bos_token, std::string eos_token);
+
+  // variables: an object with "messages" (a list of objects), optionally "tools", "documents",
+  // "add_generation_prompt" (true when absent) and whatever else the template reads ("enable_thinking", …). A
+  // message's reasoning may be named reasoning_content, thinking or reasoning; templates see it as reasoning_content
+  // and as thinking. Throws Error for variables of another form, when the template fails and when it refuses the
+  // conversation; for the last, the message says "the chat template refused the conversation: …".
+  std::string render(const nlohmann::ordered_json& variables) const;
+
+  const std::string& source() const { return source_; }
+
+ private:
+  std::string source_, bos_token_, eos_token_;
+  jinja::Template template_;
+};
+
+}  // namespace cachalot

@@ -1,0 +1,143 @@
+// |tojson as transformers defines it: json.dumps without HTML escapes, non-ASCII kept by default.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "text/jinja_builtins.h"
+#include "text/jinja_text.h"
+
+namespace cachalot::jinja {
+namespace {
+
+class JsonWriter {
+ public:
+  JsonWriter(Heap& heap, const JsonStyle& style) : heap_(heap), style_(style) {}
+  std::string take() { return std::move(out_); }
+
+  void write(const Value& value, int level) {
+    heap_.spend(1);
+    switch (value.kind()) {
+      case Kind::none: return put("null");
+      case Kind::boolean: return put(value.as_bool() ? "true" : "false");
+      case Kind::integer: return put(std::to_string(value.as_integer()));
+      case Kind::real: return put(number(value.as_real()));
+      case Kind::string: return write_text(value.text());
+      case Kind::list:
+      case Kind::tuple: return write_items(value.items(), level);
+      case Kind::dict: return write_dict(value.dict(), level);
+      default: throw Failure{fmt::format("Object of type {} is not JSON serializable", type_name(value))};
+    }
+  }
+
+ private:
+  void put(std::string_view text) {
+    heap_.spend_bytes(text.size());
+    heap_.check_text(static_cast<int64_t>(out_.size() + text.size()));
+    out_ += text;
+  }
+
+  static std::string number(double real) {
+    if (std::isnan(real)) return "NaN";
+    if (std::isinf(real)) return real < 0 ? "-Infinity" : "Infinity";
+    return repr(real);
+  }
+
+  void write_text(std::string_view text) {
+    put("\"");
+    std::string piece;
+    for (size_t at = 0; at < text.size();) {
+      const size_t begin = at;
+      const int32_t letter = next_letter(text, at);
+      switch (letter) {
+        case '"': piece += "\\\""; break;
+        case '\\': piece += "\\\\"; break;
+        case '\n': piece += "\\n"; break;
+        case '\r': piece += "\\r"; break;
+        case '\t': piece += "\\t"; break;
+        case '\b': piece += "\\b"; break;
+        case '\f': piece += "\\f"; break;
+        default:
+          if (letter < 0x20 || (style_.ascii && letter > 0x7e)) {
+            append_escape(piece, letter);
+          } else {
+            piece += text.substr(begin, at - begin);
+          }
+      }
+    }
+    heap_.spend_bytes(8 * text.size());
+    put(piece);
+    put("\"");
+  }
+
+  static void append_escape(std::string& out, int32_t letter) {
+    if (letter < 0x10000) {
+      out += fmt::format("\\u{:04x}", letter);
+    } else {
+      const int32_t rest = letter - 0x10000;
+      out += fmt::format("\\u{:04x}\\u{:04x}", 0xd800 + (rest >> 10), 0xdc00 + (rest & 0x3ff));
+    }
+  }
+
+  void new_line(int level) {
+    if (!style_.indented) return;
+    put("\n");
+    for (int i = 0; i < level; ++i) put(style_.indent);
+  }
+
+  void write_items(const Values& items, int level) {
+    if (items.empty()) return put("[]");
+    put("[");
+    for (size_t i = 0; i < items.size(); ++i) {
+      if (i) put(style_.item_separator);
+      new_line(level + 1);
+      write(items[i], level + 1);
+    }
+    new_line(level);
+    put("]");
+  }
+
+  void write_dict(const Dict& dict, int level) {
+    if (dict.entries.empty()) return put("{}");
+    std::vector<const std::pair<Value, Value>*> entries;
+    for (const auto& entry : dict.entries) entries.push_back(&entry);
+    if (style_.sorted) {
+      std::stable_sort(entries.begin(), entries.end(),
+                       [&](const auto* a, const auto* b) { return less(heap_, a->first, b->first); });
+    }
+    put("{");
+    for (size_t i = 0; i < entries.size(); ++i) {
+      if (i) put(style_.item_separator);
+      new_line(level + 1);
+      write_key(entries[i]->first);
+      put(style_.key_separator);
+      write(entries[i]->second, level + 1);
+    }
+    new_line(level);
+    put("}");
+  }
+
+  void write_key(const Value& key) {
+    if (key.is(Kind::string)) return write_text(key.text());
+    if (key.is_number() || key.is(Kind::none)) {
+      put("\"");
+      write(key, 0);
+      return put("\"");
+    }
+    throw Failure{"keys must be str, int, float, bool or None, not " + type_name(key)};
+  }
+
+  Heap& heap_;
+  const JsonStyle& style_;
+  std::string out_;
+};
+
+}  // namespace
+
+std::string to_json(Heap& heap, const Value& value, const JsonStyle& style) {
+  JsonWriter writer(heap, style);
+  writer.write(value, 0);
+  return writer.take();
+}
+
+}  // namespace cachalot::jinja

@@ -1,0 +1,120 @@
+// str() and repr() of values, and the names of their types.
+#include <fmt/format.h>
+
+#include "text/jinja_text.h"
+#include "text/jinja_value.h"
+
+namespace cachalot::jinja {
+
+std::string type_name(const Value& value) {
+  switch (value.kind()) {
+    case Kind::missing:
+    case Kind::undefined: return "Undefined";
+    case Kind::none: return "NoneType";
+    case Kind::boolean: return "bool";
+    case Kind::integer: return "int";
+    case Kind::real: return "float";
+    case Kind::string: return value.as_text().markup ? "Markup" : "str";
+    case Kind::list: return "list";
+    case Kind::tuple: return "tuple";
+    case Kind::dict: return "dict";
+    case Kind::view: return value.as<Items>().name;
+    case Kind::range: return "range";
+    case Kind::iterator: return value.as<Iterator>().name;
+    case Kind::space: return "Namespace";
+    case Kind::macro: return "Macro";
+    case Kind::function: return "builtin_function_or_method";
+    case Kind::loop: return "LoopContext";
+    case Kind::object: return "object";
+  }
+  return "object";
+}
+
+namespace {
+
+class Printer {
+ public:
+  explicit Printer(Heap& heap) : heap_(heap) {}
+  std::string take() { return std::move(out_); }
+
+  void print(const Value& value) {
+    heap_.spend(1);
+    switch (value.kind()) {
+      case Kind::missing:
+      case Kind::undefined: return put("Undefined");
+      case Kind::none: return put("None");
+      case Kind::boolean: return put(value.as_bool() ? "True" : "False");
+      case Kind::integer: return put(std::to_string(value.as_integer()));
+      case Kind::real: return put(repr(value.as_real()));
+      case Kind::string:
+        heap_.spend(static_cast<int64_t>(value.text().size()));
+        return put(value.as_text().markup ? "Markup(" + repr(value.text()) + ")" : repr(value.text()));
+      case Kind::list: return print_items("[", value.items(), "]");
+      case Kind::tuple: return print_items("(", value.items(), value.items().size() == 1 ? ",)" : ")");
+      case Kind::view: put(value.as<Items>().name); return print_items("([", value.items(), "])");
+      case Kind::dict: return print_dict(value.dict());
+      case Kind::range: return print_range(value.as<Range>());
+      case Kind::space: return print_space(value.as<Space>());
+      default: return put("<" + type_name(value) + " object>");
+    }
+  }
+
+ private:
+  void put(std::string_view text) {
+    heap_.spend_bytes(text.size());
+    heap_.check_text(static_cast<int64_t>(out_.size() + text.size()));
+    out_ += text;
+  }
+  void print_items(const char* open, const Values& items, const char* close) {
+    put(open);
+    for (size_t i = 0; i < items.size(); ++i) {
+      if (i) put(", ");
+      print(items[i]);
+    }
+    put(close);
+  }
+  void print_dict(const Dict& dict) {
+    put("{");
+    for (size_t i = 0; i < dict.entries.size(); ++i) {
+      if (i) put(", ");
+      print(dict.entries[i].first);
+      put(": ");
+      print(dict.entries[i].second);
+    }
+    put("}");
+  }
+  void print_range(const Range& range) {
+    put(fmt::format("range({}, {}", range.start, range.stop));
+    put(range.step == 1 ? ")" : fmt::format(", {})", range.step));
+  }
+  void print_space(const Space& space) {
+    if (++spaces_ > kMaxNesting) throw Failure{"a namespace contains itself"};
+    put("<Namespace ");
+    print_dict(*space.attributes);
+    put(">");
+    --spaces_;
+  }
+
+  Heap& heap_;
+  std::string out_;
+  int spaces_ = 0;
+};
+
+}  // namespace
+
+std::string repr(Heap& heap, const Value& value) {
+  Printer printer(heap);
+  printer.print(value);
+  return printer.take();
+}
+
+std::string str(Heap& heap, const Value& value) {
+  if (value.is(Kind::string)) {
+    heap.spend_bytes(value.text().size());
+    return std::string(value.text());
+  }
+  if (value.is(Kind::undefined)) return "";
+  return repr(heap, value);
+}
+
+}  // namespace cachalot::jinja

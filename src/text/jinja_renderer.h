@@ -1,0 +1,120 @@
+// Runs a parsed template. Statements are in jinja_renderer.cpp, expressions in jinja_expressions.cpp, loops and
+// macros in jinja_scoped.cpp.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "text/jinja_ast.h"
+#include "text/jinja_builtins.h"
+
+namespace cachalot::jinja {
+
+// The variables of one running function: the template, a macro, a loop's test.
+struct Activation {
+  Activation* outer = nullptr;
+  Values slots;
+  bool captured = false;  // a macro or a lazy test refers to it: it lives to the end
+};
+
+struct MacroObject : Object {
+  const Macro* macro = nullptr;
+  Activation* outer = nullptr;
+};
+
+// The variable `loop`. Looks one item ahead when the template asks for `last` or `nextitem`.
+struct Loop : Object {
+  Loop(Heap& heap, Value source) : heap(heap), source(source), cursor(heap, source) {}
+  bool advance(Value& item);
+  int64_t length();
+  const Value& peek();  // missing at the end
+
+  Heap& heap;
+  Value source;
+  Cursor cursor;
+  Value after, current, before, last_changed;
+  int64_t index0 = -1;
+  int64_t known_length = -1;
+};
+
+enum class Flow : uint8_t { onward, stop, skip };
+
+class Renderer {
+ public:
+  Renderer(const Program& program, const Limits& limits) : heap_(limits), program_(program) {}
+  // Throws Failure; line() is then the line that failed.
+  std::string render(const nlohmann::ordered_json& variables);
+
+  Heap& heap() { return heap_; }
+  int line() const { return line_; }
+
+  // Jinja's obj.name and obj[key]: an attribute or an item, whichever there is; undefined when there is neither.
+  Value attribute(const Value& object, const std::string& name);
+  Value item(const Value& object, const Value& key);
+  // Only what is an attribute: a method, a namespace's value, a loop's state; missing when there is none.
+  Value own_attribute(const Value& object, const std::string& name);
+  Value call(const Value& callee, Args args);
+  Value filter(std::string_view name, Value subject, Args args);  // by name, as |map does
+  bool test(std::string_view name, Value subject, Args args);
+
+ private:
+  // Statements.
+  Flow run(const Body& body);
+  Flow run(const Stmt& stmt);
+  void run_output(const Stmt& stmt);
+  Flow run_branch(const Stmt& stmt);
+  Flow run_with(const Stmt& stmt);
+  Flow run_set_block(const Stmt& stmt);
+  Flow run_filter(const Stmt& stmt);
+  void run_call_block(const Stmt& stmt);
+  Flow run_loop(const Stmt& stmt);
+  bool run_items(const Stmt& stmt, Value source, Flow& flow);
+  Value tested(const Stmt& stmt, Value source);
+  void assign(const Expr& target, const Value& value);
+  void check_namespaces(const Expr& target);
+
+  // Scopes.
+  void enter(const Loads& loads);
+  void leave(const Loads& loads);
+  Activation* activation(int hops) const;
+  Value& variable(Place place) { return activation(place.hops)->slots[static_cast<size_t>(place.slot)]; }
+  Value resolve(const std::string& name);
+  std::unique_ptr<Activation> activate(int slots, Activation* outer);
+  Activation* keep(std::unique_ptr<Activation> activation);
+  Value make_macro(const Macro& macro);
+  Value call_macro(const MacroObject& macro, Args args);
+  void bind(const Macro& macro, Args args, Activation& activation);
+  void fill_defaults(const Macro& macro);
+
+  // Expressions.
+  Value eval(const Expr& expr);
+  Value eval_name(const Expr& expr);
+  Value eval_slice(const Expr& expr);
+  Value eval_arithmetic(const Expr& expr);
+  Value eval_call(const Expr& expr);
+  Value eval_filter(const Expr& expr);
+  Value eval_test(const Expr& expr);
+  Value eval_concat(const Expr& expr);
+  Value eval_compare(const Expr& expr);
+  Value eval_dict(const Expr& expr);
+  Value eval_conditional(const Expr& expr);
+  Values eval_parts(const Expr& expr);
+  Args eval_arguments(const Arguments& arguments);
+
+  // Output: text goes to the innermost capture.
+  void emit(std::string_view text);
+  std::string capture(const std::function<void()>& work);  // what `work` prints
+
+  Value from_json(const nlohmann::ordered_json& json, int nesting);
+
+  Heap heap_;
+  const Program& program_;
+  std::shared_ptr<Dict> variables_;
+  std::vector<std::unique_ptr<Activation>> kept_;  // the captured ones
+  Activation* now_ = nullptr;
+  std::string* out_ = nullptr;
+  Value filtered_;  // the text that the filters of a set or filter block start from
+  int line_ = 1;
+  int depth_ = 0;
+};
+
+}  // namespace cachalot::jinja
