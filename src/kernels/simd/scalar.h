@@ -10,7 +10,7 @@ constexpr int kTileRows = 2, kTileVectors = 4;  // matmul: 8 accumulators, 4 wei
 
 typedef float F32x __attribute__((vector_size(16)));
 typedef int32_t I32x __attribute__((vector_size(16)));
-typedef float F32xUnaligned __attribute__((vector_size(16), aligned(4), may_alias));
+typedef float F32xUnaligned __attribute__((vector_size(16), aligned(1), may_alias));
 
 static F32x set(float value) { return F32x{value, value, value, value}; }
 static F32x load(const float* p) { return *reinterpret_cast<const F32xUnaligned*>(p); }
