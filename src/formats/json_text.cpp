@@ -33,7 +33,13 @@ static Json parse_bounded(std::string_view text, std::string_view where, JsonLim
   }
 }
 
+void refuse_nul(std::string_view text, std::string_view where) {
+  if (const size_t at = text.find('\0'); at != text.npos)
+    throw Error("the text is not valid JSON").in(where).because(fmt::format("byte {} is NUL", at));
+}
+
 nlohmann::json parse_json(std::string_view text, std::string_view where, JsonLimits limits) {
+  refuse_nul(text, where);
   return parse_bounded<nlohmann::json>(text, where, limits);
 }
 nlohmann::ordered_json parse_ordered_json(std::string_view text, std::string_view where, JsonLimits limits) {

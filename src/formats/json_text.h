@@ -21,4 +21,7 @@ nlohmann::ordered_json parse_ordered_json(std::string_view text, std::string_vie
 // What the parser says of malformed text, fit for a message.
 std::string json_complaint(const std::exception& error);
 
+// The parser takes a NUL for the end of the text, so what follows would pass unseen. Throws Error.
+void refuse_nul(std::string_view text, std::string_view where);
+
 }  // namespace cachalot

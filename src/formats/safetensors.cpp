@@ -216,6 +216,7 @@ SafetensorsFile::SafetensorsFile(std::optional<MappedFile> file, std::span<const
   const auto header = header_bytes(bytes, where_);
   const std::string_view text(reinterpret_cast<const char*>(header.data()), header.size());
   if (!text.starts_with('{')) throw error_in(where_, "the header does not start with {");
+  refuse_nul(text, where_);
   HeaderReader reader(where_);
   nlohmann::json::sax_parse(text.begin(), text.end(), &reader);
   metadata_ = std::move(reader.metadata);

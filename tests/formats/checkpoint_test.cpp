@@ -1,0 +1,361 @@
+#include "formats/checkpoint.h"
+
+#include <gmock/gmock.h>
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "formats/gguf.h"
+#include "formats/made_files.h"
+#include "formats/safetensors.h"
+#include "tensor/quant_blocks.h"
+
+namespace cachalot {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+namespace fs = std::filesystem;
+
+std::string refusal(const fs::path& path) {
+  return message_of([&] { Checkpoint::open(path); });
+}
+
+// "NAME":{…} of an F32 tensor of `count` numbers at byte `begin`.
+std::string entry(const std::string& name, int count, int begin) {
+  return fmt::format(R"("{}":{{"dtype":"F32","shape":[{}],"data_offsets":[{},{}]}})", name, count, begin,
+                     begin + 4 * count);
+}
+
+std::string one_tensor_file(const std::string& name) {
+  return safetensors_file("{" + entry(name, 2, 0) + "}", std::string(8, '\1'));
+}
+
+TEST(Checkpoint, OpensAFolderWithOneFile) {
+  TemporaryFolder folder;
+  folder.write("config.json", R"({"model_type":"qwen2"})");
+  folder.write("model.safetensors", one_tensor_file("a"));
+  const Checkpoint checkpoint = Checkpoint::open(folder.path());
+  EXPECT_EQ(checkpoint.container(), Container::safetensors);
+  EXPECT_EQ(checkpoint.config().text("model_type"), "qwen2");
+  EXPECT_EQ(checkpoint.path(), folder.path());
+  EXPECT_EQ(checkpoint.gguf(), nullptr);
+  ASSERT_NE(checkpoint.find("a"), nullptr);
+  EXPECT_EQ(checkpoint.find("b"), nullptr);
+  EXPECT_EQ(checkpoint.tensor_bytes(), 8);
+  checkpoint.release(*checkpoint.find("a"));
+  EXPECT_EQ(checkpoint.find("a")->bytes[0], std::byte{1}) << "released pages come back from the file";
+}
+
+class ShardedFolder : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_.write("config.json", "{}");
+    folder_.write("1.safetensors", one_tensor_file("a"));
+    folder_.write("2.safetensors", one_tensor_file("b"));
+    index(R"("a":"1.safetensors","b":"2.safetensors")");
+  }
+  void index(const std::string& map) {
+    folder_.write("model.safetensors.index.json", R"({"metadata":{"total_size":16},"weight_map":{)" + map + "}}");
+  }
+  TemporaryFolder folder_;
+};
+
+TEST_F(ShardedFolder, GivesTheTensorsOfAllShards) {
+  const Checkpoint checkpoint = Checkpoint::open(folder_.path());
+  ASSERT_EQ(checkpoint.tensors().size(), 2u);
+  EXPECT_EQ(checkpoint.find("b")->file->path().filename(), "2.safetensors");
+}
+
+TEST_F(ShardedFolder, AnIndexThatDisagreesWithTheShardsIsRefused) {
+  index(R"("a":"2.safetensors","b":"2.safetensors")");
+  EXPECT_THAT(refusal(folder_.path()), HasSubstr("tensor 'a' is not in '2.safetensors'"));
+  index(R"("a":"1.safetensors","b":"2.safetensors","c":"2.safetensors")");
+  EXPECT_THAT(refusal(folder_.path()), HasSubstr("tensor 'c' is not in '2.safetensors'"));
+}
+
+TEST_F(ShardedFolder, ATensorInTwoShardsIsRefused) {
+  folder_.write("2.safetensors",
+                safetensors_file("{" + entry("a", 2, 0) + "," + entry("b", 2, 8) + "}", std::string(16, '\1')));
+  const std::string message = refusal(folder_.path());
+  EXPECT_THAT(message, HasSubstr("tensor 'a' is in two files"));
+  EXPECT_THAT(message, HasSubstr("1.safetensors and 2.safetensors both hold it"));
+}
+
+TEST_F(ShardedFolder, AMissingShardIsNamed) {
+  fs::remove(folder_.path() / "2.safetensors");
+  EXPECT_THAT(refusal(folder_.path()), HasSubstr("the shard '2.safetensors' is missing"));
+}
+
+TEST(Checkpoint, OtherQuantisationsAreRefusedByName) {
+  const auto with = [](const std::string& quantisation) {
+    TemporaryFolder folder;
+    folder.write("config.json", R"({"quantization_config":)" + quantisation + "}");
+    folder.write("model.safetensors", one_tensor_file("a"));
+    return refusal(folder.path());
+  };
+  EXPECT_THAT(with(R"({"quant_method":"gptq","bits":4})"), HasSubstr("quantised with GPTQ, which is not read"));
+  EXPECT_THAT(with(R"({"quant_method":"awq"})"), HasSubstr("quantised with AWQ"));
+  EXPECT_THAT(with(R"({"quant_method":"bitsandbytes"})"), HasSubstr("quantised with bitsandbytes"));
+  EXPECT_THAT(with(R"({"load_in_4bit":true})"), HasSubstr("quantised with bitsandbytes"));
+  EXPECT_THAT(with(R"({"quant_method":"compressed-tensors"})"), HasSubstr("quantised with compressed-tensors"));
+  EXPECT_THAT(with(R"({"quant_method":"fp8","weight_block_size":[128,128]})"), HasSubstr("block-wise FP8"));
+  EXPECT_THAT(with(R"({"quant_method":"hqq"})"), HasSubstr("quantised with 'hqq'"));
+  EXPECT_THAT(with(R"({"quant_method":"gptq"})"), HasSubstr("hint: use the unquantised checkpoint"));
+}
+
+TEST(Checkpoint, OldQuantisedFoldersAreKnownByTheirTensors) {
+  TemporaryFolder folder;
+  folder.write("config.json", "{}");
+  folder.write("model.safetensors", one_tensor_file("model.layers.0.self_attn.q_proj.qweight"));
+  EXPECT_THAT(refusal(folder.path()), HasSubstr("quantised with GPTQ or AWQ"));
+}
+
+TEST(Checkpoint, WhatIsNoCheckpointIsRefusedWithAHint) {
+  TemporaryFolder folder;
+  EXPECT_THAT(refusal(folder.path() / "gone"), HasSubstr("there is no such file or folder"));
+  EXPECT_THAT(refusal(folder.path()), HasSubstr("there are no *.safetensors files"));
+  EXPECT_THAT(refusal(folder.write("model.safetensors", "")), HasSubstr("give the folder that holds config.json"));
+  EXPECT_THAT(refusal(folder.path()), HasSubstr("config.json is missing"));
+  EXPECT_THAT(refusal(folder.write("pytorch_model.bin", "PK")), HasSubstr("PyTorch pickles are not read"));
+  EXPECT_THAT(refusal(folder.write("model.gguf", "x")), HasSubstr("does not start with the letters GGUF"));
+  EXPECT_THAT(refusal(folder.write("notes.txt", "hello")),
+              HasSubstr("neither a Hugging Face folder nor a GGUF file"));
+  fs::remove(folder.path() / "model.safetensors");
+  folder.write("config.json", "{}");
+  EXPECT_THAT(refusal(folder.path()), HasSubstr("PyTorch pickle"));
+}
+
+// --- GGUF ---
+
+GgufMaker small_llama() {
+  GgufMaker maker;
+  maker.text("general.architecture", "llama").u32("llama.embedding_length", 16).u32("llama.block_count", 1);
+  maker.u32("llama.attention.head_count", 2).u32("llama.attention.head_count_kv", 1);
+  maker.u32("llama.feed_forward_length", 8).u32("llama.context_length", 64);
+  maker.f32("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+  return maker;
+}
+
+std::vector<float> counting(int count) {
+  std::vector<float> values(static_cast<size_t>(count));
+  for (int i = 0; i < count; ++i) values[static_cast<size_t>(i)] = static_cast<float>(i);
+  return values;
+}
+
+TEST(Checkpoint, TheRowsOfLlamasQueriesAndKeysComeInTheModelsOrder) {
+  TemporaryFolder folder;
+  GgufMaker maker = small_llama();  // 2 heads of 8 rows; stored row 2i is row i, row 2i + 1 is row i + 4
+  maker.f32_tensor("blk.0.attn_q.weight", {1, 16}, counting(16))
+      .f32_tensor("blk.0.attn_k.weight", {1, 8}, counting(8));
+  maker.f32_tensor("blk.0.attn_q.bias", {16}, counting(16)).f32_tensor("blk.0.attn_v.weight", {1, 8}, counting(8));
+  const Checkpoint checkpoint = Checkpoint::open(folder.write("m.gguf", maker.build()));
+  const auto rows = [&](const char* name, int64_t begin, int64_t end) {
+    const StoredTensor* tensor = checkpoint.find(name);
+    std::vector<float> out(static_cast<size_t>((end - begin) * tensor->columns()));
+    tensor->read_rows(begin, end, out.data());
+    return out;
+  };
+  EXPECT_THAT(rows("blk.0.attn_q.weight", 0, 16), ElementsAre(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15));
+  EXPECT_THAT(rows("blk.0.attn_q.weight", 5, 7), ElementsAre(3, 5));
+  EXPECT_THAT(rows("blk.0.attn_k.weight", 0, 8), ElementsAre(0, 2, 4, 6, 1, 3, 5, 7));
+  EXPECT_THAT(rows("blk.0.attn_q.bias", 0, 1), ElementsAre(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15));
+  EXPECT_THAT(rows("blk.0.attn_v.weight", 0, 8), ElementsAre(0, 1, 2, 3, 4, 5, 6, 7));
+  EXPECT_EQ(checkpoint.find("blk.0.attn_q.weight")->interleaved_heads, 2);
+  EXPECT_EQ(checkpoint.find("blk.0.attn_v.weight")->interleaved_heads, 0);
+  float value;
+  std::memcpy(&value, checkpoint.find("blk.0.attn_q.weight")->row(4).data(), 4);
+  EXPECT_EQ(value, 1);
+  EXPECT_DEATH(checkpoint.find("blk.0.attn_q.weight")->row(16), "row 16 of 16");
+  EXPECT_DEATH(checkpoint.find("blk.0.attn_q.bias")->row(0), "a vector's components are no rows");
+}
+
+TEST(Checkpoint, RowsThatAreNoWholeHeadsAreRefused) {
+  TemporaryFolder folder;
+  GgufMaker maker = small_llama();
+  maker.f32_tensor("blk.0.attn_q.weight", {1, 14}, {});
+  EXPECT_THAT(refusal(folder.write("m.gguf", maker.build())),
+              HasSubstr("its rows are 2 heads of an even number each"));
+  GgufMaker cube = small_llama();
+  cube.f32_tensor("blk.0.attn_k.weight", {2, 2, 2}, {});
+  EXPECT_THAT(refusal(folder.write("m.gguf", cube.build())), HasSubstr("its rows are 1 heads"));
+}
+
+// Shards of one small model, `number` counted from 1.
+GgufMaker shard(int number, int count, int tensors) {
+  GgufMaker maker = number == 1 ? small_llama() : GgufMaker();
+  maker.u16("split.no", static_cast<uint16_t>(number - 1)).u16("split.count", static_cast<uint16_t>(count));
+  maker.key("split.tensors.count", I32, raw<int32_t>(tensors));
+  return maker.f32_tensor(fmt::format("t{}", number), {4}, counting(4));
+}
+
+TEST(Checkpoint, ASplitFileIsOpenedByItsFirstShard) {
+  TemporaryFolder folder;
+  const auto first = folder.write("m-00001-of-00003.gguf", shard(1, 3, 3).build());
+  folder.write("m-00002-of-00003.gguf", shard(2, 3, 3).build());
+  const auto third = folder.write("m-00003-of-00003.gguf", shard(3, 3, 3).build());
+  const Checkpoint checkpoint = Checkpoint::open(first);
+  EXPECT_EQ(checkpoint.tensors().size(), 3u);
+  EXPECT_EQ(checkpoint.find("t3")->file->path(), third);
+  EXPECT_TRUE(checkpoint.gguf()->has("general.architecture"));
+
+  const std::string message = refusal(third);
+  EXPECT_THAT(message, HasSubstr("this is shard 3 of 3, not the first"));
+  EXPECT_THAT(message, HasSubstr("hint: give " + first.string()));
+}
+
+TEST(Checkpoint, ASplitFileWithoutAllOfItsShardsIsRefused) {
+  TemporaryFolder folder;
+  const auto first = folder.write("m-00001-of-00002.gguf", shard(1, 2, 2).build());
+  EXPECT_THAT(refusal(first), HasSubstr("shard 2 of 2 is missing"));
+  folder.write("m-00002-of-00002.gguf", shard(3, 3, 2).build());
+  EXPECT_THAT(refusal(first), HasSubstr("the file is not shard 2 of 2"));
+  folder.write("m-00002-of-00002.gguf", small_llama().build());
+  EXPECT_THAT(refusal(first), HasSubstr("'split.no' is missing"));
+  folder.write("m-00002-of-00002.gguf", shard(2, 2, 2).f32_tensor("t1", {4}).build());
+  EXPECT_THAT(refusal(first), HasSubstr("the 2 shards hold 3 tensors, but 2 were expected"));
+  GgufMaker same = shard(2, 2, 2);
+  same.tensors[0].name = "t1";
+  folder.write("m-00002-of-00002.gguf", same.build());
+  EXPECT_THAT(refusal(first), HasSubstr("tensor 't1' is in two files"));
+  EXPECT_THAT(refusal(folder.write("renamed.gguf", shard(1, 2, 2).build())), HasSubstr("its name does not say so"));
+  EXPECT_THAT(refusal(folder.write("m-00001-of-00005.gguf", shard(1, 2, 2).build())),
+              HasSubstr("its name does not say so"));
+  EXPECT_THAT(refusal(folder.write("m-0000x-of-00002.gguf", shard(1, 2, 2).build())),
+              HasSubstr("its name does not say so"));
+}
+
+TEST(Checkpoint, OpeningFourHundredTensorsTakesMilliseconds) {
+  TemporaryFolder folder;
+  GgufMaker maker = small_llama();
+  std::string header = "{", data;
+  for (int i = 0; i < 400; ++i) {
+    const std::string name = fmt::format("model.layers.{}.self_attn.q_proj.weight", i);
+    maker.f32_tensor(name, {4, 4});
+    header += (i ? "," : "") + entry(name, 16, i * 64);
+  }
+  folder.write("config.json", "{}");
+  folder.write("model.safetensors", safetensors_file(header + "}", std::string(400 * 64, '\0')));
+  const auto gguf = folder.write("m.gguf", maker.build());
+  for (const fs::path& path : {folder.path(), gguf}) {
+    const auto start = std::chrono::steady_clock::now();
+    EXPECT_EQ(Checkpoint::open(path).tensors().size(), 400u);
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+    EXPECT_LT(taken.count(), 0.1) << path;  // measured: 2 ms; the bound is for sanitizers and busy machines
+  }
+}
+
+// --- goldens: files by the public gguf package beside the same weights by transformers ---
+
+fs::path goldens() { return fs::path(CACHALOT_SOURCE_DIR) / "tests/goldens"; }
+
+std::vector<float> all_rows(const StoredTensor& tensor) {
+  std::vector<float> values(static_cast<size_t>(tensor.elements()));
+  tensor.read_rows(0, tensor.rows(), values.data());
+  return values;
+}
+
+// Hugging Face's name of a GGUF tensor.
+std::string hf_name(std::string name) {
+  static const std::pair<std::string, std::string> kNames[] = {{"token_embd.", "model.embed_tokens."},
+                                                               {"output_norm.", "model.norm."},
+                                                               {"output.", "lm_head."},
+                                                               {"blk.", "model.layers."},
+                                                               {".attn_norm.", ".input_layernorm."},
+                                                               {".ffn_norm.", ".post_attention_layernorm."},
+                                                               {".attn_output.", ".self_attn.o_proj."},
+                                                               {".attn_q_norm.", ".self_attn.q_norm."},
+                                                               {".attn_k_norm.", ".self_attn.k_norm."},
+                                                               {".attn_q.", ".self_attn.q_proj."},
+                                                               {".attn_k.", ".self_attn.k_proj."},
+                                                               {".attn_v.", ".self_attn.v_proj."},
+                                                               {".ffn_gate.", ".mlp.gate_proj."},
+                                                               {".ffn_up.", ".mlp.up_proj."},
+                                                               {".ffn_down.", ".mlp.down_proj."}};
+  for (const auto& [from, to] : kNames)
+    if (const size_t at = name.find(from); at != name.npos && (from[0] == '.' || at == 0))
+      name.replace(at, from.size(), to);
+  return name;
+}
+
+const std::vector<std::pair<const char*, const char*>> kPairs = {
+    {"gguf/qwen2-plain.gguf", "qwen2/plain"},     {"gguf/qwen3-plain.gguf", "qwen3/plain"},
+    {"gguf/qwen3-yarn.gguf", "qwen3/yarn"},       {"gguf/qwen3-yarn-split-00001-of-00003.gguf", "qwen3/yarn"},
+    {"gguf/llama-plain.gguf", "llama/plain"},     {"gguf/llama-llama3.gguf", "llama/llama3"},
+    {"gguf/llama-linear-v2.gguf", "llama/linear"}};
+
+TEST(CheckpointGoldens, GgufFilesHoldTheWeightsOfTheirSafetensorsTwinsBitForBit) {
+  for (const auto& [gguf_path, hf_path] : kPairs) {
+    SCOPED_TRACE(gguf_path);
+    const Checkpoint gguf = Checkpoint::open(goldens() / gguf_path), hf = Checkpoint::open(goldens() / hf_path);
+    size_t compared = 0;
+    for (const StoredTensor& tensor : gguf.tensors()) {
+      if (tensor.name == "rope_freqs.weight") continue;
+      SCOPED_TRACE(tensor.name);
+      const StoredTensor* twin = hf.find(hf_name(tensor.name));
+      ASSERT_NE(twin, nullptr) << hf_name(tensor.name);
+      EXPECT_EQ(tensor.shape, twin->shape);
+      EXPECT_EQ(all_rows(tensor), all_rows(*twin));
+      ++compared;
+    }
+    EXPECT_EQ(compared, hf.tensors().size());
+  }
+}
+
+TEST(CheckpointGoldens, GgufFilesHaveTheConfigurationOfTheirTwins) {
+  for (const auto& [gguf_path, hf_path] : kPairs) {
+    SCOPED_TRACE(gguf_path);
+    const Checkpoint gguf_file = Checkpoint::open(goldens() / gguf_path),
+                     hf_folder = Checkpoint::open(goldens() / hf_path);
+    const Config &gguf = gguf_file.config(), &hf = hf_folder.config();
+    EXPECT_EQ(gguf.texts("architectures"), hf.texts("architectures"));
+    EXPECT_EQ(gguf.text("model_type"), hf.text("model_type"));
+    for (const auto* key : {"hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+                            "intermediate_size", "max_position_embeddings", "vocab_size"})
+      EXPECT_EQ(gguf.integer(key), hf.integer(key)) << key;
+    const int heads = hf.integer("num_attention_heads");
+    EXPECT_EQ(gguf.integer("head_dim"), hf.integer_or("head_dim", hf.integer("hidden_size") / heads));
+    EXPECT_EQ(gguf.number("rms_norm_eps"), hf.number("rms_norm_eps"));
+    EXPECT_EQ(gguf.boolean_or("tie_word_embeddings", false), hf.boolean_or("tie_word_embeddings", false));
+    const auto rope = hf.object("rope_parameters") ? hf.object("rope_parameters") : hf.object("rope_scaling");
+    EXPECT_EQ(gguf.number("rope_theta"), hf.has("rope_theta") ? hf.number("rope_theta") : rope->number("rope_theta"));
+    const std::string type = rope ? rope->text_or("rope_type", rope->text_or("type", "default")) : "default";
+    const auto scaling = gguf.object("rope_scaling");
+    if (type == "default") {
+      EXPECT_FALSE(scaling);
+    } else if (type == "llama3") {
+      EXPECT_EQ(scaling->text("rope_type"), "divisors");
+      EXPECT_EQ(scaling->numbers("divisors").size(), static_cast<size_t>(gguf.integer("head_dim") / 2));
+    } else {
+      EXPECT_EQ(scaling->text("rope_type"), type);
+      EXPECT_EQ(scaling->number("factor"), rope->number("factor"));
+      if (type == "yarn") {
+        const auto* key = "original_max_position_embeddings";
+        EXPECT_EQ(scaling->integer(key), rope->integer(key));
+      }
+    }
+  }
+}
+
+TEST(CheckpointGoldens, QuantisedTensorsReadAsGgufPyReadsThem) {
+  const Checkpoint model = Checkpoint::open(goldens() / "gguf/quants.gguf");
+  const auto values = SafetensorsFile::parse(MappedFile(goldens() / "gguf/quants.safetensors"));
+  int compared = 0;
+  for (const SafetensorsEntry& want : values.tensors()) {
+    if (!want.name.starts_with("dequantised.")) continue;
+    SCOPED_TRACE(want.name);
+    const StoredTensor* stored = model.find(want.name.substr(12));
+    ASSERT_NE(stored, nullptr);
+    std::vector<float> got(want.bytes.size() / 4), expected(got.size());
+    stored->read_rows(0, want.shape[0], got.data());
+    std::memcpy(expected.data(), want.bytes.data(), want.bytes.size());
+    EXPECT_EQ(got, expected);
+    ++compared;
+  }
+  EXPECT_EQ(compared, 16);
+}
+
+}  // namespace
+}  // namespace cachalot
