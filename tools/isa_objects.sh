@@ -10,8 +10,8 @@ checked=0 failed=0
 for object in "$@"; do
   case $object in */kernels/isa/*) ;; *) continue ;; esac
   checked=$((checked + 1))
-  # Lines are "address type name"; AddressSanitizer adds a marker of its own per exported variable.
-  symbols=$(nm --defined-only --extern-only --demangle "$object" | grep -v ' __odr_asan' | cut -d ' ' -f 2-)
+  # Lines are "address type name"; AddressSanitizer adds markers of its own.
+  symbols=$(nm --defined-only --extern-only --demangle "$object" | grep -v ' __*\(odr_\)\{0,1\}asan' | cut -d ' ' -f 2-)
   case $symbols in
     *"
 "* | [!DRBS]* | '')

@@ -12,8 +12,8 @@ static void load_square(const char* w, int64_t w_stride_bytes, int high, int wid
   for (int i = 0; i < kLanes; ++i) {
     square[i] = set(0);
     if (i >= high) continue;
-    const float* row = reinterpret_cast<const float*>(w + i * w_stride_bytes);
-    __builtin_prefetch(w + i * w_stride_bytes + kPrefetchBytes);
+    const char* row = w + i * w_stride_bytes;
+    __builtin_prefetch(row + kPrefetchBytes);
     square[i] = wide == kLanes ? load(row) : load(row, wide);
   }
   transpose(square);

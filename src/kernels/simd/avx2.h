@@ -7,13 +7,13 @@ constexpr int kTileRows = 6, kTileVectors = 2;  // matmul: 12 accumulators, 2 we
 typedef __m256 F32x;
 
 static F32x set(float value) { return _mm256_set1_ps(value); }
-static F32x load(const float* p) { return _mm256_loadu_ps(p); }
+static F32x load(const void* p) { return _mm256_loadu_ps(static_cast<const float*>(p)); }
 static void store(float* p, F32x a) { _mm256_storeu_ps(p, a); }
 
 static __m256i first_lanes(int n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
-static F32x load(const float* p, int n) { return _mm256_maskload_ps(p, first_lanes(n)); }
+static F32x load(const void* p, int n) { return _mm256_maskload_ps(static_cast<const float*>(p), first_lanes(n)); }
 static void store(float* p, F32x a, int n) { _mm256_maskstore_ps(p, first_lanes(n), a); }
 static void stream(float* p, F32x a) {
   store(p, a);

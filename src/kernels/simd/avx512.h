@@ -7,11 +7,11 @@ constexpr int kTileRows = 6, kTileVectors = 4;  // matmul: 24 accumulators, 4 we
 typedef __m512 F32x;
 
 static F32x set(float value) { return _mm512_set1_ps(value); }
-static F32x load(const float* p) { return _mm512_loadu_ps(p); }
+static F32x load(const void* p) { return _mm512_loadu_ps(p); }
 static void store(float* p, F32x a) { _mm512_storeu_ps(p, a); }
 
 static __mmask16 first_lanes(int n) { return static_cast<__mmask16>((1u << n) - 1); }
-static F32x load(const float* p, int n) { return _mm512_maskz_loadu_ps(first_lanes(n), p); }
+static F32x load(const void* p, int n) { return _mm512_maskz_loadu_ps(first_lanes(n), p); }
 static void store(float* p, F32x a, int n) { _mm512_mask_storeu_ps(p, first_lanes(n), a); }
 
 static void stream(float* p, F32x a) { _mm512_stream_ps(p, a); }

@@ -13,11 +13,11 @@ typedef int32_t I32x __attribute__((vector_size(16)));
 typedef float F32xUnaligned __attribute__((vector_size(16), aligned(1), may_alias));
 
 static F32x set(float value) { return F32x{value, value, value, value}; }
-static F32x load(const float* p) { return *reinterpret_cast<const F32xUnaligned*>(p); }
+static F32x load(const void* p) { return *static_cast<const F32xUnaligned*>(p); }  // any alignment
 static void store(float* p, F32x a) { *reinterpret_cast<F32xUnaligned*>(p) = a; }
 
 // The first n < kLanes numbers, the others zero; nothing past them is touched.
-static F32x load(const float* p, int n) {
+static F32x load(const void* p, int n) {
   F32x a = set(0);
   __builtin_memcpy(&a, p, static_cast<size_t>(n) * 4);
   return a;
