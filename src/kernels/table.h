@@ -1,8 +1,8 @@
 // The arithmetic of one instruction set, as a table of functions. Everything here is noexcept, allocates nothing,
 // starts no threads and knows no model words. Definitions in f64: reference.h. Chosen once by dispatch.cpp.
 //
-// Invariance: one output number is one chain of operations whose order depends on nothing but the packed order of k. So
-// a row's result is bit-identical alone or among other rows, whole or cut at any k where `accumulate` continues it.
+// Invariance: one output number is one chain of operations whose order depends on nothing but the packed order of k.
+// So a row's result is bit-identical alone or among others, whole or cut at any k where `accumulate` continues it.
 #pragma once
 
 #include <cstddef>
@@ -19,11 +19,11 @@ namespace cachalot {
 // k, k + 1 with k in the low half) as [unit][columns]. Missing outputs and the second half of an odd K are zeros.
 // A panel of K inputs has panel_bytes(K) bytes, 64-byte aligned. The same panels serve one row and many.
 struct MatmulKernel {
-  DType weights;   // f32 or bf16: how panels hold w
-  DType inputs;    // f32 or bf16: how `x` must be prepared
-  int columns;     // outputs per panel
+  DType weights;  // f32 or bf16: how panels hold w
+  DType inputs;   // f32 or bf16: how `x` must be prepared
+  int columns;    // outputs per panel
 
-  // Writes one row of K f32 inputs in the form that tile() reads: round_up(K, 2) numbers of type `inputs`, the odd one zero.
+  // Writes one row of K f32 inputs in the form that tile() reads: K of type `inputs`, and a zero after an odd K.
   void (*prepare)(const float* x_K, int64_t K, void* out) noexcept;
 
   // y[m][0, used) for m < rows: from 0, or onward from what y holds when `accumulate`.
@@ -40,14 +40,14 @@ struct MatmulKernel {
 };
 
 struct KernelTable {
-  const char* isa;  // "scalar", "avx2", "avx512", "avx512_bf16"
+  const char* isa;            // "scalar", "avx2", "avx512", "avx512_bf16"
   bool (*usable)() noexcept;  // does this processor have it
 
-  MatmulKernel matmul_f32;   // f32 weights, f32 inputs: one fma chain per output
+  MatmulKernel matmul_f32;   // f32 weights, f32 inputs: a chain of fma per output (scalar: multiply, add)
   MatmulKernel matmul_bf16;  // bf16 weights; inputs bf16 where the processor multiplies bf16 pairs, else f32
 
   // out[unit][n], n < columns: the 32-bit units of `rows` ≤ columns rows of stored weights, transposed into a panel;
-  // columns ≥ rows are zero-filled. Row r starts at w + r * w_stride units and may be unaligned (4 bytes are read at a time).
+  // columns ≥ rows are zero-filled. Row r starts at w + r * w_stride_bytes, which need not be aligned.
   void (*pack_panel)(const void* w, int64_t w_stride_bytes, int rows, int64_t units, int columns, void* out) noexcept;
 
   void (*bf16_to_f32)(const uint16_t* x, int64_t n, float* y) noexcept;  // exact
@@ -69,18 +69,21 @@ struct KernelTable {
 
   // One step of a softmax that runs over blocks of keys. Scores of keys outside [begin, end) take no part.
   //   score   in: q·k of n keys; out: exp(scale * score - new maximum) inside [begin, end), 0 elsewhere
-  //   max     running maximum of scale * score (-inf before the first block); updated. An empty range changes nothing.
+  //   max     running maximum of scale * score (-inf before the first block); updated
   //   sum     running sum of the exponentials; multiplied by the returned factor, then the block's are added
   // Returns exp(old max - new max), by which the caller scales what it has accumulated (0 before the first block).
-  float (*softmax_block)(float* score, int64_t n, int64_t begin, int64_t end, float scale, float* max, float* sum) noexcept;
+  // An empty range changes neither max nor sum and returns 1. A NaN score makes the sum NaN.
+  float (*softmax_block)(float* score, int64_t n, int64_t begin, int64_t end, float scale, float* max,
+                         float* sum) noexcept;
 
   // Largest element's index, the lowest among equals; n ≥ 1. NaN never wins; all NaN gives 0.
   int64_t (*argmax)(const float* x, int64_t n) noexcept;
 
   // Probes of this machine's limits, for `bench`: they do nothing but the work.
-  uint64_t (*read_bytes)(const void* memory, size_t bytes) noexcept;      // reads all of it; returns a mix so that it happens
-  float (*fma_loop)(int64_t iterations) noexcept;    // iterations of `fma_flops` floating-point operations, f32
-  float (*bf16_loop)(int64_t iterations) noexcept;   // likewise with bf16 dot products; nullptr where there are none
+  // read_bytes reads all of `memory` once, in order, and returns a mix of it so that it happens.
+  uint64_t (*read_bytes)(const void* memory, size_t bytes) noexcept;
+  float (*fma_loop)(int64_t iterations) noexcept;   // iterations of `fma_flops` floating-point operations, f32
+  float (*bf16_loop)(int64_t iterations) noexcept;  // likewise with bf16 dot products; nullptr where there are none
   int64_t fma_flops, bf16_flops;
 };
 

@@ -13,9 +13,9 @@ struct Running {
   float max = -INFINITY, sum = 0, factor = -1;
 };
 
-// Each exponential: 1.5e-7 of its own, the rounding of scale * score and of its distance to the maximum (half an ulp
+// Each exponential: 1e-7 of its own, the rounding of scale * score and of its distance to the maximum (half an ulp
 // of numbers up to `reach` each); the sum adds at most half an ulp per addition.
-double tolerance(double reach, int n) { return 1.5e-7 + 2 * 0x1p-24 * reach + n * 0x1p-24 + 1e-7; }
+double tolerance(double reach, int n) { return 1e-7 + 2 * 0x1p-24 * reach + n * 0x1p-24 + 1e-7; }
 
 TEST(SoftmaxBlock, MatchesTheF64DefinitionForEveryRangeOfABlock) {
   for (const KernelTable* table : usable_kernels())

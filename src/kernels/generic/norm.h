@@ -1,6 +1,6 @@
 // y_D = x_D * rsqrt(mean(x_D²) + eps) * gain_D. y may be x. Any D ≥ 1; no alignment needed.
 // Squares are added lane by lane in order of d and then across lanes, all in f32; the tail's missing lanes add zero.
-// Worst relative error against f64, D ≤ 16384: 3e-6 (scalar), 4e-7 (avx2, avx512).
+// Worst relative error against f64 on normal numbers, D ≤ 16384: 6.3e-7 (scalar), 3.1e-7 (avx2), 2.9e-7 (avx512).
 // Source: arXiv:1910.07467, eq. 4; eps sits inside the root, as in the released models.
 static void rms_norm(const float* x_D, const float* gain_D, float eps, int64_t D, float* y_D) noexcept {
   const int tail = static_cast<int>(D % kLanes);

@@ -1,7 +1,7 @@
 // One block of a running softmax; see softmax_block in table.h. Source: arXiv:1805.02867, algorithm 3.
-// The sum runs lane by lane from `begin` and then across lanes. Each exponential has a relative error ≤ 2e-7 plus
-// 1e-7 times its distance from the maximum (the rounding of the exponent). A score of -inf counts as 0, even where
-// every score so far is -inf; a NaN score makes the sum NaN.
+// The sum runs lane by lane from `begin` and then across lanes. An exponential's relative error is that of exp() plus
+// 6e-8 times (|scale * score| + its distance from the maximum), both of which are rounded before it is taken.
+// A score of -inf counts as 0, even where every score so far is -inf; a NaN score makes the sum NaN.
 static float softmax_block(float* score, int64_t n, int64_t begin, int64_t end, float scale, float* max_so_far,
                            float* sum_so_far) noexcept {
   for (int64_t i = 0; i < n && i < begin; ++i) score[i] = 0;
