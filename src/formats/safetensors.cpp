@@ -243,24 +243,29 @@ const SafetensorsEntry* SafetensorsFile::find(std::string_view name) const {
 
 // --- folders ---
 
+std::map<std::string, std::string> parse_weight_map(std::string_view text, std::string_view where) {
+  const auto index = parse_json(text, where);
+  const auto map = index.find("weight_map");
+  if (map == index.end() || !map->is_object()) throw error_in(where, "there is no object 'weight_map'");
+  if (map->empty()) throw error_in(where, "'weight_map' names no tensor");
+  std::map<std::string, std::string> files;
+  for (const auto& [tensor, file] : map->items()) {
+    if (!file.is_string()) throw error_in(where, fmt::format("tensor {} has no file name", quote(tensor)));
+    const auto& name = file.get_ref<const std::string&>();
+    if (name.find_first_of(std::string_view("/\\\0", 3)) != name.npos || !name.ends_with(".safetensors"))
+      throw error_in(where, fmt::format("tensor {} is said to be in {}", quote(tensor), quote(name)))
+          .because("the name of a .safetensors file in the same folder is expected");
+    files[tensor] = name;
+  }
+  return files;
+}
+
 static SafetensorsFolder read_index(const fs::path& folder) {
   const fs::path path = folder / kIndexName;
-  const auto index = parse_json(read_text_file(path, kMaxIndexBytes), path.string());
-  const auto map = index.find("weight_map");
-  if (map == index.end() || !map->is_object()) throw Error("there is no object 'weight_map'").in(path.string());
   SafetensorsFolder found;
+  found.file_of_tensor = parse_weight_map(read_text_file(path, kMaxIndexBytes), path.string());
   std::set<std::string> names;
-  for (const auto& [tensor, file] : map->items()) {
-    if (!file.is_string()) throw Error(fmt::format("tensor {} has no file name", quote(tensor))).in(path.string());
-    const auto name = file.get<std::string>();
-    if (name.find_first_of(std::string_view("/\\\0", 3)) != name.npos || !name.ends_with(".safetensors"))
-      throw Error(fmt::format("tensor {} is said to be in {}", quote(tensor), quote(name)))
-          .in(path.string())
-          .because("the name of a .safetensors file in the same folder is expected");
-    names.insert(name);
-    found.file_of_tensor[tensor] = name;
-  }
-  if (names.empty()) throw Error("'weight_map' names no tensor").in(path.string());
+  for (const auto& [tensor, file] : found.file_of_tensor) names.insert(file);
   for (const auto& name : names) {
     if (std::error_code code; !fs::exists(folder / name, code))
       throw Error(fmt::format("the shard {} is missing", quote(name)))

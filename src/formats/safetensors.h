@@ -54,6 +54,9 @@ struct SafetensorsFolder {
   std::vector<std::filesystem::path> files;
   std::map<std::string, std::string> file_of_tensor;  // the index's weight_map; empty without an index
 };
+// The weight_map of an index: tensor name -> file name, each a plain name of a .safetensors file. Throws Error.
+std::map<std::string, std::string> parse_weight_map(std::string_view json, std::string_view where);
+
 // Throws Error when there is none (saying what is there instead), when the index is malformed, or when it names a
 // file that is missing or not a plain name inside the folder.
 SafetensorsFolder find_safetensors(const std::filesystem::path& folder);
