@@ -3,6 +3,7 @@
 // recognised here.
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <optional>
 #include <string>
 
@@ -125,7 +126,8 @@ class ClassParser {
     if (take("\\r")) return '\r';
     if (take("\\n")) return '\n';
     if (take("\\t")) return '\t';
-    if (take("\\x{")) return hexadecimal();
+    if (take("\\x{")) return hexadecimal(6, /*braced=*/true);
+    if (take("\\u")) return hexadecimal(4, /*braced=*/false);
     const bool escaped = take("\\");
     if (at_ >= text_.size()) return std::nullopt;
     const CodePoint c = code_point_at(text_, at_);
@@ -136,16 +138,16 @@ class ClassParser {
     at_ += c.bytes;
     return c.value;
   }
-  std::optional<char32_t> hexadecimal() {
+  // Up to `most` digits and a closing brace, or exactly `most` digits.
+  std::optional<char32_t> hexadecimal(int most, bool braced) {
     char32_t value = 0;
-    for (int digits = 0; at_ < text_.size(); ++digits) {
+    int digits = 0;
+    for (; digits < most && at_ < text_.size() && std::isxdigit(static_cast<unsigned char>(text_[at_])); ++digits) {
       const char c = text_[at_++];
-      if (c == '}') return digits && value <= 0x10FFFF ? std::optional(value) : std::nullopt;
-      const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-      if (digit < 0 || digits == 6) return std::nullopt;
-      value = value * 16 + digit;
+      value = value * 16 + (c <= '9' ? c - '0' : (c | 32) - 'a' + 10);
     }
-    return std::nullopt;
+    if (value > 0x10FFFF || digits == 0 || (braced ? !take("}") : digits < most)) return std::nullopt;
+    return value;
   }
   std::optional<ClassSet> atom() {
     ClassSet set;

@@ -1,5 +1,5 @@
 // Any other expression, by PCRE2 10.42. Hugging Face uses Oniguruma; where the two read the same text differently the
-// expression is refused. Known rest: PCRE2's \s also holds U+180E, and its tables know Unicode 14.
+// expression is translated or refused. PCRE2's tables know Unicode 14.
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
@@ -32,30 +32,59 @@ Error bad_expression(std::string_view expression, std::string_view why) {
   return Error("the pre-tokeniser's expression " + quote(expression) + " cannot be used").because(why);
 }
 
-// What Oniguruma reads otherwise: \h and \H (a hexadecimal digit there), sets inside sets, intersections.
-void refuse_dialect(std::string_view expression) {
+// What the escape \c becomes in PCRE2's spelling, `inside` a set or not.
+std::string translated_escape(std::string_view expression, char c, bool inside) {
+  // UTS 18, annex C; PCRE2's own \w is another set. Outside of sets Oniguruma counts Latin-1's small numbers in.
+  const std::string word = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";
+  const std::string alone = word + R"(\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE}])";
+  switch (c) {
+    case 's': return R"(\p{White_Space})";
+    case 'S': return R"(\P{White_Space})";
+    case 'w': return inside ? word : "[" + alone;
+    case 'W':
+      if (!inside) return "[^" + alone;
+      break;
+    case 'h':
+    case 'H':
+    case 'v':
+    case 'V':
+    case 'b':
+    case 'B': break;
+    default: return {'\\', c};
+  }
+  throw bad_expression(expression, std::string("\\") + c + " means something else in Oniguruma");
+}
+
+// The expression in PCRE2's spelling. Refuses what cannot be said there: sets inside sets, their intersections.
+std::string translated(std::string_view expression) {
+  std::string out;
   bool inside = false;
   for (size_t i = 0; i < expression.size(); ++i) {
     const char c = expression[i], next = i + 1 < expression.size() ? expression[i + 1] : 0;
-    if (c == '\\') {
-      if (next == 'h' || next == 'H') throw bad_expression(expression, "\\h means something else in Oniguruma");
+    if (c == '\\' && next == 'u' && i + 6 <= expression.size()) {
+      out += "\\x{" + std::string(expression.substr(i + 2, 4)) + "}";
+      i += 5;
+      continue;
+    }
+    if (c == '\\' && next) {
+      out += translated_escape(expression, next, inside);
       ++i;
-    } else if (!inside && c == '[') {
+      continue;
+    }
+    out += c;
+    if (!inside && c == '[') {
       inside = true;
-      if (next == '^') ++i;
-      if (i + 1 < expression.size() && expression[i + 1] == ']') throw bad_expression(expression, "']' opens a set");
-    } else if (inside && c == '[' && next != ':') {
-      throw bad_expression(expression, "a set inside a set is not supported");
+      const size_t first = next == '^' ? i + 2 : i + 1;
+      if (first < expression.size() && expression[first] == ']') throw bad_expression(expression, "']' opens a set");
     } else if (inside && c == '[') {
-      const size_t close = expression.find(":]", i);
-      if (close == std::string_view::npos) throw bad_expression(expression, "'[:' without ':]'");
-      i = close + 1;
+      throw bad_expression(expression, "a set inside a set is not supported");
     } else if (inside && c == '&' && next == '&') {
       throw bad_expression(expression, "an intersection of sets is not supported");
-    } else if (inside && c == ']') {
+    } else if (c == ']') {
       inside = false;
     }
   }
+  return out;
 }
 
 struct StepCount {
@@ -75,17 +104,17 @@ int charge(pcre2_callout_block* block, void* data) {
 class Pcre2Pattern : public SplitPattern {
  public:
   explicit Pcre2Pattern(std::string_view expression) : expression_(expression) {
-    refuse_dialect(expression);
     if (expression.size() > 16384) throw bad_expression(expression, "it is longer than 16 KiB");
     const Owned<pcre2_compile_context> context(pcre2_compile_context_create(nullptr));
     pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
     pcre2_set_parens_nest_limit(context.get(), 100);
     // In Oniguruma's syntax ^ and $ always stand at lines. Callouts count the work.
     const uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_AUTO_CALLOUT;
+    const std::string text = translated(expression);
     int code = 0;
     size_t offset = 0;
-    code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(expression.data()), expression.size(), options, &code,
-                              &offset, context.get()));
+    code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), options, &code, &offset,
+                              context.get()));
     if (!code_) throw bad_expression(expression, message_of(code) + ", at byte " + std::to_string(offset));
     uint32_t back_references = 0;
     pcre2_pattern_info(code_.get(), PCRE2_INFO_BACKREFMAX, &back_references);

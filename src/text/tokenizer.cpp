@@ -17,8 +17,6 @@ constexpr size_t kLongestAdded = 512;             // bytes
 constexpr size_t kLongestText = size_t{1} << 30;  // bytes
 constexpr size_t kWorthCaching = 2048;            // bytes of text
 
-using Ids = std::unordered_map<std::string_view, int>;
-
 void check_added(const Vocabulary& v) {
   for (const AddedToken& t : v.added) {
     if (t.content.empty()) throw Error(fmt::format("the added token with id {} has no content", t.id));
@@ -65,25 +63,28 @@ AddedTokenFinder finder(const Vocabulary& v, bool normalized, bool ordinary_only
 }
 
 std::vector<Bpe::Merge> resolve_merges(const Vocabulary& v) {
-  Ids ids;
-  ids.reserve(v.tokens.size());
-  for (size_t id = 0; id < v.tokens.size(); ++id) {
-    if (!v.tokens[id].empty()) ids.emplace(v.tokens[id], static_cast<int>(id));
+  const auto text_of = [&](int id) -> std::string_view { return v.tokens[id]; };
+  const int tokens = static_cast<int>(v.tokens.size());
+  StringIndex ids(v.tokens.size());
+  for (int id = 0; id < tokens; ++id) {
+    if (!v.tokens[id].empty()) ids.insert(v.tokens[id], id, text_of);
   }
   const auto id_of = [&](std::string_view token, size_t rank) {
-    const auto found = ids.find(token);
-    if (found != ids.end()) return found->second;
+    if (const auto id = ids.find(token, text_of)) return *id;
     throw Error(fmt::format("merge {} ({} + {}) needs the token {}, which the vocabulary does not have", rank,
                             quote(v.merges[rank].first), quote(v.merges[rank].second), quote(token)));
   };
   std::vector<Bpe::Merge> merges;
   merges.reserve(v.merges.size());
   std::string joined;
+  int guess = 0;  // published vocabularies number their tokens in the order of the merges
   for (size_t rank = 0; rank < v.merges.size(); ++rank) {
     const auto& [left, right] = v.merges[rank];
     joined = left;
     joined += right;
-    merges.push_back({id_of(left, rank), id_of(right, rank), id_of(joined, rank)});
+    const int result = guess < tokens && v.tokens[guess] == joined ? guess : id_of(joined, rank);
+    merges.push_back({id_of(left, rank), id_of(right, rank), result});
+    guess = result + 1;
   }
   return merges;
 }
@@ -129,6 +130,8 @@ class Tokenizer::PieceCache {
 
 Tokenizer::Tokenizer(Vocabulary vocabulary) try
     : where_(vocabulary.where),
+      model_ids_(vocabulary.tokens.size()),
+      added_ids_(vocabulary.added.size()),
       nfc_(vocabulary.nfc),
       ignore_merges_(vocabulary.ignore_merges),
       add_bos_(vocabulary.add_bos),
@@ -137,48 +140,50 @@ Tokenizer::Tokenizer(Vocabulary vocabulary) try
       all_((check_added(vocabulary), Finders{finder(vocabulary, false, false), finder(vocabulary, true, false)})),
       plain_{finder(vocabulary, false, true), finder(vocabulary, true, true)},
       bpe_({}, {}) {
+  for (const AddedToken& t : vocabulary.added)
+    if (!is_ordinary_text(t)) begins_template_token_[static_cast<uint8_t>(t.content[0])] = true;
   load_tokens(vocabulary);
   load_bos_eos(vocabulary);
   std::array<int, 256> id_of_byte;
   for (int byte = 0; byte < 256; ++byte) {
     const char text = static_cast<char>(byte);
-    const auto found = model_ids_.find(std::string_view(&text, 1));
-    id_of_byte[byte] = found != model_ids_.end() ? found->second : vocabulary.unknown.value_or(-1);
+    const auto id = model_ids_.find(std::string_view(&text, 1), [this](int i) { return bytes(i); });
+    id_of_byte[byte] = id ? *id : vocabulary.unknown.value_or(-1);
   }
   bpe_ = Bpe(id_of_byte, resolve_merges(vocabulary));
 } catch (Error& error) { throw std::move(error).in(vocabulary.where); }
 
 void Tokenizer::load_tokens(const Vocabulary& v) {
-  size_t size = v.tokens.size(), bytes = 0;
+  size_t size = v.tokens.size(), pool_bytes = 0;
   if (size > kMostTokens) throw Error(fmt::format("the vocabulary has {} tokens", size)).because("the limit is 2^24");
-  for (const std::string& token : v.tokens) bytes += token.size();
+  for (const std::string& token : v.tokens) pool_bytes += token.size();
   for (const AddedToken& t : v.added) {
     size = std::max(size, static_cast<size_t>(t.id) + 1);
-    bytes += t.content.size();
+    pool_bytes += t.content.size();
   }
   std::vector<const AddedToken*> added(size, nullptr);
   for (const AddedToken& t : v.added) {
     if (added[t.id]) throw Error(fmt::format("id {} is taken by two added tokens", t.id));
     added[t.id] = &t;
   }
-  pool_.reserve(bytes);  // so that views into it stay
+  pool_.reserve(pool_bytes);
   ends_.reserve(size);
   special_.resize(size);
-  model_ids_.reserve(v.tokens.size());
+  const auto text_of = [this](int id) { return bytes(id); };
   for (size_t id = 0; id < size; ++id) {
     const std::string_view token = id < v.tokens.size() ? std::string_view(v.tokens[id]) : std::string_view();
     auto raw = bytes_of_letters(token);
     if (added[id] && raw != added[id]->content) raw.reset();
     const std::string_view text = added[id] ? added[id]->content : raw ? *raw : token;
-    const std::string_view kept(pool_.data() + pool_.size(), text.size());
-    pool_.insert(pool_.end(), text.begin(), text.end());
+    pool_ += text;
     ends_.push_back(pool_.size());
     special_[id] = added[id] && added[id]->special;
     if (text.empty()) continue;
-    if (added[id]) added_ids_.emplace(kept, static_cast<int>(id));
-    const bool fresh = !raw || model_ids_.emplace(kept, static_cast<int>(id)).second;
-    if (!fresh)
-      throw Error(fmt::format("the token {} is listed twice, as {} and {}", quote(token), model_ids_[kept], id));
+    if (added[id]) added_ids_.insert(text, static_cast<int>(id), text_of);
+    if (!raw) continue;
+    if (const auto twin = model_ids_.insert(text, static_cast<int>(id), text_of)) {
+      throw Error(fmt::format("the token {} is listed twice, as {} and {}", quote(token), *twin, id));
+    }
   }
 }
 
@@ -245,12 +250,13 @@ void Tokenizer::encode_plain(std::string_view text, PieceCache& cache, std::vect
   std::string storage;
   std::vector<std::string_view> pieces;
   pretokenizer_.split(text, storage, pieces);
+  const auto text_of = [this](int id) { return bytes(id); };
   for (const std::string_view piece : pieces) {
     if (cache.recall(piece, ids)) continue;
     const size_t begin = ids.size();
-    const auto whole = ignore_merges_ ? model_ids_.find(piece) : model_ids_.end();
-    if (whole != model_ids_.end()) {
-      ids.push_back(whole->second);
+    const auto whole = ignore_merges_ ? model_ids_.find(piece, text_of) : std::nullopt;
+    if (whole) {
+      ids.push_back(*whole);
     } else {
       bpe_.encode(piece, ids);
     }
@@ -290,9 +296,9 @@ std::string Tokenizer::piece(int id) const {
 bool Tokenizer::is_special(int id) const { return id >= 0 && id < size() && special_[id]; }
 
 std::optional<int> Tokenizer::find(std::string_view token_text) const {
-  if (const auto found = added_ids_.find(token_text); found != added_ids_.end()) return found->second;
-  if (const auto found = model_ids_.find(token_text); found != model_ids_.end()) return found->second;
-  return std::nullopt;
+  const auto text_of = [this](int id) { return bytes(id); };
+  const auto added = added_ids_.find(token_text, text_of);
+  return added ? added : model_ids_.find(token_text, text_of);
 }
 
 }  // namespace cachalot

@@ -3,16 +3,17 @@
 // construction, so any thread may use it.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "text/added_tokens.h"
 #include "text/bpe.h"
 #include "text/pretokenizer.h"
+#include "text/string_index.h"
 #include "text/vocab.h"
 
 namespace cachalot {
@@ -22,8 +23,6 @@ class Tokenizer {
   // Throws Error on a vocabulary that cannot work: merges of strings that are no tokens, ids out of range or taken
   // twice, an added token without content, a BOS that shall be added but is not named.
   explicit Tokenizer(Vocabulary vocabulary);
-  Tokenizer(Tokenizer&&) = default;
-  Tokenizer(const Tokenizer&) = delete;  // the maps hold views into the pool
 
   // The ids of `text`, without BOS and EOS. Malformed UTF-8 is repaired first: every maximal malformed subsequence
   // becomes one U+FFFD, as in Python's errors="replace".
@@ -35,6 +34,12 @@ class Tokenizer {
   std::vector<int> encode(std::string_view text, bool special = true) const;
   // The same with BOS before and EOS after it, where the checkpoint asks for them.
   std::vector<int> encode_with_bos(std::string_view text, bool special = true) const;
+
+  // For text of users that a template will render (chat_prompt.h): `mark` is put behind every character with which an
+  // added token may begin that is no ordinary text. `text` must be valid UTF-8.
+  std::string marked_plain(std::string_view text, std::string_view mark) const;
+  // The ids of rendered text without its marks: added tokens that a mark interrupts are plain text.
+  std::vector<int> encode_marked(std::string_view text, std::string_view mark) const;
 
   // The text of `ids`: always valid UTF-8, malformed bytes become U+FFFD. Ids without a token (padding rows of the
   // embedding, ids out of range) give nothing. For streaming use StreamDecoder: a character may span several tokens.
@@ -65,14 +70,15 @@ class Tokenizer {
   void encode_plain(std::string_view text, PieceCache& cache, std::vector<int>& ids) const;
 
   std::string where_;
-  std::vector<char> pool_;     // the bytes of all tokens, one after the other
-  std::vector<size_t> ends_;   // by id: where its bytes end in pool_; they begin where the id before ends
-  std::vector<bool> special_;  // by id
-  std::unordered_map<std::string_view, int> model_ids_, added_ids_;  // by bytes and by content; views into pool_
+  std::string pool_;                   // the bytes of all tokens, one after the other
+  std::vector<size_t> ends_;           // by id: where its bytes end in pool_; they begin where the id before ends
+  std::vector<bool> special_;          // by id
+  StringIndex model_ids_, added_ids_;  // by bytes and by content
   bool nfc_, ignore_merges_, add_bos_, add_eos_;
   std::optional<int> bos_, eos_;
   PreTokenizer pretokenizer_;
   Finders all_, plain_;
+  std::array<bool, 256> begins_template_token_{};  // by byte: the first of an added token that is no ordinary text
   Bpe bpe_;
 };
 

@@ -11,6 +11,7 @@
 
 #include "base/mapped_file.h"
 #include "formats/hf_tokenizer.h"
+#include "formats/real_vocabularies.h"
 #include "text/stream_decoder.h"
 #include "text/tokenizer.h"
 #include "text/unicode.h"
@@ -21,37 +22,11 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-fs::path vocabulary_folder(const std::string& name) {
-  const char* set = std::getenv("CACHALOT_VOCABULARIES");
-  const fs::path folder = (set ? fs::path(set) : fs::path(CACHALOT_SOURCE_DIR) / "build/vocabularies") / name;
-  if (!fs::exists(folder / "tokenizer.json")) {
-    throw std::runtime_error("no vocabulary in " + folder.string() +
-                             ": run tools/fetch_vocabularies.sh [DIR] and, with a "
-                             "DIR, set CACHALOT_VOCABULARIES to it");
-  }
-  return folder;
-}
-
 const Tokenizer& real_tokenizer(const std::string& name) {
   static std::map<std::string, Tokenizer> loaded;
   const auto found = loaded.find(name);
   if (found != loaded.end()) return found->second;
   return loaded.emplace(name, Tokenizer(read_hf_vocabulary(vocabulary_folder(name)))).first->second;
-}
-
-std::vector<std::string> golden_strings(const fs::path& folder) {
-  std::vector<std::string> strings;
-  const json file = json::parse(read_text_file(folder / "strings.json"));
-  for (const json& entry : file["strings"]) {
-    if (entry.is_string()) {
-      strings.push_back(entry);
-      continue;
-    }
-    const std::string hex = entry["hex"];
-    std::string& bytes = strings.emplace_back();
-    for (size_t i = 0; i < hex.size(); i += 2) bytes += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
-  }
-  return strings;
 }
 
 std::string shown(const Tokenizer& t, const std::vector<int>& ids) {
@@ -100,9 +75,7 @@ TEST_P(RealVocabulary, DecodesWhatItEncodedAndStreamsTheSame) {
     const std::string decoded = t.decode(ids);
     // Of a text in normal form C nothing is lost; but it is normalised between added tokens only.
     const std::string valid = repaired_utf8(text);
-    if (!composes || nfc(valid) == valid) {
-      EXPECT_EQ(decoded, valid);
-    }
+    if (!composes || nfc(valid) == valid) { EXPECT_EQ(decoded, valid); }
     StreamDecoder stream(t, false);
     std::string streamed;
     for (const int id : ids) {
@@ -144,9 +117,7 @@ TEST_P(RealVocabulary, EncodesMixedTextAtFiveMegabytesPerSecondAndCore) {
   }
   const double megabytes_per_second = static_cast<double>(text.size()) / best / 1e6;
   std::printf("%s: %.1f MB/s\n", GetParam(), megabytes_per_second);
-  if (!is_sanitized()) {
-    EXPECT_GE(megabytes_per_second, 5.0);
-  }
+  if (!is_sanitized()) { EXPECT_GE(megabytes_per_second, 5.0); }
 }
 
 INSTANTIATE_TEST_SUITE_P(All, RealVocabulary, testing::Values("deepseek_v3", "qwen3"),
