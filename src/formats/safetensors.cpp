@@ -7,6 +7,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <tuple>
 #include <unordered_set>
 
 #include "base/error.h"
@@ -185,8 +186,9 @@ static std::optional<uint64_t> tensor_bytes(const std::vector<int64_t>& shape, D
 // the last ends with the file.
 static void place(std::vector<HeaderEntry>& entries, std::span<const std::byte> data, std::string_view where,
                   std::vector<SafetensorsEntry>& tensors) {
-  std::stable_sort(entries.begin(), entries.end(),
-                   [](const HeaderEntry& a, const HeaderEntry& b) { return a.offsets < b.offsets; });
+  std::sort(entries.begin(), entries.end(), [](const HeaderEntry& a, const HeaderEntry& b) {
+    return std::tie(a.offsets, a.name) < std::tie(b.offsets, b.name);  // tensors without bytes share a place
+  });
   uint64_t end = 0;
   for (HeaderEntry& entry : entries) {
     const uint64_t begin = entry.offsets[0], entry_end = entry.offsets[1];
