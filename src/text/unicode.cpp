@@ -169,13 +169,17 @@ std::string nfc(std::string_view text) {
     CHECK(count > 0 && count <= 32, "decomposition of U+{:04X}", static_cast<uint32_t>(c.value));
     chars.insert(chars.end(), parts, parts + count);
   }
+  std::vector<uint64_t> run;  // of marks: class, place and code point in one number each, so that sorting is stable
   for (size_t i = 0; i < chars.size();) {
+    run.clear();
     size_t end = i;
-    while (end < chars.size() && combining_class(chars[end]) != 0) ++end;
-    if (end - i > 1) {
-      std::stable_sort(chars.begin() + i, chars.begin() + end,
-                       [](auto a, auto b) { return combining_class(a) < combining_class(b); });
+    for (; end < chars.size(); ++end) {
+      const uint64_t order = combining_class(chars[end]);
+      if (order == 0) break;
+      run.push_back(order << 56 | (end - i) << 21 | static_cast<uint64_t>(chars[end]));
     }
+    std::sort(run.begin(), run.end());
+    for (const uint64_t mark : run) chars[i++] = static_cast<utf8proc_int32_t>(mark & 0x1FFFFF);
     i = end + 1;
   }
   const auto length = utf8proc_normalize_utf32(chars.data(), chars.size(),
