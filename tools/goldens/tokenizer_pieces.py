@@ -72,7 +72,7 @@ PRE_TOKENIZERS = {
     "literal, inverted": [literal("a.", "Isolated", True), byte_level()],
 }
 FIXED = ["", "a", " ", "x  123", "Hey friend!     How are you?!?", "the-final--countdown", "1234567", "Hello World FooBar", "\n\nx \n y\r\n",
-         "DON\u2019T it's IT'S", "深度求索2024年", "a.a.b a..", "\u3000全角\u3000space", " \u3000。x", "\u212aelvin \u2126 \u1f7d\u1fbe\u1fd3\u1fdb", "...a,b"]
+         "DON\u2019T it's IT'S", "深度求索2024年", "a.a.b a..", "\u3000全角\u3000space", " \u3000。x", "\u212aelvin \u2126 \u1f7d\u1fbe\u1fd3\u1fdb", "...a,b", "x'\u017fy '\u017fo 'Sx"]
 
 
 def main() -> None:
