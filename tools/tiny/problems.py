@@ -38,8 +38,8 @@ def correct(problem_answer: str, completion: str) -> bool:
 
 # --- wordings -------------------------------------------------------------------------------------------
 
-ASK_EN = ["What is {e}?", "What is {e}?", "Calculate {e}.", "Compute {e}.", "What's {e}?", "How much is {e}?", "Please calculate {e}.",
-          "Work out {e}.", "{e} = ?", "{e} =", "{e}"]
+ASK_EN = ["What is {e}?", "What is {e}?", "Calculate {e}.", "Compute {e}.", "What's {e}?", "How much is {e}?",
+          "Please calculate {e}.", "Work out {e}.", "{e} = ?", "{e} =", "{e}"]
 ASK_ZH = ["{e} 等于多少?", "{e}等于几?", "计算 {e}。", "请计算 {e}。", "{e} 是多少?", "{e} 的结果是多少?", "{e} = ?", "{e}=", "{e}"]
 
 # What may stand for {e}, by kind and language.
@@ -48,32 +48,38 @@ EXPRESSIONS = {
     ("add", "zh"): ["{a} + {b}", "{a}+{b}", "{a} 加 {b}", "{a}加{b}", "{a} 加上 {b}", "{a} 与 {b} 的和"],
     ("sub", "en"): ["{a} - {b}", "{a} - {b}", "{a}-{b}", "{a} minus {b}"],
     ("sub", "zh"): ["{a} - {b}", "{a}-{b}", "{a} 减 {b}", "{a}减{b}", "{a} 减去 {b}", "{a} 与 {b} 的差"],
-    ("mul", "en"): ["{a} * {b}", "{a} * {b}", "{a}*{b}", "{a} times {b}", "{a} × {b}", "{a} x {b}", "the product of {a} and {b}"],
+    ("mul", "en"): ["{a} * {b}", "{a} * {b}", "{a}*{b}", "{a} times {b}", "{a} × {b}", "{a} x {b}",
+                    "the product of {a} and {b}"],
     ("mul", "zh"): ["{a} * {b}", "{a}*{b}", "{a} × {b}", "{a}×{b}", "{a} 乘以 {b}", "{a}乘以{b}", "{a} 与 {b} 的积"],
 }
 
 WORDINGS = {
     ("add", "en"): ["Add {a} and {b}.", "Add {b} to {a}."],
     ("add", "zh"): ["把 {a} 和 {b} 相加。", "求 {a} 与 {b} 的和。"],
-    ("sub", "en"): ["Subtract {b} from {a}.", "Take {b} away from {a}.", "What do you get if you subtract {b} from {a}?"],
+    ("sub", "en"): ["Subtract {b} from {a}.", "Take {b} away from {a}.",
+                    "What do you get if you subtract {b} from {a}?"],
     ("sub", "zh"): ["从 {a} 中减去 {b} 是多少?", "求 {a} 减 {b} 的差。"],
     ("mul", "en"): ["Multiply {a} by {b}.", "Multiply {a} and {b}."],
     ("mul", "zh"): ["把 {a} 和 {b} 相乘。", "求 {a} 与 {b} 的积。"],
-    ("larger", "en"): ["Which is larger, {a} or {b}?", "Which is bigger: {a} or {b}?", "Which number is greater, {a} or {b}?",
-                       "What is the larger of {a} and {b}?", "Compare {a} and {b}. Which is larger?"],
+    ("larger", "en"): ["Which is larger, {a} or {b}?", "Which is bigger: {a} or {b}?",
+                       "Which number is greater, {a} or {b}?", "What is the larger of {a} and {b}?",
+                       "Compare {a} and {b}. Which is larger?"],
     ("larger", "zh"): ["{a} 和 {b} 哪个更大?", "{a}和{b}哪个大?", "比较 {a} 与 {b},较大的是哪个?", "比较 {a} 和 {b},哪个更大?"],
-    ("smaller", "en"): ["Which is smaller, {a} or {b}?", "Which is less: {a} or {b}?", "Which number is smaller, {a} or {b}?",
-                        "What is the smaller of {a} and {b}?", "Compare {a} and {b}. Which is smaller?"],
+    ("smaller", "en"): ["Which is smaller, {a} or {b}?", "Which is less: {a} or {b}?",
+                        "Which number is smaller, {a} or {b}?", "What is the smaller of {a} and {b}?",
+                        "Compare {a} and {b}. Which is smaller?"],
     ("smaller", "zh"): ["{a} 和 {b} 哪个更小?", "{a}和{b}哪个小?", "比较 {a} 与 {b},较小的是哪个?", "比较 {a} 和 {b},哪个更小?"],
-    ("sort_up", "en"): ["Sort {l} in ascending order.", "Sort these numbers from smallest to largest: {l}", "Sort {l}.",
-                        "Sort the numbers {l}.", "Put {l} in order from smallest to largest.", "Arrange in ascending order: {l}"],
+    ("sort_up", "en"): ["Sort {l} in ascending order.", "Sort these numbers from smallest to largest: {l}",
+                        "Sort {l}.", "Sort the numbers {l}.", "Put {l} in order from smallest to largest.",
+                        "Arrange in ascending order: {l}"],
     ("sort_up", "zh"): ["把 {l} 从小到大排序。", "将下列数字按升序排列:{l}", "从小到大排列:{l}", "请将 {l} 从小到大排列。"],
     ("sort_down", "en"): ["Sort {l} in descending order.", "Sort these numbers from largest to smallest: {l}",
                           "Put {l} in order from largest to smallest.", "Arrange in descending order: {l}"],
     ("sort_down", "zh"): ["把 {l} 从大到小排序。", "将下列数字按降序排列:{l}", "从大到小排列:{l}", "请将 {l} 从大到小排列。"],
-    ("count", "en"): ["How many times does the letter {c} appear in {w}?", "How many {c}'s are in {w}?", "How many {c} are in {w}?",
-                      "Count the letter {c} in {w}.", "How many {c}'s are there in the word {w}?",
-                      "How many letters {c} are in the word {w}?", "How often does {c} occur in {w}?"],
+    ("count", "en"): ["How many times does the letter {c} appear in {w}?", "How many {c}'s are in {w}?",
+                      "How many {c} are in {w}?", "Count the letter {c} in {w}.",
+                      "How many {c}'s are there in the word {w}?", "How many letters {c} are in the word {w}?",
+                      "How often does {c} occur in {w}?"],
     ("count", "zh"): ["单词 {w} 中有几个字母 {c}?", "{w} 里有多少个 {c}?", "数一数 {w} 里字母 {c} 的个数。", "{w}中有几个{c}?",
                       "字母{c}在{w}中出现了几次?", "单词{w}里有几个{c}?"],
 }
@@ -254,8 +260,8 @@ def draw(rng: random.Random, kind: str, lang: str) -> Problem:
     word = rng.choice(WORDS) if rng.random() < 0.5 else pseudo_word(rng)
     letter = rng.choice(word) if rng.random() < 0.8 else rng.choice("abcdefghijklmnopqrstuvwxyz")
     quote = rng.choice(('"{}"', "{}")).format
-    return Problem(kind, lang, f"count {word}", word_form(rng, "count", lang, c=rng.choice((quote, str))(letter), w=quote(word)),
-                   think_count(letter, word), str(word.count(letter)))
+    prompt = word_form(rng, "count", lang, c=rng.choice((quote, str))(letter), w=quote(word))
+    return Problem(kind, lang, f"count {word}", prompt, think_count(letter, word), str(word.count(letter)))
 
 
 def draw_split(rng: random.Random, kind: str, lang: str, want_held_out: bool) -> Problem:

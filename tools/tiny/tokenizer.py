@@ -16,7 +16,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 import problems
 
-SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+         r"|\s*[\r\n]+|\s+(?!\S)|\s+")
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 THINK = ("<think>", "</think>")
 VOCAB = 512
@@ -90,7 +91,8 @@ def learn_merges(pieces: Counter, count: int) -> list[tuple[str, str]]:
 
 def build() -> Tokenizer:
     splitter, normalise = split(), normalizers.NFC()
-    pieces = Counter(piece for text in corpus() for piece, _ in splitter.pre_tokenize_str(normalise.normalize_str(text)))
+    pieces = Counter(piece for text in corpus()
+                     for piece, _ in splitter.pre_tokenize_str(normalise.normalize_str(text)))
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     merges = learn_merges(pieces, VOCAB - len(alphabet) - len(SPECIAL) - len(THINK))
     vocab = {symbol: i for i, symbol in enumerate(alphabet)}
@@ -121,7 +123,8 @@ def main() -> None:
         "eos_token": "<|im_end|>", "errors": "replace", "model_max_length": 256, "pad_token": "<|endoftext|>",
         "split_special_tokens": False, "tokenizer_class": "Qwen2TokenizerFast", "unk_token": None,
     }
-    (out / "tokenizer_config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    (out / "tokenizer_config.json").write_text(text, encoding="utf-8")
     print("vocabulary", tokenizer.get_vocab_size())
 
 

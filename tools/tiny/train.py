@@ -96,7 +96,8 @@ def initial_parameters(seed: int) -> dict[str, torch.Tensor]:
         p, small = f"model.layers.{i}.", 1 / math.sqrt(2 * layers)
         out |= {p + "input_layernorm.weight": torch.ones(width),
                 p + "self_attn.q_proj.weight": normal(q, width), p + "self_attn.k_proj.weight": normal(kv, width),
-                p + "self_attn.v_proj.weight": normal(kv, width), p + "self_attn.o_proj.weight": normal(width, q, small),
+                p + "self_attn.v_proj.weight": normal(kv, width),
+                p + "self_attn.o_proj.weight": normal(width, q, small),
                 p + "self_attn.q_norm.weight": torch.ones(head), p + "self_attn.k_norm.weight": torch.ones(head),
                 p + "post_attention_layernorm.weight": torch.ones(width),
                 p + "mlp.gate_proj.weight": normal(inner, width), p + "mlp.up_proj.weight": normal(inner, width),
@@ -173,7 +174,8 @@ def generate(p: dict, tokenizer: Tokenizer, prompts: list[str]) -> list[str]:
     ids = torch.tensor([[0] * (width - len(e)) + e for e in encoded])
     seen = torch.tensor([[False] * (width - len(e)) + [True] * len(e) for e in encoded])
     cos, sin = rope_tables(CONTEXT + width)
-    mask = (seen[:, None, None, :] & torch.ones(width, width, dtype=torch.bool).tril()) | torch.eye(width, dtype=torch.bool)
+    causal, diagonal = torch.ones(width, width, dtype=torch.bool).tril(), torch.eye(width, dtype=torch.bool)
+    mask = (seen[:, None, None, :] & causal) | diagonal
     cache, out, done = [], [], torch.zeros(len(prompts), dtype=torch.bool)
     while True:
         at = cache[0][0].shape[2] if cache else 0
@@ -221,15 +223,15 @@ def main() -> None:
     parse = argparse.ArgumentParser()
     parse.add_argument("--tokenizer", required=True)
     parse.add_argument("--out", type=Path, required=True)
-    parse.add_argument("--tokens", type=int, default=26_000_000, help="tokens to train on, padding not counted")
-    parse.add_argument("--decay", type=float, default=0.3, help="the part of --tokens in which the rate falls to zero")
+    parse.add_argument("--tokens", type=int, default=16_000_000, help="tokens to train on, padding not counted")
+    parse.add_argument("--decay", type=float, default=0.35, help="the part of --tokens in which the rate falls to zero")
     parse.add_argument("--lr", type=float, default=3e-3)
     parse.add_argument("--batch", type=int, default=64, help="examples per step")
     parse.add_argument("--parts", type=int, default=8, help="micro-batches per step")
     parse.add_argument("--weights", default="add=1,sub=1.2,mul=1,compare=0.8,sort=1.4,count=1.2")
     parse.add_argument("--seed", type=int, default=1)
     parse.add_argument("--bf16", action="store_true", help="bfloat16 autocast")
-    parse.add_argument("--eval-every", type=int, default=500)
+    parse.add_argument("--eval-every", type=int, default=250)
     parse.add_argument("--steps", type=int, default=0, help="stop after that many steps, for timing")
     args = parse.parse_args()
 
