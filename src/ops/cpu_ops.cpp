@@ -1,10 +1,12 @@
 #include "ops/cpu_ops.h"
 
 #include <algorithm>
+#include <atomic>
+#include <bit>
 #include <cmath>
 #include <cstring>
-#include <map>
 
+#include "ops/cpu_attention.h"
 #include "tensor/dims.h"
 
 namespace cachalot {
@@ -25,8 +27,6 @@ const float* vector_of(const Weight& w) { return static_cast<const VectorStorage
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Inputs are consumed in slices of this many k, so that a slice of a panel stays in the L2 cache while the rows pass.
-constexpr int64_t kSliceInputs = 2048;
 // Fewer numbers than this are not worth waking another thread for.
 constexpr int64_t kNumbersPerTask = 16384;
 
@@ -242,7 +242,6 @@ Tensor CpuOps::linear(const Tensor& x_TD, const Weight& w_UD, const Weight& bias
   const MatmulKernel& kernel = matmul(w_UD.held_as);
   const int64_t rows = x_TD.dim(0), inputs = x_TD.last(), outputs = w_UD.shape[0];
   const int64_t input_bytes = kernel.input_bytes(inputs), panel_bytes = kernel.panel_bytes(inputs);
-  const int64_t bytes_per_input = kernel.inputs == DType::f32 ? 4 : 2;
 
   const Tensor y_TU = arena_.tensor(rows, outputs);
   auto* prepared = static_cast<std::byte*>(arena_.allocate(static_cast<size_t>(rows * input_bytes)));
@@ -257,9 +256,7 @@ Tensor CpuOps::linear(const Tensor& x_TD, const Weight& w_UD, const Weight& bias
       const std::byte* panel = panels_of(w_UD) + p * panel_bytes;
       const auto used = static_cast<int>(std::min<int64_t>(kernel.columns, outputs - p * kernel.columns));
       float* y = y_TU.data + p * kernel.columns;
-      for (int64_t k = 0; k < inputs; k += kSliceInputs)
-        kernel.tile(prepared + k * bytes_per_input, input_bytes, rows, panel + kernel.panel_bytes(k),
-                    std::min(kSliceInputs, inputs - k), used, y, outputs, k > 0);
+      kernel.tile(prepared, input_bytes, rows, panel, inputs, used, y, outputs, false);
       if (bias)
         for (int64_t r = 0; r < rows; ++r)
           kernels_.add(y + r * outputs, vector_of(bias) + p * kernel.columns, used, y + r * outputs);
@@ -293,97 +290,20 @@ void CpuOps::append(KvCache& cache, int layer, const Batch& batch, const Tensor&
   }
 }
 
-namespace {
-
-// Rows of query that share keys: some tokens of one sequence and the query heads of one kv head.
-struct AttendTask {
-  const BatchSequence* sequence;
-  int kv_head, first_token, tokens;
-};
-
-constexpr int kAttendRows = 48;  // query rows per task: scores and outputs of a task stay in the L1 and L2 caches
-
-}  // namespace
-
-// One task: folds the visible blocks in ascending order into a running softmax, each block counted from position 0.
-static void attend_task(const AttendTask& task, const CpuKvCache& kv, int layer, const AttendSpec& spec,
-                        const Tensor& q_THK, const Tensor& o_THV) {
-  const KernelTable& kernels = kv.kernels();
-  const MatmulKernel& kernel = kv.kernel();
-  const auto& shape = kv.layer(layer);
-  const BatchSequence& s = *task.sequence;
-  const auto table = s.block_tables[static_cast<size_t>(shape.group)];
-  const auto heads_per_kv = static_cast<int>(q_THK.dim(1) / shape.kv_heads);
-  const int rows = task.tokens * heads_per_kv;
-  const int64_t q_bytes = kernel.input_bytes(shape.key_dim), p_bytes = kernel.input_bytes(kBlockTokens);
-
-  static thread_local std::vector<std::byte> scratch;
-  const auto padded = [](int64_t bytes) { return (bytes + 63) / 64 * 64; };
-  const int64_t score_bytes = kBlockTokens * 4, out_bytes = padded(shape.value_dim * 4);
-  scratch.resize(static_cast<size_t>(64 + rows * (padded(q_bytes) + p_bytes + score_bytes + out_bytes + 8)));
-  auto* q = scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64);
-  auto* p = q + rows * padded(q_bytes);
-  auto* score = reinterpret_cast<float*>(p + rows * p_bytes);
-  auto* out = score + rows * kBlockTokens;
-  auto* maximum = out + rows * out_bytes / 4;
-  auto* sum = maximum + rows;
-  std::fill(maximum, maximum + rows, -INFINITY);
-  std::fill(sum, sum + rows, 0.0f);
-  std::fill(out, out + rows * out_bytes / 4, 0.0f);
-
-  const auto query_row = [&](int r) {
-    return (s.first_row + task.first_token + r / heads_per_kv) * q_THK.dim(1) + task.kv_head * heads_per_kv +
-           r % heads_per_kv;
-  };
-  for (int r = 0; r < rows; ++r) kernel.prepare(q_THK.row(query_row(r)), shape.key_dim, q + r * padded(q_bytes));
-
-  const int first_position = s.first_position + task.first_token, last_position = first_position + task.tokens - 1;
-  const auto first_visible = [&](int position) {
-    return spec.window > 0 ? std::max(0, position - spec.window + 1) : 0;
-  };
-  for (int b = first_visible(first_position) / kBlockTokens; b <= last_position / kBlockTokens; ++b) {
-    const int32_t block = table[static_cast<size_t>(b)];
-    for (int c = 0; c < kBlockTokens; c += kernel.columns)
-      kernel.tile(q, padded(q_bytes), rows,
-                  kv.keys(layer, block, task.kv_head) + c / kernel.columns * kernel.panel_bytes(shape.key_dim),
-                  shape.key_dim, std::min(kernel.columns, kBlockTokens - c), score + c, kBlockTokens, false);
-    for (int r = 0; r < rows; ++r) {
-      const int position = first_position + r / heads_per_kv;
-      const int begin = std::clamp(first_visible(position) - b * kBlockTokens, 0, kBlockTokens);
-      const int end = std::clamp(position + 1 - b * kBlockTokens, begin, kBlockTokens);
-      float* row = score + r * kBlockTokens;
-      const float factor = kernels.softmax_block(row, kBlockTokens, begin, end, spec.scale, &maximum[r], &sum[r]);
-      if (factor != 1.0f) kernels.scale(out + r * out_bytes / 4, shape.value_dim, factor);
-      kernel.prepare(row, kBlockTokens, p + r * p_bytes);
-    }
-    for (int c = 0; c < shape.value_dim; c += kernel.columns)
-      kernel.tile(p, p_bytes, rows,
-                  kv.values(layer, block, task.kv_head) + c / kernel.columns * kernel.panel_bytes(kBlockTokens),
-                  kBlockTokens, std::min(kernel.columns, shape.value_dim - c), out + c, out_bytes / 4, true);
-  }
-  for (int r = 0; r < rows; ++r) {
-    float* o = o_THV.row(query_row(r));
-    std::memcpy(o, out + r * out_bytes / 4, static_cast<size_t>(shape.value_dim) * sizeof(float));
-    kernels.scale(o, shape.value_dim, 1.0f / sum[r]);
-  }
-}
-
 Tensor CpuOps::attend(const Tensor& q_THK, KvCache& cache, int layer, const Batch& batch, const AttendSpec& spec) {
   const auto& kv = static_cast<const CpuKvCache&>(cache);
   const auto& shape = kv.layer(layer);
   CHECK(q_THK.dim(1) % shape.kv_heads == 0 && q_THK.last() == shape.key_dim);
-  const int tokens_per_task = std::max<int>(1, kAttendRows / static_cast<int>(q_THK.dim(1) / shape.kv_heads));
   const Tensor o_THV = arena_.tensor(q_THK.dim(0), q_THK.dim(1), shape.value_dim);
+  const AttendCall call{kv, layer, spec, q_THK, o_THV};
+  const auto tasks = attend_tasks(call, batch);
+  std::vector<AttendScratch> scratch;
+  for (int worker = 0; worker < pool_.threads(); ++worker) scratch.emplace_back(arena_, call);
 
-  std::vector<AttendTask> tasks;
-  for (const BatchSequence& s : batch.sequences)
-    for (int first = 0; first < s.rows; first += tokens_per_task)
-      for (int g = 0; g < shape.kv_heads; ++g)
-        tasks.push_back({&s, g, first, std::min(tokens_per_task, s.rows - first)});
-  // Later tokens see more keys: the long tasks go first, so that the threads end together.
-  std::reverse(tasks.begin(), tasks.end());
-  pool_.for_each_chunk(static_cast<int64_t>(tasks.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) attend_task(tasks[static_cast<size_t>(i)], kv, layer, spec, q_THK, o_THV);
+  std::atomic<size_t> next{0};
+  pool_.run([&](int worker) {
+    for (size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < tasks.size();)
+      attend_task(call, tasks[i], scratch[static_cast<size_t>(worker)]);
   });
   return o_THV;
 }
