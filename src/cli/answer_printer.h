@@ -1,0 +1,30 @@
+// Shows an answer while it is made. Text goes to stdout. Reasoning is shown dimmed and apart on stdout when that is a
+// terminal, else on stderr when that is one, else not at all: a pipe gets the answer alone.
+#pragma once
+
+#include <string_view>
+
+#include "cli/generate.h"
+#include "cli/terminal.h"
+
+namespace cachalot {
+
+class AnswerPrinter {
+ public:
+  AnswerPrinter();
+  AnswerSink sink();  // borrows the printer
+  // Ends the last line and any colour.
+  void finish();
+
+ private:
+  void reasoning(std::string_view piece);
+  void text(std::string_view piece);
+  void end_reasoning();
+
+  std::FILE* reasoning_stream_;  // nullptr: nowhere
+  Style style_;
+  bool in_reasoning_ = false;
+  char last_ = '\n';  // of what was shown as text
+};
+
+}  // namespace cachalot

@@ -1,0 +1,205 @@
+#include "cli/bench_phases.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "engine/scoring.h"
+
+namespace cachalot {
+
+static constexpr int kChunkRows = 512;      // of prefill steps
+static constexpr double kSliceSeconds = 1;  // between probes
+
+// -- Work
+
+WorkCounter::WorkCounter(const LoadedModel& model, const WeightsPolicy& policy) : spec_(model.transformer->spec()) {
+  const Family& family = family_of(model.checkpoint.config());
+  const auto tensors = bind_tensors(family, spec_, model.checkpoint, policy);
+  const StoredTensor* embed = tensors.front().stored;  // bound first
+  const StoredTensor* head = spec_.tied_head ? embed : tensors.back().stored;
+  double bf16_bytes = 0;
+  for (const BoundTensor& t : tensors) {
+    if (t.shape.size() != 2) continue;
+    const bool is_head = t.stored == head;
+    if (t.stored == embed && !is_head) continue;  // a row per token is nothing
+    const auto bytes = static_cast<double>(model.ops->matrix_bytes(t.shape[0], t.shape[1], t.held_as));
+    weight_bytes_ += bytes;
+    if (t.held_as == DType::bf16) bf16_bytes += bytes;
+    (is_head ? head_ops_ : ops_per_row_) += 2.0 * static_cast<double>(t.shape[0] * t.shape[1]);
+  }
+  bf16_weights_ = bf16_bytes > weight_bytes_ / 2;
+  for (const auto& layer : cache_layout(spec_).layers)
+    cache_bytes_per_token_.push_back(static_cast<double>(model.ops->cache_block_bytes(layer, model.kv)) /
+                                     kBlockTokens);
+}
+
+StepWork WorkCounter::rows(int first, int rows, int logit_rows) const {
+  StepWork work{.bytes = 0, .ops = rows * ops_per_row_ + logit_rows * head_ops_};
+  for (size_t i = 0; i < spec_.layers.size(); ++i) {
+    const GqaSpec& a = spec_.layers[i].attention;
+    const auto visible = [&](int position) { return a.window > 0 ? std::min(position + 1, a.window) : position + 1; };
+    double keys = 0;  // over all rows
+    for (int r = 0; r < rows; ++r) keys += visible(first + r);
+    work.ops += 4.0 * a.heads * a.head_dim * keys;
+    work.bytes += cache_bytes_per_token_[i] * std::min(first + rows, visible(first) + rows - 1);
+  }
+  return work;
+}
+
+// -- Steps
+
+BenchRunner::BenchRunner(LoadedModel& model, const BenchPlan& plan, const WorkCounter& counter)
+    : model_(model), plan_(plan), counter_(counter) {
+  const CacheLayout layout = cache_layout(model.transformer->spec());
+  groups_ = layout.group_windows.size();
+  const int blocks = (plan.tokens_per_sequence() + kBlockTokens - 1) / kBlockTokens;
+  cache_ = model.ops->make_cache({.layers = layout.layers,
+                                  .blocks_of_group = std::vector<int>(groups_, blocks * plan.batch),
+                                  .dtype = model.kv});
+  Random random(1);
+  for (int s = 0; s < plan.batch; ++s) {
+    tables_.emplace_back(static_cast<size_t>(blocks));
+    std::iota(tables_.back().begin(), tables_.back().end(), s * blocks);
+    auto& tokens = tokens_.emplace_back(static_cast<size_t>(plan.tokens_per_sequence()));
+    for (int32_t& token : tokens)
+      token = static_cast<int32_t>(random.next() % static_cast<uint64_t>(model.transformer->spec().vocab));
+    fill(s, 0, plan.depth, false);
+  }
+}
+
+void BenchRunner::step(const std::vector<Part>& parts, bool with_head) {
+  Batch batch;
+  for (const Part& p : parts) {
+    const auto& tokens = tokens_[static_cast<size_t>(p.sequence)];
+    batch.sequences.push_back(
+        {.first_row = static_cast<int>(batch.rows()),
+         .rows = p.rows,
+         .first_position = p.first,
+         .rope_tokens = plan_.tokens_per_sequence(),
+         .block_tables = std::vector<std::span<const int32_t>>(groups_, tables_[static_cast<size_t>(p.sequence)])});
+    batch.tokens_T.insert(batch.tokens_T.end(), tokens.begin() + p.first, tokens.begin() + p.first + p.rows);
+    batch.logit_rows.push_back(static_cast<int32_t>(batch.rows()) - 1);
+  }
+  Arena& arena = model_.ops->arena();
+  const Arena::Mark mark = arena.mark();
+  const Tensor hidden_TD = model_.transformer->forward(*model_.ops, batch, *cache_);
+  if (with_head) model_.transformer->head(*model_.ops, model_.ops->gather_rows(hidden_TD, batch.logit_rows));
+  arena.rewind(mark);
+}
+
+void BenchRunner::fill(int sequence, int first, int tokens, bool with_head) {
+  for (int done = 0; done < tokens; done += kChunkRows) {
+    const int rows = std::min(kChunkRows, tokens - done);
+    step({{sequence, first + done, rows}}, with_head && done + rows == tokens);
+  }
+}
+
+StepWork BenchRunner::work_of(const std::vector<Part>& parts, bool with_head) const {
+  StepWork work = counter_.weights_once();
+  for (const Part& p : parts) work += counter_.rows(p.first, p.rows, with_head ? 1 : 0);
+  return work;
+}
+
+std::vector<Slice> BenchRunner::measure(const std::vector<std::vector<Part>>& steps,
+                                        const std::function<Limits()>& probe,
+                                        const std::function<bool(size_t)>& with_head) {
+  using Clock = std::chrono::steady_clock;
+  std::vector<Slice> slices;
+  Limits before = probe();
+  for (size_t next = 0; next < steps.size();) {
+    Slice slice;
+    const auto start = Clock::now();
+    do {
+      step(steps[next], with_head(next));
+      slice.work += work_of(steps[next], with_head(next));
+      for (const Part& p : steps[next]) slice.tokens += p.rows;
+      slice.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    } while (++next < steps.size() && slice.seconds < kSliceSeconds);
+    const Limits after = probe();
+    slice.limits = {.bytes_per_s = (before.bytes_per_s + after.bytes_per_s) / 2,
+                    .ops_per_s = (before.ops_per_s + after.ops_per_s) / 2};
+    before = after;
+    slices.push_back(slice);
+  }
+  return slices;
+}
+
+std::vector<Slice> BenchRunner::prefill(const std::function<Limits()>& probe) {
+  std::vector<std::vector<Part>> steps;
+  for (int s = 0; s < plan_.batch; ++s)
+    for (int done = 0; done < plan_.prefill; done += kChunkRows)
+      steps.push_back({{s, plan_.depth + done, std::min(kChunkRows, plan_.prefill - done)}});
+  return measure(steps, probe, [&](size_t i) {
+    const Part& p = steps[i].back();
+    return p.first + p.rows == plan_.depth + plan_.prefill;
+  });
+}
+
+std::vector<Slice> BenchRunner::decode(const std::function<Limits()>& probe) {
+  std::vector<std::vector<Part>> steps(static_cast<size_t>(plan_.decode));
+  for (int i = 0; i < plan_.decode; ++i)
+    for (int s = 0; s < plan_.batch; ++s) steps[static_cast<size_t>(i)].push_back({s, plan_.depth + i, 1});
+  return measure(steps, probe, [](size_t) { return true; });
+}
+
+// -- Results
+
+PhaseResult summarise(std::string phase, const std::vector<std::vector<Slice>>& repetitions) {
+  std::vector<double> rates;
+  StepWork work;
+  double seconds = 0, bandwidth_seconds = 0, arithmetic_seconds = 0;
+  for (const auto& slices : repetitions) {
+    double tokens = 0, taken = 0;
+    for (const Slice& s : slices) {
+      tokens += s.tokens;
+      taken += s.seconds;
+      work += s.work;
+      bandwidth_seconds += s.work.bytes / s.limits.bytes_per_s;
+      arithmetic_seconds += s.work.ops / s.limits.ops_per_s;
+    }
+    rates.push_back(tokens / taken);
+    seconds += taken;
+  }
+  const bool bandwidth = bandwidth_seconds > arithmetic_seconds;
+  return {.phase = std::move(phase),
+          .tokens_per_s = spread(rates),
+          .bytes_per_s = work.bytes / seconds,
+          .ops_per_s = work.ops / seconds,
+          .share_of_limit = std::max(bandwidth_seconds, arithmetic_seconds) / seconds,
+          .limit = bandwidth ? "bandwidth" : "arithmetic"};
+}
+
+void check_results(LoadedModel& model) {
+  const ModelSpec& spec = model.transformer->spec();
+  Random random(2);
+  std::vector<int32_t> tokens(static_cast<size_t>(std::min(12, spec.context)));
+  for (int32_t& token : tokens) token = static_cast<int32_t>(random.next() % static_cast<uint64_t>(spec.vocab));
+
+  std::vector<float> whole, single;
+  score(*model.ops, *model.transformer, tokens, {.kv = model.kv},
+        [&](int, std::span<const float> logits_W) { whole.insert(whole.end(), logits_W.begin(), logits_W.end()); });
+  score(*model.ops, *model.transformer, tokens, {.kv = model.kv, .decode_from = 0},
+        [&](int, std::span<const float> logits_W) { single.insert(single.end(), logits_W.begin(), logits_W.end()); });
+  const bool finite = std::all_of(whole.begin(), whole.end(), [](float x) { return std::isfinite(x); });
+  const bool same =
+      whole.size() == single.size() && std::memcmp(whole.data(), single.data(), whole.size() * sizeof(float)) == 0;
+  if (!finite || !same)
+    throw Error("the model's results are wrong, so its speed means nothing")
+        .because(finite ? "logits of tokens fed one by one differ from those of the same tokens fed at once"
+                        : "logits are not finite");
+}
+
+int64_t peak_memory_bytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("VmHWM:")) return std::strtoll(line.c_str() + 6, nullptr, 10) * 1024;
+  return 0;
+}
+
+}  // namespace cachalot

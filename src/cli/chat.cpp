@@ -1,0 +1,162 @@
+// cachalot chat: a conversation in the terminal. Every turn reads the whole conversation again.
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "cli/answer_printer.h"
+#include "cli/command.h"
+#include "cli/generate.h"
+#include "cli/line_reader.h"
+#include "cli/options.h"
+
+namespace cachalot {
+namespace {
+
+struct ChatOptions {
+  ModelOptions model;
+  SamplingOptions sampling;
+  std::string system;
+};
+
+constexpr const char* kHelp = R"(  /help           this list
+  /reset          forget the conversation
+  /system TEXT    set the system message (and forget the conversation); without TEXT: have none
+  /retry          ask for another answer to the last message
+  /exit           leave, as Ctrl-D does
+Ctrl-C stops an answer or drops the line. A backslash at the end of a line goes on with the next one.
+)";
+
+class Conversation {
+ public:
+  Conversation(const LoadedModel& model, const ChatOptions& options)
+      : model_(model),
+        engine_(*model.ops, *model.transformer, model.engine_options()),
+        options_{.sampling = options.sampling.over(model.defaults.sampling),
+                 .max_tokens = options.sampling.max_tokens,
+                 .stops = options.sampling.stops} {
+    start(options.system);
+  }
+
+  // Forgets everything; "" for no system message.
+  void start(const std::string& system) {
+    system_ = system;
+    messages_ = Json::array();
+    if (!system.empty()) messages_.push_back({{"role", "system"}, {"content", system}});
+  }
+  const std::string& system() const { return system_; }
+
+  void say(const std::string& text, const Interrupt& interrupt) {
+    messages_.push_back({{"role", "user"}, {"content", text}});
+    answer(interrupt);
+  }
+
+  // Drops the last answer and makes another. Returns false when there is none.
+  bool retry(const Interrupt& interrupt) {
+    if (messages_.empty() || messages_.back()["role"] != "assistant") return false;
+    messages_.erase(messages_.size() - 1);
+    answer(interrupt);
+    return true;
+  }
+
+ private:
+  using Json = nlohmann::ordered_json;
+
+  // Answers the last message. A message that cannot be answered is forgotten, and the program goes on.
+  void answer(const Interrupt& interrupt) {
+    AnswerPrinter printer;
+    try {
+      const Prompt prompt = chat_prompt(*model_.text, {{"messages", messages_}, {"add_generation_prompt", true}});
+      const Answer answer = generate(engine_, model_, prompt, options_, printer.sink(), interrupt);
+      printer.finish();
+      ++options_.sampling.seed;  // or /retry would say the same again
+      remember(answer);
+      const Style style = style_of(stderr);
+      fmt::print(stderr, "{}{}{}\n", style.dim, statistics(answer, model_.engine_options()), style.plain);
+    } catch (const Error& error) {
+      printer.finish();
+      messages_.erase(messages_.size() - 1);
+      fmt::print(stderr, "cachalot: {}\n  the message was not added to the conversation; /reset begins a new one\n",
+                 error.what());
+    }
+  }
+
+  void remember(const Answer& answer) {
+    if (answer.text.empty() && answer.finish == FinishReason::cancelled) {
+      messages_.erase(messages_.size() - 1);  // nothing was said
+      return;
+    }
+    Json message = {{"role", "assistant"}, {"content", answer.text}};
+    if (!answer.reasoning.empty()) message["reasoning_content"] = answer.reasoning;
+    messages_.push_back(std::move(message));
+  }
+
+  const LoadedModel& model_;
+  Engine engine_;
+  AnswerOptions options_;
+  std::string system_;
+  Json messages_;
+};
+
+// A line that begins with a slash. Returns false when the user wants to leave.
+bool obey(const std::string& line, Conversation& conversation, const Interrupt& interrupt) {
+  const std::string word = line.substr(0, line.find(' '));
+  const size_t rest = line.find_first_not_of(' ', word.size());
+  const std::string argument = rest == std::string::npos ? "" : line.substr(rest);
+  if (word == "/exit" || word == "/quit") return false;
+  if (word == "/help") {
+    fmt::print(stderr, "{}", kHelp);
+  } else if (word == "/reset") {
+    conversation.start(conversation.system());
+    fmt::print(stderr, "The conversation is forgotten.\n");
+  } else if (word == "/system") {
+    conversation.start(argument);
+    fmt::print(stderr, "A new conversation, {} a system message.\n", argument.empty() ? "without" : "with");
+  } else if (word == "/retry") {
+    if (!conversation.retry(interrupt)) fmt::print(stderr, "There is no answer yet.\n");
+  } else {
+    fmt::print(stderr, "There is no command {}; /help lists them. (A space in front sends the line to the model.)\n",
+               printable(word));
+  }
+  return true;
+}
+
+int chat(const ChatOptions& o) {
+  const LoadedModel model = o.model.load();
+  if (!model.text->chat_template)
+    throw Error("this checkpoint has no chat template, so there is no conversation to have")
+        .in(o.model.model)
+        .because("it is a base model, or its template is missing")
+        .hint("complete text with `cachalot run --raw`");
+  Conversation conversation(model, o);
+  LineReader reader;
+  Interrupt interrupt;
+  if (reader.interactive())
+    fmt::print(stderr, "{} ({}, context of {} tokens). /help lists commands, Ctrl-D leaves.\n",
+               printable(o.model.model), model.transformer->spec().family, model.plan.context);
+  while (const auto line = reader.read("> ")) {
+    interrupt.reset();
+    if (line->cancelled || line->text.find_first_not_of(" \t\r\n") == std::string::npos) continue;
+    if (line->text.starts_with('/')) {
+      if (!obey(line->text, conversation, interrupt)) break;
+    } else {
+      conversation.say(line->text, interrupt);
+    }
+    if (!reader.interactive() && interrupt.requested()) return kInterruptedStatus;
+  }
+  if (reader.interactive()) fmt::print(stderr, "\n");
+  return 0;
+}
+
+}  // namespace
+
+void add_chat(CLI::App& program, Work& chosen) {
+  auto o = std::make_shared<ChatOptions>();
+  CLI::App& command = *program.add_subcommand("chat", "Talk with a model");
+  o->model.add_to(command);
+  command.add_option("--system", o->system, "the system message")->type_name("TEXT");
+  o->sampling.add_to(command);
+  command.footer(std::string("In the conversation:\n") + kHelp + R"(
+Every turn reads the whole conversation again. Without a terminal each line of standard input is a message.)");
+  when_chosen(command, chosen, o, chat);
+}
+
+}  // namespace cachalot

@@ -1,0 +1,124 @@
+#include "cli/generate.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "base/error.h"
+#include "cli/terminal.h"
+#include "text/chat_prompt.h"
+#include "text/reasoning.h"
+#include "text/stop_strings.h"
+#include "text/stream_decoder.h"
+
+namespace cachalot {
+
+Prompt chat_prompt(const TextModel& text, const nlohmann::ordered_json& variables) {
+  if (!text.chat_template) throw Error("the checkpoint has no chat template").hint("complete text with `run --raw`");
+  ChatPrompt prompt = encode_chat(text.tokenizer, *text.chat_template, variables);
+  return {.tokens = std::move(prompt.tokens), .chat = true, .opens_reasoning = prompt_opens_reasoning(prompt.text)};
+}
+
+Prompt raw_prompt(const TextModel& text, std::string_view prompt) {
+  return {.tokens = text.tokenizer.encode_with_bos(prompt)};
+}
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds(Clock::time_point from, Clock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
+}
+
+// Tokens in; text and reasoning out, to the sink and into the answer.
+class TextStream {
+ public:
+  TextStream(const Tokenizer& tokenizer, const Prompt& prompt, std::vector<std::string> stops, const AnswerSink& sink,
+             Answer& answer)
+      : decoder_(tokenizer, /*skip_special=*/true),
+        stops_(std::move(stops)),
+        splitter_(prompt.opens_reasoning),
+        split_(prompt.chat),
+        sink_(sink),
+        answer_(answer) {}
+
+  void push(int32_t token) { hand_on(stops_.push(decoder_.push(token))); }
+  void finish() {
+    hand_on(stops_.push(decoder_.flush()));
+    hand_on(stops_.flush());
+    if (split_) emit(splitter_.flush());
+  }
+  bool stopped() const { return stops_.found(); }
+
+ private:
+  void hand_on(const std::string& piece) {
+    if (piece.empty()) return;
+    if (split_)
+      emit(splitter_.push(piece));
+    else
+      emit({.reasoning = "", .content = piece});
+  }
+  void emit(const SplitReply& piece) {
+    if (!piece.reasoning.empty()) sink_.reasoning(piece.reasoning);
+    if (!piece.content.empty()) sink_.text(piece.content);
+    answer_.reasoning += piece.reasoning;
+    answer_.text += piece.content;
+  }
+
+  StreamDecoder decoder_;
+  StopStrings stops_;
+  ReasoningSplitter splitter_;
+  bool split_;
+  const AnswerSink& sink_;
+  Answer& answer_;
+};
+
+}  // namespace
+
+Answer generate(Engine& engine, const LoadedModel& model, const Prompt& prompt, const AnswerOptions& o,
+                const AnswerSink& sink, const Interrupt& interrupt) {
+  Answer answer;
+  answer.prompt_tokens = static_cast<int>(prompt.tokens.size());
+  TextStream stream(model.text->tokenizer, prompt, o.stops, sink, answer);
+
+  const auto start = Clock::now();
+  auto first = start, last = start;
+  const RequestId id = engine.submit({.prompt = prompt.tokens,
+                                      .sampling = o.sampling,
+                                      .max_tokens = o.max_tokens,
+                                      .end_tokens = model.defaults.end_tokens});
+  while (!engine.idle()) {
+    if (interrupt.requested()) engine.cancel(id);
+    for (const Event& event : engine.step()) {
+      last = Clock::now();
+      if (first == start) first = last;
+      if (event.token && !stream.stopped()) {
+        answer.tokens.push_back(*event.token);
+        stream.push(*event.token);
+      }
+      if (event.finished) answer.finish = *event.finished;
+      if (event.finished == FinishReason::error) throw Error(event.error);
+      if (stream.stopped() && !event.finished) engine.cancel(id);
+    }
+  }
+  stream.finish();
+  if (stream.stopped()) answer.finish = FinishReason::stop;
+  answer.prefill_s = seconds(start, first);
+  answer.decode_s = seconds(first, last);
+  return answer;
+}
+
+std::string statistics(const Answer& answer, const EngineOptions& engine) {
+  std::string text = fmt::format("{} prompt tokens at {} tokens/s, {} tokens", answer.prompt_tokens,
+                                 rate_text(answer.prefill_tokens_per_s()), answer.tokens.size());
+  if (answer.tokens.size() > 1) text += fmt::format(" at {} tokens/s", rate_text(answer.decode_tokens_per_s()));
+  const bool full = answer.prompt_tokens + static_cast<int>(answer.tokens.size()) >= engine.context;
+  if (answer.finish == FinishReason::length)
+    text += full ? fmt::format("; cut off: the context of {} tokens is full", engine.context)
+                 : "; cut off by --max-tokens";
+  if (answer.finish == FinishReason::cancelled) text += "; stopped by Ctrl-C";
+  return text;
+}
+
+}  // namespace cachalot

@@ -1,0 +1,77 @@
+#include "cli/input.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/mapped_file.h"
+#include "base/quote.h"
+
+namespace cachalot {
+
+static constexpr size_t kMaxInputBytes = size_t{1} << 30;
+
+static std::string read_stdin() {
+  std::string text;
+  char part[65536];
+  while (const size_t bytes = std::fread(part, 1, sizeof part, stdin)) {
+    if (text.size() + bytes > kMaxInputBytes)
+      throw Error("more than 1 GiB of text").in("standard input").hint("split it into several runs");
+    text.append(part, bytes);
+  }
+  if (std::ferror(stdin)) throw Error("it cannot be read").in("standard input").because(std::strerror(errno));
+  return text;
+}
+
+std::string read_input(const std::string& name) {
+  return name == "-" ? read_stdin() : read_text_file(name, kMaxInputBytes);
+}
+
+std::vector<int32_t> parse_token_ids(std::string_view text, std::string_view where) {
+  constexpr std::string_view separators = ", \t\r\n\v\f";
+  std::vector<int32_t> ids;
+  for (size_t at = text.find_first_not_of(separators); at != text.npos;) {
+    const size_t end = std::min(text.find_first_of(separators, at), text.size());
+    const std::string_view word = text.substr(at, end - at);
+    int32_t id = 0;
+    const auto [stop, code] = std::from_chars(word.data(), word.data() + word.size(), id);
+    if (code != std::errc() || stop != word.data() + word.size() || id < 0)
+      throw Error(fmt::format("{} is no token id", quote(word, 40)))
+          .in(where)
+          .hint("give whole numbers from 0 on, separated by commas or white space");
+    ids.push_back(id);
+    at = text.find_first_not_of(separators, end);
+  }
+  if (ids.empty()) throw Error("no token ids are given").in(where);
+  return ids;
+}
+
+void TokensInput::add_to(CLI::App& command) {
+  auto* ids = command.add_option("--tokens", list, "ids separated by commas")->type_name("1,2,3");
+  command.add_option("--tokens-file", file, "a file of ids separated by commas or white space; - is standard input")
+      ->type_name("FILE")
+      ->excludes(ids);
+  command.add_option("--chunk", chunk, "feed the tokens in chunks of N through the cache")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1 << 30));
+  command.add_option("--decode-from", decode_from, "feed the first K at once and the rest one by one")
+      ->type_name("K")
+      ->check(CLI::Range(0, 1 << 30));
+}
+
+std::vector<int32_t> TokensInput::read() const {
+  return file.empty() ? parse_token_ids(list, "--tokens")
+                      : parse_token_ids(read_input(file), file == "-" ? "standard input" : file);
+}
+
+void check_fits(size_t tokens, int context) {
+  if (tokens > static_cast<size_t>(context))
+    throw Error(fmt::format("{} tokens are given, but the context holds {}", tokens, context))
+        .hint("give fewer tokens, or raise --context");
+}
+
+}  // namespace cachalot

@@ -1,0 +1,126 @@
+#include "cli/options.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <random>
+
+#include "base/log.h"
+
+namespace cachalot {
+
+namespace {
+
+constexpr int kMaxThreads = 4096, kMaxContext = 1 << 30;
+
+// Types that a checkpoint may be held in one day. Those without kernels are held as bf16, and the user is told.
+constexpr std::array kHeldTypes = {DType::f32,  DType::bf16, DType::f16,  DType::q8_0,   DType::q4_0,
+                                   DType::q4_1, DType::q5_0, DType::q5_1, DType::q2_k,   DType::q3_k,
+                                   DType::q4_k, DType::q5_k, DType::q6_k, DType::iq4_nl, DType::iq4_xs};
+bool has_kernels(DType type) { return type == DType::f32 || type == DType::bf16; }
+
+// Validators give back what is wrong, or nothing.
+std::string check_weights(const std::string& value) {
+  const auto type = dtype_from_name(value);
+  if (value == "auto" || (type && std::find(kHeldTypes.begin(), kHeldTypes.end(), *type) != kHeldTypes.end()))
+    return {};
+  std::string known = "auto";
+  for (const DType held : kHeldTypes) known += ", " + std::string(name(held));
+  return fmt::format("'{}' is no type of weights; use one of {}", value, known);
+}
+
+std::string check_kv(const std::string& value) {
+  if (value == "f32" || value == "bf16") return {};
+  if (value == "q8_0") return "a q8_0 cache is not available yet; use f32 or bf16";
+  return fmt::format("'{}' is no type of cache; use f32 or bf16", value);
+}
+
+}  // namespace
+
+void add_model_argument(CLI::App& command, std::string& model, bool required) {
+  command.add_option("MODEL", model, "a folder, a .gguf file, or the name of a model")
+      ->required(required)
+      ->type_name("");
+}
+
+void add_json_flag(CLI::App& command, bool& json) { command.add_flag("--json", json, "print one JSON object"); }
+
+void ModelOptions::add_to(CLI::App& command, bool model_required) {
+  constexpr const char* group = "Model";
+  add_model_argument(command, model, model_required);
+  command
+      .add_option("--weights", weights,
+                  "how weights are held: auto (as stored), f32 (exact), bf16, or a quantised type")
+      ->type_name("TYPE")
+      ->check(check_weights)
+      ->group(group);
+  command.add_option("--kv", kv, "type of the cache: f32 or bf16 [f32 with f32 weights, else bf16]")
+      ->type_name("TYPE")
+      ->check(check_kv)
+      ->group(group);
+  command.add_option("--threads", threads, "[physical cores that this process may use]")
+      ->type_name("N")
+      ->check(CLI::Range(1, kMaxThreads))
+      ->group(group);
+  command.add_option("--context", context, "most tokens of prompt and answer [the model's own, bounded by memory]")
+      ->type_name("N")
+      ->check(CLI::Range(1, kMaxContext))
+      ->group(group);
+}
+
+LoadOptions ModelOptions::load_options() const {
+  LoadOptions o;
+  o.threads = threads;
+  o.context = context;
+  if (!kv.empty()) o.kv = dtype_from_name(kv);
+  if (weights != "auto") {
+    const DType type = *dtype_from_name(weights);
+    o.weights.fixed = has_kernels(type) ? type : DType::bf16;
+  }
+  return o;
+}
+
+LoadedModel ModelOptions::load(bool text) const {
+  const auto path = resolve_model(model);
+  if (weights != "auto" && !has_kernels(*dtype_from_name(weights)))
+    note("{} has no kernels of its own yet: weights are held as bf16", weights);
+  LoadOptions options = load_options();
+  options.text = text;
+  return LoadedModel::load(path, options);
+}
+
+void SamplingOptions::add_to(CLI::App& command) {
+  constexpr const char* group = "Sampling (defaults: the checkpoint's generation_config.json)";
+  const auto add = [&](const char* name, auto& value, const char* what, const char* type) {
+    return command.add_option(name, value, what)->type_name(type)->group(group);
+  };
+  add("--max-tokens", max_tokens, "longest answer [what is left of the context]", "N")
+      ->check(CLI::Range(0, kMaxContext));
+  add("--temperature", temperature, "0 is greedy", "X");
+  add("--top-k", top_k, "keep the k likeliest tokens; 0 keeps all", "K");
+  add("--top-p", top_p, "keep the likeliest tokens that together have this probability", "P");
+  add("--min-p", min_p, "keep tokens at least this fraction as likely as the likeliest", "P");
+  add("--repeat-penalty", repeat_penalty, "divides the logits of tokens seen before; 1 is off", "X");
+  add("--presence-penalty", presence_penalty, "subtracted once from tokens of the answer", "X");
+  add("--frequency-penalty", frequency_penalty, "subtracted as often as the answer has the token", "X");
+  add("--seed", seed, "same seed, same request, same text [drawn]", "N");
+  add("--stop", stops, "end the answer before this text; may be given several times", "TEXT")
+      ->allow_extra_args(false);
+}
+
+SamplingParams SamplingOptions::over(const SamplingParams& defaults) const {
+  SamplingParams p = defaults;
+  p.temperature = temperature.value_or(p.temperature);
+  p.top_k = top_k.value_or(p.top_k);
+  p.top_p = top_p.value_or(p.top_p);
+  p.min_p = min_p.value_or(p.min_p);
+  p.repeat_penalty = repeat_penalty.value_or(p.repeat_penalty);
+  p.presence_penalty = presence_penalty.value_or(p.presence_penalty);
+  p.frequency_penalty = frequency_penalty.value_or(p.frequency_penalty);
+  p.seed = seed ? *seed : std::random_device{}();
+  p.check();
+  return p;
+}
+
+}  // namespace cachalot

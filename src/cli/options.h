@@ -1,0 +1,45 @@
+// Options that several commands share.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/loaded_model.h"
+
+namespace cachalot {
+
+// The MODEL argument alone, for commands that read no weights.
+void add_model_argument(CLI::App& command, std::string& model, bool required = true);
+void add_json_flag(CLI::App& command, bool& json);
+
+// Of every command that loads a model.
+struct ModelOptions {
+  std::string model;
+  std::string weights = "auto";
+  std::string kv;   // empty: f32 with f32 weights, else bf16
+  int threads = 0;  // 0: default_threads()
+  int context = 0;  // 0: the checkpoint's own, bounded by memory
+
+  // `model_required` is false where another option can stand in for the model.
+  void add_to(CLI::App& command, bool model_required = true);
+  LoadOptions load_options() const;
+  // Resolves the name, loads, and says on stderr when weights are held in another type than asked for. `text`: with
+  // tokenizer and template, which a checkpoint that only computes need not have.
+  LoadedModel load(bool text = true) const;
+};
+
+struct SamplingOptions {
+  std::optional<int> max_tokens, top_k;
+  std::optional<double> temperature, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
+  std::optional<uint64_t> seed;
+  std::vector<std::string> stops;
+
+  void add_to(CLI::App& command);
+  // What was given replaces the checkpoint's defaults; a seed that was not given is drawn. Throws Error when out of
+  // range.
+  SamplingParams over(const SamplingParams& defaults) const;
+};
+
+}  // namespace cachalot

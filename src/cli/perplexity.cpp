@@ -1,0 +1,102 @@
+// cachalot perplexity: how well a model predicts a text.
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/progress.h"
+#include "cli/command.h"
+#include "cli/input.h"
+#include "cli/options.h"
+#include "cli/terminal.h"
+#include "engine/scoring.h"
+
+namespace cachalot {
+namespace {
+
+struct PerplexityOptions {
+  ModelOptions model;
+  std::string file;
+  bool json = false;
+};
+
+// -log(softmax(logits)[token]), in f64. Throws Error for logits that are not numbers.
+double negative_log_likelihood(std::span<const float> logits_W, int32_t token) {
+  double max = -INFINITY, sum = 0;
+  for (const float x : logits_W) max = std::max(max, double{x});
+  for (const float x : logits_W) sum += std::exp(x - max);
+  const double nll = std::log(sum) + max - logits_W[static_cast<size_t>(token)];
+  if (std::isnan(nll))
+    throw Error("the model's output is not a number (NaN): the weights or the arithmetic are broken");
+  return nll;
+}
+
+int perplexity(const PerplexityOptions& o) {
+  const std::string text = read_input(o.file);
+  const LoadedModel model = o.model.load();
+  const Tokenizer& tokenizer = model.text->tokenizer;
+  const auto tokens = tokenizer.encode(text, /*special=*/false);
+  const bool bos = tokenizer.adds_bos() && tokenizer.bos();
+  const size_t window = static_cast<size_t>(model.plan.context) - (bos ? 1 : 0);
+  if (tokens.size() + bos < 2 || window + bos < 2)
+    throw Error("there is nothing to predict")
+        .in(o.file)
+        .because("the text or the context has fewer than two tokens");
+
+  const auto start = std::chrono::steady_clock::now();
+  double nll = 0;
+  int64_t predicted = 0;
+  Progress bar("scoring", true);
+  for (size_t begin = 0; begin < tokens.size(); begin += window) {
+    std::vector<int32_t> part;
+    if (bos) part.push_back(*tokenizer.bos());
+    part.insert(part.end(), tokens.begin() + static_cast<ptrdiff_t>(begin),
+                tokens.begin() + static_cast<ptrdiff_t>(std::min(begin + window, tokens.size())));
+    if (part.size() < 2) break;  // a last token alone has nothing before it
+    score(*model.ops, *model.transformer, part, {.kv = model.kv}, [&](int row, std::span<const float> logits_W) {
+      const auto next = static_cast<size_t>(row) + 1;
+      if (next == part.size()) return;
+      nll += negative_log_likelihood(logits_W, part[next]);
+      ++predicted;
+      bar.update(predicted, std::ssize(tokens));
+    });
+  }
+  bar.finish();
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+
+  const double mean = nll / static_cast<double>(predicted);
+  if (o.json) {
+    fmt::print(
+        "{}\n",
+        nlohmann::ordered_json{
+            {"nll", mean}, {"perplexity", std::exp(mean)}, {"tokens", predicted}, {"context", model.plan.context}}
+            .dump());
+  } else {
+    fmt::print("perplexity {:.4f} (nll {:.6f} per token) over {} tokens, windows of {}\n", std::exp(mean), mean,
+               predicted, model.plan.context);
+    note("{} tokens/s", rate_text(static_cast<double>(predicted) / elapsed.count()));
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_perplexity(CLI::App& program, Work& chosen) {
+  auto o = std::make_shared<PerplexityOptions>();
+  CLI::App& command = *program.add_subcommand("perplexity", "Measure how well a model predicts a text");
+  o->model.add_to(command);
+  command.add_option("FILE", o->file, "the text; - reads standard input")->required()->type_name("");
+  add_json_flag(command, o->json);
+  command.footer(
+      R"(The text is cut into windows of --context tokens that do not overlap, each starting with the BOS token where the
+checkpoint adds one; every token but the first of its window counts.
+
+Example:
+  cachalot perplexity ./Qwen3-0.6B book.txt --context 2048)");
+  when_chosen(command, chosen, o, perplexity);
+}
+
+}  // namespace cachalot

@@ -1,0 +1,103 @@
+// cachalot run: one answer, streamed.
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "cli/answer_printer.h"
+#include "cli/command.h"
+#include "cli/generate.h"
+#include "cli/input.h"
+#include "cli/options.h"
+
+namespace cachalot {
+namespace {
+
+struct RunOptions {
+  ModelOptions model;
+  SamplingOptions sampling;
+  std::string prompt;
+  std::optional<std::string> system;
+  bool raw = false, json = false;
+};
+
+Prompt prepare(const RunOptions& o, const TextModel& text) {
+  const std::string prompt = o.prompt == "-" ? read_input("-") : o.prompt;
+  if (o.raw) return raw_prompt(text, prompt);
+  if (!text.chat_template) {
+    if (o.system)
+      throw Error("the checkpoint has no chat template, so there is no place for a system message")
+          .hint("leave --system out; a base model completes the prompt as it is");
+    note("the checkpoint has no chat template (a base model): the prompt is completed as it is, as with --raw");
+    return raw_prompt(text, prompt);
+  }
+  nlohmann::ordered_json messages = nlohmann::ordered_json::array();
+  if (o.system) messages.push_back({{"role", "system"}, {"content", *o.system}});
+  messages.push_back({{"role", "user"}, {"content", prompt}});
+  return chat_prompt(text, {{"messages", messages}, {"add_generation_prompt", true}});
+}
+
+nlohmann::ordered_json report(const Answer& answer, const LoadedModel& model, uint64_t seed) {
+  return {{"text", answer.text},
+          {"reasoning", answer.reasoning},
+          {"tokens", answer.tokens},
+          {"finish_reason", name(answer.finish)},
+          {"prompt_tokens", answer.prompt_tokens},
+          {"seed", seed},
+          {"timings",
+           {{"load_ms", model.load_ms},
+            {"prefill_tokens_per_s", answer.prefill_tokens_per_s()},
+            {"decode_tokens_per_s", answer.decode_tokens_per_s()}}}};
+}
+
+void print_statistics(const Answer& answer, const LoadedModel& model, const SamplingParams& sampling) {
+  const Style style = style_of(stderr);
+  const std::string seed = sampling.temperature > 0 ? fmt::format("; seed {}", sampling.seed) : "";
+  fmt::print(stderr, "{}{}; loaded in {:.2f} s{}{}\n", style.dim, statistics(answer, model.engine_options()),
+             model.load_ms / 1000, seed, style.plain);
+}
+
+int run(const RunOptions& o) {
+  const Interrupt interrupt;
+  const LoadedModel model = o.model.load();
+  const Prompt prompt = prepare(o, *model.text);
+  const AnswerOptions options{.sampling = o.sampling.over(model.defaults.sampling),
+                              .max_tokens = o.sampling.max_tokens,
+                              .stops = o.sampling.stops};
+  Engine engine(*model.ops, *model.transformer, model.engine_options());
+  Answer answer;
+  if (o.json) {
+    const auto ignore = [](std::string_view) {};
+    answer = generate(engine, model, prompt, options, {.reasoning = ignore, .text = ignore}, interrupt);
+    fmt::print("{}\n", report(answer, model, options.sampling.seed).dump());
+  } else {
+    AnswerPrinter printer;
+    answer = generate(engine, model, prompt, options, printer.sink(), interrupt);
+    printer.finish();
+    print_statistics(answer, model, options.sampling);
+  }
+  return answer.finish == FinishReason::cancelled ? kInterruptedStatus : 0;
+}
+
+}  // namespace
+
+void add_run(CLI::App& program, Work& chosen) {
+  auto o = std::make_shared<RunOptions>();
+  CLI::App& command = *program.add_subcommand("run", "Answer one prompt");
+  o->model.add_to(command);
+  command.add_option("PROMPT", o->prompt, "what to answer; - reads it from standard input")
+      ->required()
+      ->type_name("");
+  auto* system = command.add_option("--system", o->system, "the system message")->type_name("TEXT");
+  command.add_flag("--raw", o->raw, "complete the text as it is, without the chat template")->excludes(system);
+  add_json_flag(command, o->json);
+  o->sampling.add_to(command);
+  command.footer(R"(Examples:
+  cachalot run tiny-qwen "What is 47 + 86?"
+  cachalot run ./Qwen3-0.6B - --system "Answer in one sentence." < question.txt
+  cachalot run ./Llama-3-8B --raw "Once upon a time" --max-tokens 100 --seed 1
+
+Reasoning is shown dimmed on a terminal and left out of pipes; --json gives both. Ctrl-C ends the answer.)");
+  when_chosen(command, chosen, o, run);
+}
+
+}  // namespace cachalot

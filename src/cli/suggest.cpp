@@ -1,0 +1,53 @@
+#include "cli/suggest.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace cachalot {
+
+// Insertions, deletions, replacements and swaps of neighbours (the restricted Damerau–Levenshtein distance).
+static size_t edits(std::string_view a, std::string_view b) {
+  std::vector<size_t> before, last, row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 1; i <= a.size(); ++i) {
+    before = std::move(last);
+    last = std::move(row);
+    row.assign(b.size() + 1, i);
+    for (size_t j = 1; j <= b.size(); ++j) {
+      row[j] = std::min({last[j] + 1, row[j - 1] + 1, last[j - 1] + (a[i - 1] != b[j - 1])});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        row[j] = std::min(row[j], before[j - 2] + 1);
+    }
+  }
+  return row[b.size()];
+}
+
+std::string likeliest(std::string_view word, const std::vector<std::string>& known) {
+  word = word.substr(0, word.find('='));
+  if (word.size() > 40) return {};
+  std::string best;
+  size_t fewest = 1 + word.size() / 3;  // more than that is another word
+  for (const std::string& candidate : known) {
+    const size_t distance = edits(word, candidate);
+    if (distance >= fewest + (best.empty() ? 1 : 0)) continue;
+    fewest = distance;
+    best = candidate;
+  }
+  return best;
+}
+
+std::vector<std::string> command_names(const CLI::App& program) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : program.get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(command->get_name());
+  return names;
+}
+
+std::vector<std::string> long_options(const CLI::App& command) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : command.get_options())
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  return names;
+}
+
+}  // namespace cachalot

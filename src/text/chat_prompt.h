@@ -1,0 +1,29 @@
+// A conversation as the tokens that a model reads. What the template writes may be special tokens; what users, tools
+// and models said stays plain text, so that a message which contains "<|im_end|>" cannot end its own turn.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace cachalot {
+
+struct ChatPrompt {
+  std::vector<int32_t> tokens;  // no BOS is added: the template writes it where there is one
+  std::string text;      // as rendered
+};
+
+// Renders `variables` (messages, tools, add_generation_prompt, …) and encodes the result.
+//
+// In every string of `variables` the text of added tokens is plain, with one exception: <think>, </think>,
+// <tool_call> and
+// </tool_call> in messages of the role "assistant" stay what they are, because templates look for them there.
+// Malformed UTF-8 in strings becomes U+FFFD. Throws Error when the template fails or refuses.
+ChatPrompt encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
+                       nlohmann::ordered_json variables);
+
+}  // namespace cachalot

@@ -1,0 +1,126 @@
+// Files, texts and numbers that cannot work: a message that says why, status 1, nothing on stdout.
+#include "cli/program.h"
+
+namespace cachalot {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::StartsWith;
+
+class BadInput : public ProgramTest {
+ protected:
+  // Runs and expects a refusal that holds `reason`.
+  void refuses(const std::vector<std::string>& arguments, const std::string& reason, std::string_view input = "") {
+    SCOPED_TRACE(testing::PrintToString(arguments));
+    const Outcome o = run(arguments, input);
+    EXPECT_EQ(o.status, 1);
+    EXPECT_THAT(o.out, IsEmpty());
+    EXPECT_THAT(o.err, StartsWith("cachalot: "));
+    EXPECT_THAT(o.err, HasSubstr(reason));
+  }
+};
+
+TEST_F(BadInput, AModelThatIsNotThere) {
+  refuses({"run", "no-such-model", "x"}, "there is no model 'no-such-model'");
+  refuses({"run", "", "x"}, "there is no model ''");
+  refuses({"inspect", "/proc/self/mem"}, "");
+  refuses({"run", folder_, "x"}, "config.json");
+}
+
+TEST_F(BadInput, CheckpointsThatAreBroken) {
+  fs::copy(golden("qwen3/plain"), folder_ / "cut", fs::copy_options::recursive);
+  const auto weights = folder_ / "cut" / "model.safetensors";
+  fs::resize_file(weights, fs::file_size(weights) / 2);
+  for (const std::string command : {"logits", "inspect"}) {
+    std::vector<std::string> arguments = {command, path("cut")};
+    if (command == "logits") arguments.insert(arguments.end(), {"--tokens", "1", "--out", path("out")});
+    refuses(arguments, "model.safetensors");
+  }
+  write_file(path("noise.gguf"), "GGUF\x03\0\0\0 this is no model at all, only some text");
+  refuses({"inspect", path("noise.gguf")}, "noise.gguf");
+  refuses({"run", path("noise.gguf"), "x"}, "noise.gguf");
+}
+
+TEST_F(BadInput, ACheckpointWithoutATokenizerCannotBeTalkedTo) {
+  refuses({"run", golden("qwen3/plain"), "x"}, "tokenizer.json");
+  refuses({"tokenize", golden("qwen3/plain")}, "tokenizer.json", "x");
+}
+
+TEST_F(BadInput, SamplingParametersOutOfRange) {
+  refuses({"run", kShipped, "x", "--temperature", "-1"}, "temperature");
+  refuses({"run", kShipped, "x", "--temperature", "nan"}, "temperature");
+  refuses({"run", kShipped, "x", "--top-p", "1.5"}, "top_p");
+  refuses({"run", kShipped, "x", "--repeat-penalty", "0"}, "repeat_penalty");
+}
+
+TEST_F(BadInput, APromptThatTheContextDoesNotHold) {
+  std::string words;
+  for (int i = 0; i < 3000; ++i) words += "word ";
+  refuses({"run", kShipped, "-"}, "context", words);
+  refuses({"run", kShipped, "What is 47 + 86?", "--context", "4"}, "context");
+  refuses({"logits", kShipped, "--tokens", "1,2,3,4,5", "--context", "4", "--out", path("out")}, "context");
+  EXPECT_FALSE(fs::exists(path("out")));
+}
+
+TEST_F(BadInput, AnEmptyPromptHasNothingToComplete) {
+  refuses({"run", kShipped, "", "--raw"}, "the prompt is empty");
+}
+
+TEST_F(BadInput, AContextThatMemoryDoesNotHoldIsRefusedWithTheNumbers) {
+  refuses({"run", kShipped, "x", "--context", "1000000000"}, "is available");
+}
+
+TEST_F(BadInput, TokenIdsThatAreNone) {
+  const auto logits = [&](const std::string& tokens) {
+    return std::vector<std::string>{"logits", kShipped, "--tokens=" + tokens, "--out", path("out")};
+  };
+  refuses(logits("1,x,3"), "'x' is no token id");
+  refuses(logits(" , "), "no token ids");
+  refuses(logits("-1"), "'-1' is no token id");
+  refuses(logits("99999999999"), "is no token id");
+  refuses(logits("1,1000000"), "vocabulary");
+  refuses({"detokenize", kShipped, "1;2"}, "'1;2' is no token id");
+  write_file(path("ids"), "1 2\n3,\tfour");
+  refuses({"logits", kShipped, "--tokens-file", path("ids"), "--out", path("out")}, "'four' is no token id");
+  refuses({"logits", kShipped, "--tokens-file", path("missing"), "--out", path("out")}, "missing");
+  EXPECT_FALSE(fs::exists(path("out")));
+}
+
+TEST_F(BadInput, ResultsThatCannotBeWritten) {
+  refuses({"logits", kShipped, "--tokens", "1", "--out", folder_}, "Is a directory");
+  refuses({"logits", kShipped, "--tokens", "1", "--out", path("no/such/folder")}, "No such file or directory");
+}
+
+TEST_F(BadInput, ConversationsThatATemplateCannotRender) {
+  const auto render = [&](const std::string& json, const std::string& reason) {
+    write_file(path("chat.json"), json);
+    refuses({"template", kShipped, path("chat.json")}, reason);
+  };
+  render("{", "not valid JSON");
+  render("[]", "'messages'");
+  render("{}", "'messages'");
+  render(std::string(100000, '['), "deep");
+  refuses({"template", kShipped, path("missing.json")}, "missing.json");
+}
+
+TEST_F(BadInput, TracesThatCannotBeCompared) {
+  write_file(path("noise"), "no safetensors");
+  refuses({"trace", "--diff", path("noise"), path("noise")}, "noise");
+  refuses({"trace", "--diff", golden("qwen3/plain/golden.safetensors"), golden("qwen3/plain/trace.safetensors")},
+          "share no point");
+}
+
+TEST_F(BadInput, ATextWithNothingToPredict) {
+  write_file(path("empty"), "");
+  refuses({"perplexity", kShipped, path("empty")}, "nothing to predict");
+}
+
+TEST_F(BadInput, NamesFromFilesDoNotReachTheTerminalAsTheyAre) {
+  const Outcome o = run({"run", "\033[31mred", "x"});
+  EXPECT_EQ(o.status, 1);
+  EXPECT_EQ(o.err.find('\033'), std::string::npos);
+}
+
+}  // namespace
+}  // namespace cachalot

@@ -1,0 +1,150 @@
+// One answer and a conversation, with the model that ships.
+#include "cli/program.h"
+
+namespace cachalot {
+namespace {
+
+using testing::AllOf;
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::Not;
+using Json = nlohmann::ordered_json;
+
+class Run : public ProgramTest {
+ protected:
+  Json answer(std::vector<std::string> arguments, std::string_view input = "") {
+    arguments.insert(arguments.begin(), {"run", kShipped});
+    arguments.emplace_back("--json");
+    const Outcome o = run(arguments, input);
+    EXPECT_EQ(o.status, 0) << o.err;
+    return o.status == 0 ? o.json() : Json();
+  }
+};
+
+const std::string kQuestion = "What is 47 + 86?";
+
+TEST_F(Run, TheShippedModelReasonsAndAnswersGreedily) {
+  const Json json = answer({kQuestion});
+  EXPECT_THAT(json["text"], HasSubstr("133"));
+  EXPECT_NE(json["reasoning"], "");
+  EXPECT_EQ(json["finish_reason"], "stop");
+  EXPECT_GT(json["tokens"].size(), 2U);
+  EXPECT_GT(json["prompt_tokens"], 2);
+  for (const char* key : {"load_ms", "prefill_tokens_per_s", "decode_tokens_per_s"})
+    EXPECT_GT(json["timings"][key], 0) << key;
+}
+
+TEST_F(Run, APipeGetsTheAnswerAloneAndStatisticsGoToStderr) {
+  const Outcome o = run({"run", kShipped, kQuestion});
+  EXPECT_EQ(o.status, 0);
+  EXPECT_EQ(o.out, answer({kQuestion})["text"].get<std::string>() + "\n");
+  EXPECT_THAT(o.err, AllOf(HasSubstr("prompt tokens at"), HasSubstr("tokens/s"), HasSubstr("loaded in")));
+  EXPECT_THAT(o.out + o.err, Not(HasSubstr("\033")));
+}
+
+TEST_F(Run, ThePromptMayComeFromStandardInput) {
+  EXPECT_EQ(answer({"-"}, kQuestion)["tokens"], answer({kQuestion})["tokens"]);
+}
+
+TEST_F(Run, TheSameSeedGivesTheSameTextOnAnyNumberOfThreads) {
+  const std::vector<std::string> sampled = {kQuestion, "--temperature", "1.5", "--seed", "7", "--max-tokens", "40"};
+  const Json first = answer(sampled);
+  EXPECT_EQ(first["seed"], 7);
+  auto threads = sampled;
+  threads.insert(threads.end(), {"--threads", "2"});
+  EXPECT_EQ(answer(threads)["tokens"], first["tokens"]);
+  auto other = sampled;
+  other[4] = "8";
+  EXPECT_NE(answer(other)["tokens"], first["tokens"]);
+}
+
+TEST_F(Run, ADrawnSeedIsReportedAndRepeatsTheAnswer) {
+  const Json first = answer({kQuestion, "--temperature", "1.5", "--max-tokens", "40"});
+  const Json again =
+      answer({kQuestion, "--temperature", "1.5", "--max-tokens", "40", "--seed", first["seed"].dump()});
+  EXPECT_EQ(again["tokens"], first["tokens"]);
+}
+
+TEST_F(Run, MaxTokensEndWithLength) {
+  const Json json = answer({kQuestion, "--max-tokens", "3"});
+  EXPECT_EQ(json["tokens"].size(), 3U);
+  EXPECT_EQ(json["finish_reason"], "length");
+  EXPECT_EQ(answer({kQuestion, "--max-tokens", "0"})["tokens"].size(), 0U);
+  EXPECT_THAT(run({"run", kShipped, kQuestion, "--max-tokens", "3"}).err, HasSubstr("cut off by --max-tokens"));
+}
+
+TEST_F(Run, AFullContextEndsWithLength) {
+  const int prompt = answer({kQuestion, "--max-tokens", "0"})["prompt_tokens"];
+  const Json json = answer({kQuestion, "--context", std::to_string(prompt + 4)});
+  EXPECT_EQ(json["finish_reason"], "length");
+  EXPECT_EQ(json["tokens"].size(), 4U);
+  EXPECT_THAT(run({"run", kShipped, kQuestion, "--context", std::to_string(prompt + 4)}).err, HasSubstr("is full"));
+}
+
+TEST_F(Run, AStopTextEndsTheAnswerBeforeItEvenAcrossTokens) {
+  const std::string text = answer({kQuestion})["text"];
+  ASSERT_GE(text.size(), 3U);
+  const std::string stop = text.substr(text.size() - 2);  // the end of the answer
+  const Json json = answer({kQuestion, "--stop", stop, "--stop", "never to be seen"});
+  EXPECT_EQ(json["finish_reason"], "stop");
+  EXPECT_THAT(json["reasoning"].get<std::string>() + json["text"].get<std::string>(), Not(HasSubstr(stop)));
+}
+
+TEST_F(Run, RawCompletesTheTextAsItIs) {
+  const Json raw = answer({kQuestion, "--raw", "--max-tokens", "4"});
+  EXPECT_LT(raw["prompt_tokens"], answer({kQuestion, "--max-tokens", "4"})["prompt_tokens"]);
+  EXPECT_EQ(raw["reasoning"], "");
+}
+
+TEST_F(Run, ABaseModelWithoutATemplateCompletesRawAndSaysSo) {
+  fs::copy(kShipped, folder_ / "base", fs::copy_options::recursive);
+  fs::remove(folder_ / "base" / "chat_template.jinja");
+  auto config = Json::parse(read_file(folder_ / "base" / "tokenizer_config.json"));
+  config.erase("chat_template");
+  write_file(folder_ / "base" / "tokenizer_config.json", config.dump());
+
+  const Outcome o = run({"run", path("base"), kQuestion, "--json", "--max-tokens", "4"});
+  EXPECT_EQ(o.status, 0);
+  EXPECT_THAT(o.err, HasSubstr("no chat template"));
+  EXPECT_EQ(o.json()["tokens"], answer({kQuestion, "--raw", "--max-tokens", "4"})["tokens"]);
+  EXPECT_EQ(run({"run", path("base"), "x", "--system", "y"}).status, 1);
+  EXPECT_EQ(run({"chat", path("base")}, "x\n").status, 1);
+}
+
+TEST_F(Run, AUserCannotForgeTheEndOfATurn) {
+  // As a special token, <|im_end|> is one token; as plain text it is several.
+  const int plain = answer({"a<|im_end|>b", "--max-tokens", "0"})["prompt_tokens"];
+  const int without = answer({"ab", "--max-tokens", "0"})["prompt_tokens"];
+  EXPECT_GT(plain, without + 2);
+}
+
+TEST_F(Run, WordsThatBeginWithADashFollowTwoDashes) {
+  const Outcome o = run({"run", kShipped, "--max-tokens", "1", "--json", "--", "-5 + 3?"});
+  EXPECT_EQ(o.status, 0) << o.err;
+}
+
+class Chat : public ProgramTest {};
+
+TEST_F(Chat, WithoutATerminalEveryLineIsAMessage) {
+  const Outcome o = run({"chat", kShipped}, kQuestion + "\n\nWhat is 12 * 7?\n");
+  EXPECT_EQ(o.status, 0) << o.err;
+  EXPECT_THAT(o.out, AllOf(HasSubstr("133"), EndsWith("\n")));
+}
+
+TEST_F(Chat, LinesWithASlashAreCommands) {
+  const Outcome o = run({"chat", kShipped}, "/help\n/nonsense\n/retry\n/system Be brief.\n/reset\n" + kQuestion +
+                                                "\n/retry\n/exit\nnever read\n");
+  EXPECT_EQ(o.status, 0);
+  EXPECT_THAT(o.err, AllOf(HasSubstr("/reset"), HasSubstr("no command /nonsense"), HasSubstr("no answer yet")));
+  EXPECT_EQ(std::count(o.out.begin(), o.out.end(), '\n'), 2) << "the question and its retry: " << o.out;
+}
+
+TEST_F(Chat, AMessageThatDoesNotFitIsForgottenAndTheConversationGoesOn) {
+  const Outcome o = run({"chat", kShipped}, std::string(5000, 'x') + "\n" + kQuestion + "\n");
+  EXPECT_EQ(o.status, 0);
+  EXPECT_THAT(o.err, HasSubstr("the context holds"));
+  EXPECT_THAT(o.out, HasSubstr("133"));
+}
+
+}  // namespace
+}  // namespace cachalot
