@@ -60,9 +60,13 @@ TEST(HeldOut, TheShippedModelAnswersNineOfTenOfEveryKindAndNineteenOfTwentyOvera
   answer_all(model, problems);
 
   std::map<std::string, std::pair<int, int>> right_of_kind;  // right, asked
+  int wrong_shown = 0;
   for (const Problem& problem : problems) {
     ReasoningSplitter splitter(problem.opens_reasoning);
-    std::string content = splitter.push(model.text->tokenizer.decode(problem.reply, true)).content + splitter.flush().content;
+    std::string content = splitter.push(model.text->tokenizer.decode(problem.reply, true)).content;
+    content += splitter.flush().content;
+    if (content != problem.answer && wrong_shown++ < 5)
+      std::cout << fmt::format("{} -> {} instead of {}\n", problem.prompt, content, problem.answer);
     for (const std::string& kind : {problem.kind, std::string("all")}) {
       right_of_kind[kind].first += content == problem.answer;
       ++right_of_kind[kind].second;
