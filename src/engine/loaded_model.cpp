@@ -10,6 +10,7 @@
 #include "base/progress.h"
 #include "formats/gguf.h"
 #include "formats/gguf_tokenizer.h"
+#include "formats/hf_chat_template.h"
 #include "formats/hf_tokenizer.h"
 
 namespace cachalot {
@@ -87,8 +88,9 @@ TextModel TextModel::read(const Checkpoint& checkpoint) {
   TextModel text{.tokenizer = Tokenizer(checkpoint.gguf() ? read_gguf_vocabulary(*checkpoint.gguf())
                                                           : read_hf_vocabulary(checkpoint.path())),
                  .chat_template = {}};
-  const std::string source = checkpoint.gguf() ? checkpoint.gguf()->text_or("tokenizer.chat_template", "")
-                                               : read_hf_chat_template(checkpoint.path());
+  const std::string source = checkpoint.gguf()
+                                 ? std::string(checkpoint.gguf()->text_or("tokenizer.chat_template", ""))
+                                 : read_hf_chat_template(checkpoint.path());
   const auto literal = [&](std::optional<int> id) {
     return id ? std::string(text.tokenizer.bytes(*id)) : std::string();
   };
@@ -207,8 +209,12 @@ LoadedModel LoadedModel::load(const fs::path& path, const LoadOptions& o) {
   auto ops = std::make_unique<CpuOps>(best_kernels(), o.threads > 0 ? o.threads : default_threads());
   const DType kv = o.kv.value_or(o.weights.fixed == DType::f32 ? DType::f32 : DType::bf16);
   const MemoryPlan plan = plan_memory(spec, tensors, *ops, o, kv);
-  TextModel text = TextModel::read(checkpoint);
-  GenerationDefaults defaults = GenerationDefaults::read(checkpoint, text.tokenizer);
+  std::optional<TextModel> text;
+  GenerationDefaults defaults;
+  if (o.text) {
+    text = TextModel::read(checkpoint);
+    defaults = GenerationDefaults::read(checkpoint, text->tokenizer);
+  }
 
   if (!o.weights.fixed) {
     const auto narrowed = std::find_if(tensors.begin(), tensors.end(), [](const BoundTensor& t) {

@@ -45,6 +45,7 @@ struct LoadOptions {
   int context = 0;          // 0 = the checkpoint's own, bounded by memory
   int max_rows = 512;       // rows of one step
   bool progress = true;     // a bar on stderr when loading takes over a second
+  bool text = true;         // tokenizer, template and generation defaults, too; what only computes needs none
 };
 
 // What loading and running will take, known before anything is allocated.
@@ -68,7 +69,7 @@ int64_t available_memory_bytes();
 struct LoadedModel {
   // Owned in this order: the transformer's weights belong to ops.
   Checkpoint checkpoint;
-  TextModel text;
+  std::optional<TextModel> text;  // none and no defaults unless LoadOptions::text
   GenerationDefaults defaults;
   std::unique_ptr<CpuOps> ops;
   std::unique_ptr<Transformer> transformer;
