@@ -124,7 +124,7 @@ void refuse_model_options(const json& model) {
     throw unsupported("model", type->is_string() ? type->get<std::string>() : type->dump());
   }
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-    if (const json* value = field(model, key); value && *value != "") {
+    if (const json* value = field(model, key); value && *value != json("")) {
       throw Error(fmt::format("the model's '{}' is not supported", key));
     }
   }

@@ -55,6 +55,7 @@ AddedTokenFinder finder(const Vocabulary& v, bool normalized, bool ordinary_only
     if (normalized && v.nfc && is_valid_utf8(t.content)) tokens.back().content = nfc(t.content);
   }
   std::vector<std::string_view> contents;
+  contents.reserve(tokens.size());
   for (const AddedToken& t : tokens) contents.push_back(t.content);
   std::sort(contents.begin(), contents.end());
   const auto twin = std::adjacent_find(contents.begin(), contents.end());
@@ -91,8 +92,9 @@ std::vector<Bpe::Merge> resolve_merges(const Vocabulary& v) {
 
 }  // namespace
 
-// The ids of pieces met before in the same call, for pieces of up to 24 bytes. One entry per hash value: text repeats
-// its words, so this saves most of the merging (measured on mixed text: docs/log.md).
+// The ids of pieces met before in the same call, for pieces of up to 24 bytes, one entry per hash value. Text repeats
+// its words: on 2 MB of mixed text this takes encoding from 21 to 25 MB/s (DeepSeek-V3) and from 15 to 19 MB/s
+// (Qwen3).
 class Tokenizer::PieceCache {
  public:
   explicit PieceCache(size_t text_bytes) {
@@ -111,7 +113,7 @@ class Tokenizer::PieceCache {
   }
   // After a failed recall of the piece: its ids are ids[begin..].
   void remember(std::string_view piece, size_t begin, const std::vector<int>& ids) {
-    if (entries_.empty() || piece.size() > sizeof(Entry::piece)) return;
+    if (!slot_ || piece.size() > sizeof(Entry::piece)) return;
     std::memcpy(slot_->piece, piece.data(), piece.size());
     slot_->bytes = static_cast<uint8_t>(piece.size());
     slot_->begin = static_cast<uint32_t>(begin);
@@ -128,7 +130,7 @@ class Tokenizer::PieceCache {
   Entry* slot_ = nullptr;
 };
 
-Tokenizer::Tokenizer(Vocabulary vocabulary) try
+Tokenizer::Tokenizer(const Vocabulary& vocabulary) try
     : where_(vocabulary.where),
       model_ids_(vocabulary.tokens.size()),
       added_ids_(vocabulary.added.size()),

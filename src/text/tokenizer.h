@@ -22,7 +22,7 @@ class Tokenizer {
  public:
   // Throws Error on a vocabulary that cannot work: merges of strings that are no tokens, ids out of range or taken
   // twice, an added token without content, a BOS that shall be added but is not named.
-  explicit Tokenizer(Vocabulary vocabulary);
+  explicit Tokenizer(const Vocabulary& vocabulary);
 
   // The ids of `text`, without BOS and EOS. Malformed UTF-8 is repaired first: every maximal malformed subsequence
   // becomes one U+FFFD, as in Python's errors="replace".

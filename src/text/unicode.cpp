@@ -182,8 +182,9 @@ std::string nfc(std::string_view text) {
     for (const uint64_t mark : run) chars[i++] = static_cast<utf8proc_int32_t>(mark & 0x1FFFFF);
     i = end + 1;
   }
-  const auto length = utf8proc_normalize_utf32(chars.data(), chars.size(),
-                                               static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
+  // NOLINTNEXTLINE(clang-analyzer-optin.core.EnumCastOutOfRange): flags, to be or-ed
+  constexpr auto options = static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+  const auto length = utf8proc_normalize_utf32(chars.data(), static_cast<utf8proc_ssize_t>(chars.size()), options);
   CHECK(length >= 0);
   std::string out;
   out.reserve(text.size());
