@@ -1,5 +1,5 @@
-// Byte layouts of stored number formats and their exact scalar codecs. Nothing fast lives here; every packed kernel is
-// tested against these. Formulas: docs/formats.md.
+// Byte layouts of stored number formats and their exact scalar codecs. Nothing fast lives here; every packed kernel
+// is tested against these. Formulas: docs/formats.md.
 #pragma once
 
 #include <bit>
@@ -21,8 +21,8 @@ inline uint16_t f32_to_bf16(float value) {
 float f16_to_f32(uint16_t value);
 uint16_t f32_to_f16(float value);  // to nearest even; overflow gives infinity
 
-// Decodes `y.size()` elements of a row of `type` starting at block boundary `bytes`. The count must be a multiple of the
-// type's block and the bytes exactly as many as it needs (CHECKed). Any type but the integer ones (CHECKed).
+// Decodes `y.size()` elements of a row of `type` starting at block boundary `bytes`. The count must be a multiple of
+// the type's block and the bytes exactly as many as it needs (CHECKed). Any type but the integer ones (CHECKed).
 void dequantize(DType type, std::span<const std::byte> bytes, std::span<float> y);
 bool can_dequantize(DType type);
 
