@@ -13,6 +13,8 @@
 
 namespace cachalot {
 
+static constexpr int kSpinsBeforeYielding = 2000;  // some 20 µs
+
 static int usable_cpus() {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -44,11 +46,14 @@ void ThreadPool::run(const std::function<void(int)>& job) {
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   job(0);
-  for (int left; (left = running_.load(std::memory_order_acquire)) != 0;) {
-    if (spin_)
+  int spins = 0;
+  for (int left; (left = running_.load(std::memory_order_acquire)) != 0; ++spins) {
+    if (!spin_)
+      running_.wait(left, std::memory_order_acquire);
+    else if (spins < kSpinsBeforeYielding)
       pause();
     else
-      running_.wait(left, std::memory_order_acquire);
+      std::this_thread::yield();  // a busy machine may have taken the worker's core
   }
 }
 

@@ -297,14 +297,22 @@ Tensor CpuOps::attend(const Tensor& q_THK, KvCache& cache, int layer, const Batc
   const Tensor o_THV = arena_.tensor(q_THK.dim(0), q_THK.dim(1), shape.value_dim);
   const AttendCall call{kv, layer, spec, q_THK, o_THV};
   const auto tasks = attend_tasks(call, batch);
-  std::vector<AttendScratch> scratch;
-  for (int worker = 0; worker < pool_.threads(); ++worker) scratch.emplace_back(arena_, call);
+  int64_t products = 0;
+  for (const BatchSequence& s : batch.sequences)
+    products += int64_t{s.rows} * (s.first_position + s.rows) * q_THK.dim(1) * q_THK.last();
+  const int workers = products < 4 * kNumbersPerTask ? 1 : pool_.threads();
 
+  std::vector<AttendScratch> scratch;
+  for (int worker = 0; worker < workers; ++worker) scratch.emplace_back(arena_, call);
   std::atomic<size_t> next{0};
-  pool_.run([&](int worker) {
+  const auto work = [&](int worker) {
     for (size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < tasks.size();)
       attend_task(call, tasks[i], scratch[static_cast<size_t>(worker)]);
-  });
+  };
+  if (workers == 1)
+    work(0);
+  else
+    pool_.run(work);
   return o_THV;
 }
 

@@ -1,5 +1,6 @@
-// The model that ships, on 1,000 problems that its training never saw: greedy, in bf16, many at once. The answers are the
-// expected texts, so this also proves the forward pass, tokenizer and template against the PyTorch that trained it.
+// The model that ships, on 1,000 problems that its training never saw: greedy, in bf16, many at once. The answers are
+// the expected texts, so this also proves the forward pass, tokenizer and template against the PyTorch that trained
+// it.
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -39,9 +40,7 @@ static void answer_all(LoadedModel& model, std::vector<Problem>& problems) {
     const nlohmann::ordered_json variables = {{"messages", {{{"role", "user"}, {"content", problem.prompt}}}}};
     const ChatPrompt prompt = encode_chat(model.text->tokenizer, *model.text->chat_template, variables);
     problem.opens_reasoning = prompt_opens_reasoning(prompt.text);
-    Request request{.prompt = prompt.tokens,
-                    .sampling = {.temperature = 0},
-                    .end_tokens = model.defaults.end_tokens};
+    Request request{.prompt = prompt.tokens, .sampling = {.temperature = 0}, .end_tokens = model.defaults.end_tokens};
     running[engine.submit(std::move(request))] = &problem;
   }
   while (!engine.idle())
@@ -54,8 +53,8 @@ static void answer_all(LoadedModel& model, std::vector<Problem>& problems) {
 TEST(HeldOut, TheShippedModelAnswersNineOfTenOfEveryKindAndNineteenOfTwentyOverall) {
   auto problems = held_out_problems();
   ASSERT_EQ(problems.size(), 1000u);
-  LoadedModel model =
-      LoadedModel::load(CACHALOT_SOURCE_DIR "/models/tiny-qwen", {.weights = {.fixed = DType::bf16}, .progress = false});
+  LoadedModel model = LoadedModel::load(CACHALOT_SOURCE_DIR "/models/tiny-qwen",
+                                        {.weights = {.fixed = DType::bf16}, .threads = 1, .progress = false});
   ASSERT_TRUE(model.text->chat_template.has_value());
   answer_all(model, problems);
 
