@@ -17,15 +17,12 @@ class HelpFormat : public CLI::Formatter {
            (value.empty() ? "" : " [" + value + "]");
   }
 
-  std::string make_groups(const CLI::App* app, CLI::AppFormatMode) const override {
-    std::string text;
-    for (const std::string& group : app->get_groups()) {
-      const auto options = app->get_options([&](const CLI::Option* option) {
-        return option->get_group() == group && option->nonpositional() && !group.empty();
-      });
-      if (!options.empty()) text += make_group(group, false, options);
-    }
-    return text;
+  // One empty line between groups: the library puts one before and one after each but "Options", which is the first.
+  std::string make_group(std::string group, bool is_positional,
+                         std::vector<const CLI::Option*> options) const override {
+    const bool first = is_positional || group == "Options";
+    const std::string text = Formatter::make_group(std::move(group), is_positional, std::move(options));
+    return first ? text : text.substr(1);
   }
 };
 

@@ -11,6 +11,7 @@
 #include "cli/command.h"
 #include "cli/help_format.h"
 #include "cli/suggest.h"
+#include "cli/terminal.h"
 
 namespace cachalot {
 namespace {
@@ -115,7 +116,7 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "cachalot: out of memory\n  hint: lower --context, or take a smaller model\n");
   } catch (const std::exception& error) {
     std::fflush(stdout);
-    fmt::print(stderr, "cachalot: {}\n", error.what());
+    fmt::print(stderr, "cachalot: {}\n", cachalot::printable(error.what()));
   }
   return cachalot::kFailed;
 }

@@ -104,7 +104,9 @@ void SamplingOptions::add_to(CLI::App& command) {
   add("--repeat-penalty", repeat_penalty, "divides the logits of tokens seen before; 1 is off", "X");
   add("--presence-penalty", presence_penalty, "subtracted once from tokens of the answer", "X");
   add("--frequency-penalty", frequency_penalty, "subtracted as often as the answer has the token", "X");
-  add("--seed", seed, "same seed, same request, same text [drawn]", "N");
+  add("--seed", seed, "same seed, same request, same text [drawn]", "N")->check([](const std::string& value) {
+    return value.starts_with('-') ? "a seed is a whole number from 0 on" : "";
+  });
   add("--stop", stops, "end the answer before this text; may be given several times", "TEXT")
       ->allow_extra_args(false);
 }

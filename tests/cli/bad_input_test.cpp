@@ -25,7 +25,7 @@ TEST_F(BadInput, AModelThatIsNotThere) {
   refuses({"run", "no-such-model", "x"}, "there is no model 'no-such-model'");
   refuses({"run", "", "x"}, "there is no model ''");
   refuses({"inspect", "/proc/self/mem"}, "");
-  refuses({"run", folder_, "x"}, "config.json");
+  refuses({"run", folder_, "x"}, "safetensors");
 }
 
 TEST_F(BadInput, CheckpointsThatAreBroken) {
