@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <unordered_map>
+#include <unordered_set>
 
 #include "base/error.h"
 #include "base/mapped_file.h"
@@ -229,14 +229,21 @@ std::optional<int> configured_token(const json& config, const char* key, const V
 void add_configured_tokens(const json& config, Vocabulary& v) {
   const json* decoder = field(config, "added_tokens_decoder");
   if (!decoder || !decoder->is_object()) return;
+  std::unordered_set<int> ids;
+  std::unordered_set<std::string_view> contents(v.tokens.begin(), v.tokens.end());
+  for (const AddedToken& t : v.added) {
+    ids.insert(t.id);
+    contents.insert(t.content);
+  }
   json missing = json::array();
   for (const auto& [key, entry] : decoder->items()) {
     if (key.empty() || key.size() > 9 || key.find_first_not_of("0123456789") != std::string::npos) {
       throw Error(fmt::format("the key {} of 'added_tokens_decoder' is no token id", quote(key)));
     }
     const int id = std::stoi(key);
-    const bool known = std::any_of(v.added.begin(), v.added.end(), [&](const AddedToken& t) { return t.id == id; });
-    if (known || find_token(v, text_field(entry, "content", "an entry of 'added_tokens_decoder'"))) continue;
+    if (ids.contains(id) || contents.contains(text_field(entry, "content", "an entry of 'added_tokens_decoder'"))) {
+      continue;
+    }
     missing.push_back(entry);
     missing.back()["id"] = id;
   }
