@@ -113,17 +113,21 @@ RopeSpec rope_spec(const Config& c, int dim, RopePairing pairing) {
 }
 
 int window_of_layer(const Config& c, int layer) {
-  if (!c.boolean_or("use_sliding_window", false) || !c.has("sliding_window")) return 0;
-  const int window = c.integer("sliding_window", 1);
-  if (const auto types = c.texts("layer_types"); !types.empty()) {
-    if (static_cast<size_t>(layer) >= types.size())
-      throw Error(fmt::format("layer_types has {} entries, layer {} has none", types.size(), layer)).in(c.where());
-    const std::string& type = types[static_cast<size_t>(layer)];
-    if (type == "sliding_attention") return window;
-    if (type == "full_attention") return 0;
-    throw Error(fmt::format("layer type '{}' is not supported", type)).in(c.where());
-  }
-  return layer >= c.integer_or("max_window_layers", 28) ? window : 0;
+  const auto types = c.texts("layer_types");
+  const bool windows = c.boolean_or("use_sliding_window", false) && c.has("sliding_window");
+  const int window = windows ? c.integer("sliding_window", 1) : 0;
+  if (types.empty()) return layer >= c.integer_or("max_window_layers", 28) ? window : 0;
+
+  if (static_cast<size_t>(layer) >= types.size())
+    throw Error(fmt::format("layer_types has {} entries, layer {} has none", types.size(), layer)).in(c.where());
+  const std::string& type = types[static_cast<size_t>(layer)];
+  if (type == "full_attention") return 0;
+  if (type != "sliding_attention") throw Error(fmt::format("layer type '{}' is not supported", type)).in(c.where());
+  if (!windows)
+    throw Error(fmt::format("layer {} asks for a window, but none is given", layer))
+        .in(c.where())
+        .because("layer_types says sliding_attention while use_sliding_window is false or sliding_window is absent");
+  return window;
 }
 
 }  // namespace cachalot
