@@ -108,7 +108,8 @@ void SamplingOptions::add_to(CLI::App& command) {
     return value.starts_with('-') ? "a seed is a whole number from 0 on" : "";
   });
   add("--stop", stops, "end the answer before this text; may be given several times", "TEXT")
-      ->allow_extra_args(false);
+      ->allow_extra_args(false)
+      ->check([](const std::string& value) { return value.empty() ? "an empty text would end every answer" : ""; });
 }
 
 SamplingParams SamplingOptions::over(const SamplingParams& defaults) const {

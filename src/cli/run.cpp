@@ -21,8 +21,10 @@ struct RunOptions {
 };
 
 Prompt prepare(const RunOptions& o, const TextModel& text) {
-  const std::string prompt = o.prompt == "-" ? read_input("-") : o.prompt;
+  std::string prompt = o.prompt == "-" ? read_input("-") : o.prompt;
   if (o.raw) return raw_prompt(text, prompt);
+  if (o.prompt == "-" && prompt.ends_with('\n'))
+    prompt.pop_back();  // the end of a file's last line is no part of a question
   if (!text.chat_template) {
     if (o.system)
       throw Error("the checkpoint has no chat template, so there is no place for a system message")
@@ -96,7 +98,7 @@ void add_run(CLI::App& program, Work& chosen) {
   cachalot run ./Qwen3-0.6B - --system "Answer in one sentence." < question.txt
   cachalot run ./Llama-3-8B --raw "Once upon a time" --max-tokens 100 --seed 1
 
-Reasoning is shown dimmed on a terminal and left out of pipes; --json gives both. Ctrl-C ends the answer.)");
+With - the line break at the end of the input is left out, but not with --raw. Reasoning is shown dimmed on a terminal and left out of pipes; --json gives both. Ctrl-C ends the answer.)");
   when_chosen(command, chosen, o, run);
 }
 

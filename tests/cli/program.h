@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -46,8 +47,9 @@ class ProgramTest : public testing::Test {
   }
   void TearDown() override { fs::remove_all(folder_); }
 
+  // interrupt_after_ms: presses Ctrl-C then; 0: never.
   // A minute is more than any of these may take: a program that hangs is killed by then (status 128 + SIGALRM).
-  Outcome run(const std::vector<std::string>& arguments, std::string_view input = "") {
+  Outcome run(const std::vector<std::string>& arguments, std::string_view input = "", int interrupt_after_ms = 0) {
     write_file(folder_ / "stdin", input);
     const std::string in = folder_ / "stdin", out = folder_ / "stdout", err = folder_ / "stderr";
     std::vector<char*> argv;
@@ -65,6 +67,10 @@ class ProgramTest : public testing::Test {
       alarm(60);
       execv(program.c_str(), argv.data());
       _exit(127);
+    }
+    if (interrupt_after_ms > 0) {
+      usleep(static_cast<useconds_t>(interrupt_after_ms) * 1000);
+      kill(child, SIGINT);
     }
     int status = 0;
     waitpid(child, &status, 0);

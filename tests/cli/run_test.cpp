@@ -46,6 +46,7 @@ TEST_F(Run, APipeGetsTheAnswerAloneAndStatisticsGoToStderr) {
 
 TEST_F(Run, ThePromptMayComeFromStandardInput) {
   EXPECT_EQ(answer({"-"}, kQuestion)["tokens"], answer({kQuestion})["tokens"]);
+  EXPECT_EQ(answer({"-"}, kQuestion + "\n")["tokens"], answer({kQuestion})["tokens"]);
 }
 
 TEST_F(Run, TheSameSeedGivesTheSameTextOnAnyNumberOfThreads) {
@@ -124,6 +125,23 @@ TEST_F(Run, AUserCannotForgeTheEndOfATurn) {
 TEST_F(Run, WordsThatBeginWithADashFollowTwoDashes) {
   const Outcome o = run({"run", kShipped, "--max-tokens", "1", "--json", "--", "-5 + 3?"});
   EXPECT_EQ(o.status, 0) << o.err;
+}
+
+TEST_F(Run, CtrlCEndsTheAnswerCleanly) {
+  // A model that knows no end, with room to go on for minutes.
+  fs::copy(kShipped, folder_ / "endless", fs::copy_options::recursive);
+  for (const auto& [file, key] : {std::pair{"config.json", "eos_token_id"},
+                                  {"generation_config.json", "eos_token_id"},
+                                  {"tokenizer_config.json", "eos_token"}}) {
+    auto config = Json::parse(read_file(folder_ / "endless" / file));
+    config.erase(key);
+    write_file(folder_ / "endless" / file, config.dump());
+  }
+  const Outcome o = run({"run", path("endless"), kQuestion, "--threads", "1", "--context", "300000", "--json"}, "",
+                        /*interrupt_after_ms=*/3000);
+  EXPECT_EQ(o.status, 130) << o.err;
+  EXPECT_EQ(o.json()["finish_reason"], "cancelled");
+  EXPECT_GT(o.json()["tokens"].size(), 0U);
 }
 
 class Chat : public ProgramTest {};

@@ -72,6 +72,7 @@ TEST_F(Usage, ValuesOutOfRangeAreRefused) {
       {"run", kShipped, "x", "--max-tokens", "-1"},
       {"run", kShipped, "x", "--raw", "--system", "y"},
       {"run", kShipped, "x", "--stop"},
+      {"run", kShipped, "x", "--stop", ""},
       {"run", kShipped},
       {"run"},
       {"logits", kShipped, "--tokens", "1"},
