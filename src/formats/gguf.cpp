@@ -28,46 +28,46 @@ static constexpr std::string_view kAlignmentKey = "general.alignment";
 
 namespace {
 struct StoredType {
-  uint32_t id;
   std::string_view name;
+  uint32_t id;
   std::optional<DType> dtype;  // nothing: known, but not read
 };
 }  // namespace
 
 static constexpr StoredType kStoredTypes[] = {
-    {0, "F32", DType::f32},
-    {1, "F16", DType::f16},
-    {2, "Q4_0", DType::q4_0},
-    {3, "Q4_1", DType::q4_1},
-    {6, "Q5_0", DType::q5_0},
-    {7, "Q5_1", DType::q5_1},
-    {8, "Q8_0", DType::q8_0},
-    {9, "Q8_1", {}},
-    {10, "Q2_K", DType::q2_k},
-    {11, "Q3_K", DType::q3_k},
-    {12, "Q4_K", DType::q4_k},
-    {13, "Q5_K", DType::q5_k},
-    {14, "Q6_K", DType::q6_k},
-    {15, "Q8_K", {}},
-    {16, "IQ2_XXS", {}},
-    {17, "IQ2_XS", {}},
-    {18, "IQ3_XXS", {}},
-    {19, "IQ1_S", {}},
-    {20, "IQ4_NL", DType::iq4_nl},
-    {21, "IQ3_S", {}},
-    {22, "IQ2_S", {}},
-    {23, "IQ4_XS", DType::iq4_xs},
-    {24, "I8", DType::i8},
-    {25, "I16", DType::i16},
-    {26, "I32", DType::i32},
-    {27, "I64", DType::i64},
-    {28, "F64", DType::f64},
-    {29, "IQ1_M", {}},
-    {30, "BF16", DType::bf16},
-    {34, "TQ1_0", {}},
-    {35, "TQ2_0", {}},
-    {39, "MXFP4", DType::mxfp4},
-    {40, "NVFP4", {}},
+    {"F32", 0, DType::f32},
+    {"F16", 1, DType::f16},
+    {"Q4_0", 2, DType::q4_0},
+    {"Q4_1", 3, DType::q4_1},
+    {"Q5_0", 6, DType::q5_0},
+    {"Q5_1", 7, DType::q5_1},
+    {"Q8_0", 8, DType::q8_0},
+    {"Q8_1", 9, {}},
+    {"Q2_K", 10, DType::q2_k},
+    {"Q3_K", 11, DType::q3_k},
+    {"Q4_K", 12, DType::q4_k},
+    {"Q5_K", 13, DType::q5_k},
+    {"Q6_K", 14, DType::q6_k},
+    {"Q8_K", 15, {}},
+    {"IQ2_XXS", 16, {}},
+    {"IQ2_XS", 17, {}},
+    {"IQ3_XXS", 18, {}},
+    {"IQ1_S", 19, {}},
+    {"IQ4_NL", 20, DType::iq4_nl},
+    {"IQ3_S", 21, {}},
+    {"IQ2_S", 22, {}},
+    {"IQ4_XS", 23, DType::iq4_xs},
+    {"I8", 24, DType::i8},
+    {"I16", 25, DType::i16},
+    {"I32", 26, DType::i32},
+    {"I64", 27, DType::i64},
+    {"F64", 28, DType::f64},
+    {"IQ1_M", 29, {}},
+    {"BF16", 30, DType::bf16},
+    {"TQ1_0", 34, {}},
+    {"TQ2_0", 35, {}},
+    {"MXFP4", 39, DType::mxfp4},
+    {"NVFP4", 40, {}},
 };
 
 template <typename T>
@@ -89,6 +89,7 @@ class GgufParser {
     for (int64_t i = 0; i < keys; ++i) metadata_entry();
     read_alignment();
     std::vector<uint64_t> offsets;
+    offsets.reserve(tensors);
     file_.tensors_.reserve(tensors);
     file_.index_.reserve(tensors);
     for (int64_t i = 0; i < tensors; ++i) offsets.push_back(tensor_entry());
@@ -280,6 +281,7 @@ class GgufParser {
 
   void refuse_overlaps() const {
     std::vector<const GgufTensor*> by_place;
+    by_place.reserve(file_.tensors_.size());
     for (const GgufTensor& tensor : file_.tensors_) by_place.push_back(&tensor);
     std::sort(by_place.begin(), by_place.end(),
               [](const GgufTensor* a, const GgufTensor* b) { return a->bytes.data() < b->bytes.data(); });

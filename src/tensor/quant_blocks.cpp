@@ -39,6 +39,7 @@ namespace {
 
 using Bytes = const uint8_t*;
 
+Bytes at(Bytes b, int offset) { return b + offset; }
 uint16_t u16_at(Bytes b) { return static_cast<uint16_t>(b[0] | b[1] << 8); }
 uint32_t u32_at(Bytes b) { return u16_at(b) | static_cast<uint32_t>(u16_at(b + 2)) << 16; }
 float half_at(Bytes b) { return f16_to_f32(u16_at(b)); }
@@ -123,7 +124,7 @@ void q2_k(Bytes b, float* y) {
   const float d = half_at(b + 80), dmin = half_at(b + 82);
   for (int part = 0; part < 16; ++part) {  // 16 elements with one scale and one minimum
     const int group = part / 8, shift = part % 8 / 2 * 2;
-    const Bytes quants = b + 16 + 32 * group + part % 2 * 16;
+    const Bytes quants = at(b, 16 + 32 * group + part % 2 * 16);
     const float scale = d * static_cast<float>(b[part] & 15), minimum = dmin * static_cast<float>(b[part] >> 4);
     for (int i = 0; i < 16; ++i) *y++ = scale * static_cast<float>(quants[i] >> shift & 3) - minimum;
   }
@@ -160,7 +161,7 @@ void q4_k(Bytes b, float* y) {
   for (int k = 0; k < 8; ++k) {
     const auto pair = six_bit_pair(b + 4, k);
     const float scale = d * pair.scale, minimum = dmin * pair.minimum;
-    const Bytes quants = b + 16 + 32 * (k / 2);
+    const Bytes quants = at(b, 16 + 32 * (k / 2));
     const int shift = k % 2 * 4;
     for (int i = 0; i < 32; ++i) *y++ = scale * static_cast<float>(quants[i] >> shift & 15) - minimum;
   }
@@ -171,7 +172,7 @@ void q5_k(Bytes b, float* y) {
   for (int k = 0; k < 8; ++k) {
     const auto pair = six_bit_pair(b + 4, k);
     const float scale = d * pair.scale, minimum = dmin * pair.minimum;
-    const Bytes high = b + 16, quants = b + 48 + 32 * (k / 2);
+    const Bytes high = b + 16, quants = at(b, 48 + 32 * (k / 2));
     const int shift = k % 2 * 4;
     for (int i = 0; i < 32; ++i)
       *y++ = scale * static_cast<float>((quants[i] >> shift & 15) | (high[i] >> k & 1) << 4) - minimum;
@@ -182,7 +183,7 @@ void q6_k(Bytes b, float* y) {
   const float d = half_at(b + 208);
   for (int part = 0; part < 16; ++part) {
     const int group = part / 8, step = part % 8 / 2, first = part % 2 * 16;
-    const Bytes low = b + 64 * group + first + step % 2 * 32, high = b + 128 + 32 * group + first;
+    const Bytes low = at(b, 64 * group + first + step % 2 * 32), high = at(b, 128 + 32 * group + first);
     const int low_shift = step / 2 * 4, high_shift = 2 * step;
     const float scale = d * static_cast<float>(static_cast<int8_t>(b[192 + part]));
     for (int i = 0; i < 16; ++i)
@@ -196,7 +197,7 @@ void iq4_xs(Bytes b, float* y) {
   for (int k = 0; k < 8; ++k, y += 32) {
     const int scale_bits = (b[4 + k / 2] >> (4 * (k % 2)) & 15) | (high >> (2 * k) & 3) << 4;
     const float scale = d * static_cast<float>(scale_bits - 32);
-    const Bytes quants = b + 8 + 16 * k;
+    const Bytes quants = at(b, 8 + 16 * k);
     for (int i = 0; i < 16; ++i) {
       y[i] = scale * kIq4Values[quants[i] & 15];
       y[i + 16] = scale * kIq4Values[quants[i] >> 4];
