@@ -33,7 +33,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {
     const std::string_view source(reinterpret_cast<const char*>(data), size);
     cachalot::jinja::Template(source).render(variables(), limits);
-  } catch (const cachalot::Error&) {
-  }
+  } catch (const cachalot::Error&) {}
   return 0;
 }

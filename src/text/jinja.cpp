@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "base/error.h"
 #include "text/jinja_lexer.h"
 #include "text/jinja_renderer.h"

@@ -108,6 +108,14 @@ struct Macro {
   bool explicit_caller = false;
 };
 
+struct Activation;
+
+// A macro with the variables around it.
+struct MacroObject : Object {
+  const Macro* macro = nullptr;
+  Activation* outer = nullptr;
+};
+
 struct Stmt {
   StmtKind kind;
   int line = 0;

@@ -170,7 +170,7 @@ Value method(Heap& heap, const Builtin& builtin, Value self) {
 
 Value macro_attribute(Heap& heap, const MacroObject& object, std::string_view name) {
   const Macro& macro = *object.macro;
-  if (name == "name") return heap.text(macro.name);
+  if (name == "name") return macro.name.empty() ? Value::none() : heap.text(macro.name);
   if (name == "caller") return Value::boolean(macro.caller >= 0);
   if (name == "catch_kwargs") return Value::boolean(macro.kwargs >= 0);
   if (name == "catch_varargs") return Value::boolean(macro.varargs >= 0);

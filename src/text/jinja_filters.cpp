@@ -291,13 +291,13 @@ Value run_trim(Call& c) {
 }
 
 Value run_truncate(Call& c) {
-  if (!c.self.is(Kind::string)) throw Failure{"truncate needs a string, not '" + type_name(c.self) + "'"};
   const int64_t most = c.integer(0, 255), leeway = c.has(3) && !c[3].is(Kind::none) ? c.integer(3, 5) : 5;
   const Value end = c.has(2) ? c[2] : c.heap.text("...");
   if (!end.is(Kind::string) || most < end.as_text().length || leeway < 0) throw Failure{"truncate: wrong arguments"};
-  if (c.self.as_text().length <= most + leeway) return c.self;
-  const Value cut =
-      slice(c.heap, c.self, Value::missing(), Value::integer(most - end.as_text().length), Value::missing());
+  if (length(c.heap, c.self) <= most + leeway) return c.self;
+  if (!c.self.is(Kind::string)) throw Failure{"truncate needs a string, not '" + type_name(c.self) + "'"};
+  const int64_t kept = most - end.as_text().length;
+  const Value cut = slice(c.heap, c.self, Value::missing(), Value::integer(kept), Value::missing());
   if (c.flag(1, false)) return concatenate(c.heap, cut, end);
   const size_t space = cut.text().rfind(' ');
   const Value words = space == std::string_view::npos ? cut : like_self(c, std::string(cut.text().substr(0, space)));

@@ -27,9 +27,10 @@ Value change_text(Call& c) {
 template <Side side>
 Value run_strip(Call& c) {
   const std::string_view text = c.self.text();
+  c.heap.spend(static_cast<int64_t>(text.size() / 4));
   if (!c.has(0) || c[0].is(Kind::none)) return like_self(c, strip(text, side));
   const std::string_view chars = c.text(0);
-  c.heap.spend(static_cast<int64_t>(chars.size() / 16 * text.size() / 16));
+  c.heap.spend(static_cast<int64_t>(text.size() * (1 + chars.size() / 16)));
   return like_self(c, strip(text, side, chars));
 }
 

@@ -1,6 +1,7 @@
 // str() and repr() of values, and the names of their types.
 #include <fmt/format.h>
 
+#include "text/jinja_ast.h"
 #include "text/jinja_text.h"
 #include "text/jinja_value.h"
 
@@ -55,6 +56,14 @@ class Printer {
       case Kind::dict: return print_dict(value.dict());
       case Kind::range: return print_range(value.as<Range>());
       case Kind::space: return print_space(value.as<Space>());
+      case Kind::macro: {
+        const std::string& name = value.as<MacroObject>().macro->name;
+        return put(name.empty() ? "<Macro anonymous>" : "<Macro " + repr(name) + ">");
+      }
+      case Kind::loop: {
+        Loop& loop = value.as<Loop>();
+        return put(fmt::format("<LoopContext {}/{}>", loop.index0 + 1, loop.length()));
+      }
       default: return put("<" + type_name(value) + " object>");
     }
   }

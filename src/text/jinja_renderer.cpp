@@ -2,13 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "text/jinja_text.h"
 
 namespace cachalot::jinja {
 
 std::string Renderer::render(const nlohmann::ordered_json& variables) {
-  variables_ = heap_.dict();
-  for (const auto& [name, value] : variables.items()) heap_.set(*variables_, heap_.text(name), from_json(value, 1));
+  variables_ = from_json(variables, 0);
   kept_.push_back(activate(program_.slots, nullptr));
   now_ = kept_.back().get();
   return capture([&] {

@@ -2,7 +2,7 @@
 // macros in jinja_scoped.cpp.
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 #include "text/jinja_ast.h"
 #include "text/jinja_builtins.h"
@@ -14,26 +14,6 @@ struct Activation {
   Activation* outer = nullptr;
   Values slots;
   bool captured = false;  // a macro or a lazy test refers to it: it lives to the end
-};
-
-struct MacroObject : Object {
-  const Macro* macro = nullptr;
-  Activation* outer = nullptr;
-};
-
-// The variable `loop`. Looks one item ahead when the template asks for `last` or `nextitem`.
-struct Loop : Object {
-  Loop(Heap& heap, Value source) : heap(heap), source(source), cursor(heap, source) {}
-  bool advance(Value& item);
-  int64_t length();
-  const Value& peek();  // missing at the end
-
-  Heap& heap;
-  Value source;
-  Cursor cursor;
-  Value after, current, before, last_changed;
-  int64_t index0 = -1;
-  int64_t known_length = -1;
 };
 
 enum class Flow : uint8_t { onward, stop, skip };
@@ -108,7 +88,7 @@ class Renderer {
 
   Heap heap_;
   const Program& program_;
-  std::shared_ptr<Dict> variables_;
+  Value variables_;                                // a dict
   std::vector<std::unique_ptr<Activation>> kept_;  // the captured ones
   Activation* now_ = nullptr;
   std::string* out_ = nullptr;

@@ -45,7 +45,7 @@ void Renderer::leave(const Loads& loads) {
 
 // A name that no scope of the template sets: a variable of the caller, or a global function.
 Value Renderer::resolve(const std::string& name) {
-  if (const Value* value = heap_.find(*variables_, name)) return *value;
+  if (const Value* value = heap_.find(variables_.dict(), name)) return *value;
   const Builtin* builtin = find_global(name);
   if (!builtin) return Value::missing();
   auto function = std::make_shared<Function>();

@@ -214,7 +214,7 @@ class ScopePass {
   }
 
   const Symbols& copy(const Symbols& symbols) {
-    constexpr int64_t kMaxWork = 20'000'000;
+    constexpr int64_t kMaxWork = 2'000'000;
     work_ += 1 + static_cast<int64_t>(symbols.names.size());
     if (work_ > kMaxWork) throw LineFailure{1, "the template has too many names and conditions"};
     return symbols;

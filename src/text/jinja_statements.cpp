@@ -253,7 +253,6 @@ std::unique_ptr<Stmt> Parser::parse_call_block(std::unique_ptr<Stmt> stmt) {
   take();
   stmt->kind = StmtKind::call_block;
   stmt->macro = std::make_unique<Macro>();
-  stmt->macro->name = "caller";
   if (now().is("(")) parse_signature(*stmt->macro);
   stmt->expr = parse_expression();
   if (stmt->expr->kind != ExprKind::call) fail("expected call", stmt->line);
@@ -265,7 +264,6 @@ std::unique_ptr<Stmt> Parser::parse_generation(std::unique_ptr<Stmt> stmt) {
   take();
   stmt->kind = StmtKind::generation;
   stmt->macro = std::make_unique<Macro>();
-  stmt->macro->name = "caller";
   parse_macro_body(*stmt->macro, "endgeneration");
   return stmt;
 }

@@ -382,7 +382,7 @@ bool Cursor::next(Value& item) {
       if (at_ >= text.size()) return false;
       const size_t begin = at_;
       next_letter(text, at_);
-      item = heap_->text(text.substr(begin, at_ - begin), value_.as_text().markup);
+      item = heap_->text(text.substr(begin, at_ - begin));
       return true;
     }
     case Kind::list:

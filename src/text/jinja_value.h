@@ -20,7 +20,7 @@ struct Failure {
 };
 
 struct Limits {
-  int64_t steps = 50'000'000;              // nodes evaluated, items visited, 16 bytes of text copied
+  int64_t steps = 20'000'000;              // nodes evaluated, items visited, 16 bytes of text copied
   int64_t bytes = int64_t{512} << 20;      // alive at one time: values, captured and final output
   int64_t text_bytes = int64_t{32} << 20;  // of one string, and of the whole output
   int64_t items = 1'000'000;               // of one list, tuple or dict
@@ -229,6 +229,21 @@ class Cursor {
   Heap* heap_;
   Value value_;
   size_t at_ = 0;
+};
+
+// The variable `loop`. Looks one item ahead when the template asks for `last` or `nextitem`.
+struct Loop : Object {
+  Loop(Heap& heap, Value source) : heap(heap), source(source), cursor(heap, source) {}
+  bool advance(Value& item);
+  int64_t length();
+  const Value& peek();  // missing at the end
+
+  Heap& heap;
+  Value source;
+  Cursor cursor;
+  Value after, current, before, last_changed;
+  int64_t index0 = -1;
+  int64_t known_length = -1;
 };
 
 inline const Text& Value::as_text() const { return as<Text>(); }
