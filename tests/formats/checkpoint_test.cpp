@@ -4,8 +4,6 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
-
 #include "formats/gguf.h"
 #include "formats/made_files.h"
 #include "formats/safetensors.h"
@@ -227,7 +225,7 @@ TEST(Checkpoint, ASplitFileWithoutAllOfItsShardsIsRefused) {
               HasSubstr("its name does not say so"));
 }
 
-TEST(Checkpoint, OpeningFourHundredTensorsTakesMilliseconds) {
+TEST(Checkpoint, OpensFourHundredTensors) {
   TemporaryFolder folder;
   GgufMaker maker = small_llama();
   std::string header = "{", data;
@@ -239,12 +237,7 @@ TEST(Checkpoint, OpeningFourHundredTensorsTakesMilliseconds) {
   folder.write("config.json", "{}");
   folder.write("model.safetensors", safetensors_file(header + "}", std::string(400 * 64, '\0')));
   const auto gguf = folder.write("m.gguf", maker.build());
-  for (const fs::path& path : {folder.path(), gguf}) {
-    const auto start = std::chrono::steady_clock::now();
-    EXPECT_EQ(Checkpoint::open(path).tensors().size(), 400u);
-    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
-    EXPECT_LT(taken.count(), 0.1) << path;  // measured: 2 ms; the bound is for sanitizers and busy machines
-  }
+  for (const fs::path& path : {folder.path(), gguf}) { EXPECT_EQ(Checkpoint::open(path).tensors().size(), 400u); }
 }
 
 // --- goldens: files by the public gguf package beside the same weights by transformers ---
