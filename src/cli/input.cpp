@@ -6,29 +6,33 @@
 #include <charconv>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 
 #include "base/error.h"
-#include "base/mapped_file.h"
 #include "base/quote.h"
 
 namespace cachalot {
 
 static constexpr size_t kMaxInputBytes = size_t{1} << 30;
 
-static std::string read_stdin() {
+// Reads to the end; a pipe is as good as a file.
+static std::string read_stream(std::FILE* stream, const std::string& where) {
   std::string text;
   char part[65536];
-  while (const size_t bytes = std::fread(part, 1, sizeof part, stdin)) {
+  while (const size_t bytes = std::fread(part, 1, sizeof part, stream)) {
     if (text.size() + bytes > kMaxInputBytes)
-      throw Error("more than 1 GiB of text").in("standard input").hint("split it into several runs");
+      throw Error("more than 1 GiB of text").in(where).hint("split it into several runs");
     text.append(part, bytes);
   }
-  if (std::ferror(stdin)) throw Error("it cannot be read").in("standard input").because(std::strerror(errno));
+  if (std::ferror(stream)) throw Error("cannot read the file").in(where).because(std::strerror(errno));
   return text;
 }
 
 std::string read_input(const std::string& name) {
-  return name == "-" ? read_stdin() : read_text_file(name, kMaxInputBytes);
+  if (name == "-") return read_stream(stdin, "standard input");
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(name.c_str(), "rb"), std::fclose);
+  if (!file) throw Error("cannot open the file").in(name).because(std::strerror(errno));
+  return read_stream(file.get(), name);
 }
 
 std::vector<int32_t> parse_token_ids(std::string_view text, std::string_view where) {

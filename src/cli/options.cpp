@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <random>
 
 #include "base/log.h"
@@ -34,6 +35,14 @@ std::string check_kv(const std::string& value) {
   if (value == "f32" || value == "bf16") return {};
   if (value == "q8_0") return "a q8_0 cache is not available yet; use f32 or bf16";
   return fmt::format("'{}' is no type of cache; use f32 or bf16", value);
+}
+
+// The library's own conversion wraps numbers that are too large or negative.
+std::string check_seed(const std::string& value) {
+  uint64_t seed = 0;
+  const auto [end, code] = std::from_chars(value.data(), value.data() + value.size(), seed);
+  const bool whole = code == std::errc() && end == value.data() + value.size();
+  return whole ? "" : fmt::format("'{}' is no whole number from 0 to 2^64 - 1", value);
 }
 
 }  // namespace
@@ -104,9 +113,7 @@ void SamplingOptions::add_to(CLI::App& command) {
   add("--repeat-penalty", repeat_penalty, "divides the logits of tokens seen before; 1 is off", "X");
   add("--presence-penalty", presence_penalty, "subtracted once from tokens of the answer", "X");
   add("--frequency-penalty", frequency_penalty, "subtracted as often as the answer has the token", "X");
-  add("--seed", seed, "same seed, same request, same text [drawn]", "N")->check([](const std::string& value) {
-    return value.starts_with('-') ? "a seed is a whole number from 0 on" : "";
-  });
+  add("--seed", seed, "same seed, same request, same text [drawn]", "N")->check(check_seed);
   add("--stop", stops, "end the answer before this text; may be given several times", "TEXT")
       ->allow_extra_args(false)
       ->check([](const std::string& value) { return value.empty() ? "an empty text would end every answer" : ""; });

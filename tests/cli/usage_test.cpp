@@ -69,6 +69,8 @@ TEST_F(Usage, ValuesOutOfRangeAreRefused) {
       {"run", kShipped, "x", "--kv", "q8_0"},
       {"run", kShipped, "x", "--temperature", "warm"},
       {"run", kShipped, "x", "--seed", "-1"},
+      {"run", kShipped, "x", "--seed", "18446744073709551616"},
+      {"run", kShipped, "x", "--top-k", "99999999999999999999"},
       {"run", kShipped, "x", "--max-tokens", "-1"},
       {"run", kShipped, "x", "--raw", "--system", "y"},
       {"run", kShipped, "x", "--stop"},
