@@ -151,28 +151,29 @@ std::vector<Slice> BenchRunner::decode(const std::function<Limits()>& probe) {
 // -- Results
 
 PhaseResult summarise(std::string phase, const std::vector<std::vector<Slice>>& repetitions) {
-  std::vector<double> rates;
+  std::vector<double> rates, bandwidth_shares, arithmetic_shares;
   StepWork work;
-  double seconds = 0, bandwidth_seconds = 0, arithmetic_seconds = 0;
+  double seconds = 0;
   for (const auto& slices : repetitions) {
     double tokens = 0, taken = 0;
     for (const Slice& s : slices) {
       tokens += s.tokens;
       taken += s.seconds;
       work += s.work;
-      bandwidth_seconds += s.work.bytes / s.limits.bytes_per_s;
-      arithmetic_seconds += s.work.ops / s.limits.ops_per_s;
+      bandwidth_shares.push_back(s.work.bytes / s.limits.bytes_per_s / s.seconds);
+      arithmetic_shares.push_back(s.work.ops / s.limits.ops_per_s / s.seconds);
     }
     rates.push_back(tokens / taken);
     seconds += taken;
   }
-  const bool bandwidth = bandwidth_seconds > arithmetic_seconds;
+  // Medians over the slices: a probe that another program disturbed must not decide.
+  const double bandwidth = spread(bandwidth_shares).median, arithmetic = spread(arithmetic_shares).median;
   return {.phase = std::move(phase),
           .tokens_per_s = spread(rates),
           .bytes_per_s = work.bytes / seconds,
           .ops_per_s = work.ops / seconds,
-          .share_of_limit = std::max(bandwidth_seconds, arithmetic_seconds) / seconds,
-          .limit = bandwidth ? "bandwidth" : "arithmetic"};
+          .share_of_limit = std::max(bandwidth, arithmetic),
+          .limit = bandwidth > arithmetic ? "bandwidth" : "arithmetic"};
 }
 
 void check_results(LoadedModel& model) {

@@ -61,7 +61,7 @@ struct PhaseResult {
   std::string phase;  // "prefill" or "decode"
   Spread tokens_per_s;
   double bytes_per_s = 0, ops_per_s = 0;  // achieved, over all repetitions
-  double share_of_limit = 0;              // time that the limiting resource needs / time taken
+  double share_of_limit = 0;              // time that the limiting resource needs / time taken, median of the slices
   std::string limit;                      // "bandwidth" or "arithmetic"
 };
 // `repetitions`: the slices of each.

@@ -93,6 +93,12 @@ static void pack_rows(const KernelTable& kernels, const MatmulKernel& kernel, co
   kernels.pack_panel(scratch.halves.data(), units * 4, rows, units, kernel.columns, panel);
 }
 
+static std::span<const std::byte> rows_bytes(const StoredTensor& stored, int64_t begin, int64_t end) {
+  const auto stride = static_cast<size_t>(row_bytes(stored.dtype, stored.columns()));
+  return stored.bytes.subspan(static_cast<size_t>(begin) * stride,
+                              static_cast<size_t>(std::min(end, stored.rows()) - begin) * stride);
+}
+
 Weight CpuOps::load_matrix(const StoredTensor& stored, DType held_as) {
   CHECK(stored.shape.size() == 2);
   const MatmulKernel& kernel = matmul(held_as);
@@ -108,6 +114,8 @@ Weight CpuOps::load_matrix(const StoredTensor& stored, DType held_as) {
       const auto count = static_cast<int>(std::min<int64_t>(kernel.columns, rows - p * kernel.columns));
       pack_rows(kernels_, kernel, stored, p * kernel.columns, count, memory + p * panel_bytes, scratch);
     }
+    // The file's pages are needed no more; held until the end, a large matrix would be in memory twice.
+    if (stored.file) stored.file->release(rows_bytes(stored, begin * kernel.columns, end * kernel.columns));
   });
   return {.rank = 2,
           .shape = {rows, stored.columns()},
