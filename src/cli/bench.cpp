@@ -93,9 +93,8 @@ std::vector<PhaseResult> measure(BenchRunner& runner, const BenchPlan& plan, Met
   std::vector<std::vector<Slice>> prefill, decode;
   Progress bar("measuring", true);
   for (int r = 0; r < plan.repeat; ++r) {
-    bar.update(2 * r, 2 * plan.repeat);
+    bar.update(r, plan.repeat);
     if (plan.prefill > 0) prefill.push_back(runner.prefill(std::ref(meter)));
-    bar.update(2 * r + 1, 2 * plan.repeat);
     if (plan.decode > 0) decode.push_back(runner.decode(std::ref(meter)));
   }
   std::vector<PhaseResult> results;
@@ -166,7 +165,7 @@ void add_bench(CLI::App& program, Work& chosen) {
   CLI::App& command =
       *program.add_subcommand("bench", "Measure the speed of a model, and what the machine would allow");
   o->model.add_to(command, /*model_required=*/false);
-  const auto add = [&](const char* name, int& value, const char* what, CLI::Range range) {
+  const auto add = [&](const char* name, int& value, const char* what, const CLI::Range& range) {
     return command.add_option(name, value, what)->type_name("N")->check(range)->capture_default_str();
   };
   constexpr int most = 1 << 24;

@@ -25,7 +25,8 @@ void add_bench(CLI::App& program, Work& chosen);
 
 // When the user chooses `command`, `chosen` becomes body(options).
 template <typename Options>
-void when_chosen(CLI::App& command, Work& chosen, std::shared_ptr<Options> options, int (*body)(const Options&)) {
+void when_chosen(CLI::App& command, Work& chosen, const std::shared_ptr<Options>& options,
+                 int (*body)(const Options&)) {
   command.callback([&chosen, options, body] { chosen = [options, body] { return body(*options); }; });
 }
 

@@ -19,7 +19,8 @@ static constexpr size_t kMaxInputBytes = size_t{1} << 30;
 static std::string read_stream(std::FILE* stream, const std::string& where) {
   std::string text;
   char part[65536];
-  while (const size_t bytes = std::fread(part, 1, sizeof part, stream)) {
+  for (size_t bytes = sizeof part; bytes == sizeof part;) {
+    bytes = std::fread(part, 1, sizeof part, stream);
     if (text.size() + bytes > kMaxInputBytes)
       throw Error("more than 1 GiB of text").in(where).hint("split it into several runs");
     text.append(part, bytes);

@@ -181,6 +181,7 @@ void print_summary(const Checkpoint& checkpoint, const Inspection& i) {
       i.active_parameters < i.parameters ? fmt::format(", {} active per token", count_text(i.active_parameters)) : "";
   line("parameters", count_text(i.parameters) + active);
   std::vector<std::string> types;
+  types.reserve(i.bytes_of_type.size());
   for (const auto& [type, bytes] : i.bytes_of_type) types.push_back(fmt::format("{} {}", type, bytes_text(bytes)));
   line("weights", fmt::format("{} in {} tensors ({})", bytes_text(i.stored_bytes), checkpoint.tensors().size(),
                               fmt::join(types, ", ")));
