@@ -35,7 +35,8 @@ TEST_P(SameWeights, GiveTheLogitsOfTheSafetensorsBitForBit) {
 
 INSTANTIATE_TEST_SUITE_P(Gguf, SameWeights,
                          ::testing::Values(Pair{"qwen2-plain.gguf", "qwen2/plain"},
-                                           Pair{"qwen3-plain.gguf", "qwen3/plain"}, Pair{"qwen3-yarn.gguf", "qwen3/yarn"},
+                                           Pair{"qwen3-plain.gguf", "qwen3/plain"},
+                                           Pair{"qwen3-yarn.gguf", "qwen3/yarn"},
                                            Pair{"qwen3-yarn-split-00001-of-00003.gguf", "qwen3/yarn"},
                                            Pair{"llama-plain.gguf", "llama/plain"},
                                            Pair{"llama-linear-v2.gguf", "llama/linear"}),

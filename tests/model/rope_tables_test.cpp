@@ -1,5 +1,6 @@
-// Inverse frequencies at the sizes of released models, bit for bit as transformers computes them, but for the few indices
-// where torch's vectorised pow is not the correctly rounded one; these are listed in the golden and differ by one ulp.
+// Inverse frequencies at the sizes of released models, bit for bit as transformers computes them, but for the few
+// indices where torch's vectorised pow is not the correctly rounded one; these are listed in the golden and differ by
+// one ulp.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -16,7 +17,8 @@ TEST(RopeTables, AreTheReferencesAtReleasedSizes) {
   for (const auto& [name, table] : tables.items()) {
     SCOPED_TRACE(name);
     const Config config({{"rope_parameters", table["rope_parameters"]},
-                         {"max_position_embeddings", table["max_position_embeddings"]}}, name);
+                         {"max_position_embeddings", table["max_position_embeddings"]}},
+                        name);
     const RopeSpec rope = rope_spec(config, table["head_dim"].get<int>(), RopePairing::halves);
     EXPECT_EQ(static_cast<float>(rope.attention_factor), table["attention_scaling"].get<float>());
     const auto got = inverse_frequencies(rope, table["length"].get<int>());

@@ -21,14 +21,12 @@ static ModelSpec spec(const Config& c) {
 }
 
 extern const Family kLlama;
-const Family kLlama = {
-    .name = "llama",
-    .hf_classes = {"LlamaForCausalLM"},
-    .spec = spec,
-    .weights = decoder_names(),
-    .ignored = {
-        {"*.rotary_emb.inv_freq", "computed from the config"},
-        {"rope_freqs.weight", "GGUF's RoPE divisors; the config carries them"},
-        {"lm_head.weight", "a tied head is the embedding; some savers write a copy"}}};
+const Family kLlama = {.name = "llama",
+                       .hf_classes = {"LlamaForCausalLM"},
+                       .spec = spec,
+                       .weights = decoder_names(),
+                       .ignored = {{"*.rotary_emb.inv_freq", "computed from the config"},
+                                   {"rope_freqs.weight", "GGUF's RoPE divisors; the config carries them"},
+                                   {"lm_head.weight", "a tied head is the embedding; some savers write a copy"}}};
 
 }  // namespace cachalot
