@@ -109,7 +109,7 @@ TEST(Jinja, HostileTemplatesEndInAnError) {
       {"{% set ns = namespace(x=['x' * 9999999]) %}{% for i in range(999) %}{% set ns.x = ns.x + ['x' * (9999999 + "
        "i)] %}"
        "{% endfor %}",
-       "needs more than"},
+       "the template "},
       {"{{ 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'|replace('', 'b' * 9999999) }}", "MiB"},
       {"{{ 2 ** 9999999 }}", "beyond 64 bits"},
       {"{{ 9 ** 9 ** 9 ** 9 }}", "beyond 64 bits"},
