@@ -34,6 +34,15 @@ Value run_strip(Call& c) {
   return like_self(c, strip(text, side, chars));
 }
 
+// A search from the right compares at every place: that is charged.
+void charge_search(const Call& c, std::string_view text, std::string_view part) {
+  if (text.size() > part.size()) c.heap.spend(static_cast<int64_t>((text.size() - part.size()) * (part.size() / 16)));
+}
+size_t rfind(const Call& c, std::string_view text, std::string_view part) {
+  charge_search(c, text, part);
+  return text.rfind(part);
+}
+
 template <bool from_right>
 Value run_split(Call& c) {
   const std::string_view text = c.self.text();
@@ -44,6 +53,7 @@ Value run_split(Call& c) {
     parts = from_right ? rsplit_spaces(text, most) : split_spaces(text, most);
   } else {
     if (c.text(0).empty()) throw Failure{"empty separator"};
+    if (from_right) charge_search(c, text, c.text(0));
     parts = from_right ? rsplit(text, c.text(0), most) : split(text, c.text(0), most);
   }
   Values values;
@@ -64,7 +74,7 @@ template <bool from_right>
 Value run_partition(Call& c) {
   const std::string_view text = c.self.text(), separator = c.text(0);
   if (separator.empty()) throw Failure{"empty separator"};
-  const size_t found = from_right ? text.rfind(separator) : text.find(separator);
+  const size_t found = from_right ? rfind(c, text, separator) : find(text, separator);
   c.heap.spend_bytes(text.size());
   const bool none = found == std::string_view::npos;
   const Value empty = like_self(c, std::string());
@@ -116,7 +126,7 @@ Value run_find(Call& c) {
   int64_t start = 0;
   const std::string_view wanted = c.text(0);
   size_t found = std::string_view::npos;
-  if (part_of_self(c, part, start)) found = from_right ? part.rfind(wanted) : part.find(wanted);
+  if (part_of_self(c, part, start)) found = from_right ? rfind(c, part, wanted) : find(part, wanted);
   if (found != std::string_view::npos) return Value::integer(start + count_letters(part.substr(0, found)));
   if (must_exist) throw Failure{"substring not found"};
   return Value::integer(-1);
@@ -128,7 +138,7 @@ Value run_count(Call& c) {
   const std::string_view wanted = c.text(0);
   if (!part_of_self(c, part, start)) return Value::integer(0);
   if (wanted.empty()) return Value::integer(count_letters(part) + 1);
-  for (size_t at = part.find(wanted); at != std::string_view::npos; at = part.find(wanted, at + wanted.size()))
+  for (size_t at = find(part, wanted); at != std::string_view::npos; at = find(part, wanted, at + wanted.size()))
     ++count;
   return Value::integer(count);
 }
@@ -155,7 +165,7 @@ Value run_replace(Call& c) {
     }
   } else {
     for (; most > 0; --most) {
-      const size_t found = text.find(old, at);
+      const size_t found = find(text, old, at);
       if (found == std::string_view::npos) break;
       append(text.substr(at, found - at));
       append(with);

@@ -257,7 +257,7 @@ bool contains(Heap& heap, const Value& container, const Value& item) {
       throw Failure{fmt::format("'in <string>' requires string as left operand, not {}", type_name(item))};
     }
     heap.spend_bytes(container.text().size());
-    return container.text().find(item.text()) != std::string_view::npos;
+    return find(container.text(), item.text()) != std::string_view::npos;
   }
   if (container.is(Kind::dict)) return heap.find(container.dict(), item) != nullptr;
   if (!Cursor::accepts(container)) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 
 namespace cachalot::jinja {
 namespace {
@@ -118,6 +119,12 @@ bool is_cased(int32_t letter) {
   return is_upper(letter) || is_lower(letter) || category(letter) == UTF8PROC_CATEGORY_LT;
 }
 
+size_t find(std::string_view text, std::string_view part, size_t from) {
+  if (from > text.size()) return std::string_view::npos;
+  const void* found = memmem(text.data() + from, text.size() - from, part.data(), part.size());
+  return found ? static_cast<size_t>(static_cast<const char*>(found) - text.data()) : std::string_view::npos;
+}
+
 namespace {
 
 template <typename Drop>
@@ -154,7 +161,7 @@ std::vector<std::string_view> split(std::string_view text, std::string_view sepa
   std::vector<std::string_view> parts;
   size_t begin = 0;
   while (most < 0 || static_cast<int64_t>(parts.size()) < most) {
-    const size_t found = text.find(separator, begin);
+    const size_t found = find(text, separator, begin);
     if (found == std::string_view::npos) break;
     parts.push_back(text.substr(begin, found - begin));
     begin = found + separator.size();

@@ -34,6 +34,9 @@ std::string capitalize(std::string_view text);
 std::string title(std::string_view text);
 std::string swapcase(std::string_view text);
 
+// As text.find(part, from), in linear time whatever the two hold.
+size_t find(std::string_view text, std::string_view part, size_t from = 0);
+
 enum class Side { left, right, both };
 // Removes white space, or the letters of `chars` when given.
 std::string_view strip(std::string_view text, Side side);
