@@ -34,50 +34,55 @@ double negative_log_likelihood(std::span<const float> logits_W, int32_t token) {
   return nll;
 }
 
+struct Score {
+  double nll = 0;  // summed over the predicted tokens
+  int64_t predicted = 0;
+};
+
+// Scores `tokens` in windows of `context`, each of which begins with `bos` where there is one.
+Score score_windows(const LoadedModel& model, const std::vector<int32_t>& tokens, std::optional<int> bos) {
+  const size_t context = static_cast<size_t>(model.plan.context), taken = context - (bos ? 1 : 0);
+  Score total;
+  Progress bar("scoring", true);
+  std::vector<int32_t> window;
+  for (size_t begin = 0; begin < tokens.size(); begin += taken) {
+    window.clear();
+    if (bos) window.push_back(*bos);
+    for (size_t i = begin; i < std::min(begin + taken, tokens.size()); ++i) window.push_back(tokens[i]);
+    if (window.size() < 2) break;  // a last token alone has nothing before it
+    score(*model.ops, *model.transformer, window, {.kv = model.kv}, [&](int row, std::span<const float> logits_W) {
+      const auto next = static_cast<size_t>(row) + 1;
+      if (next == window.size()) return;
+      total.nll += negative_log_likelihood(logits_W, window[next]);
+      bar.update(++total.predicted, std::ssize(tokens));
+    });
+  }
+  return total;
+}
+
 int perplexity(const PerplexityOptions& o) {
   const std::string text = read_input(o.file);
   const LoadedModel model = o.model.load();
   const Tokenizer& tokenizer = model.text->tokenizer;
   const auto tokens = tokenizer.encode(text, /*special=*/false);
-  const bool bos = tokenizer.adds_bos() && tokenizer.bos();
-  const size_t window = static_cast<size_t>(model.plan.context) - (bos ? 1 : 0);
-  if (tokens.size() + bos < 2 || window + bos < 2)
+  const auto bos = tokenizer.adds_bos() ? tokenizer.bos() : std::nullopt;
+  if (tokens.size() + (bos ? 1 : 0) < 2 || model.plan.context < 2)
     throw Error("there is nothing to predict")
         .in(o.file)
         .because("the text or the context has fewer than two tokens");
 
   const auto start = std::chrono::steady_clock::now();
-  double nll = 0;
-  int64_t predicted = 0;
-  Progress bar("scoring", true);
-  for (size_t begin = 0; begin < tokens.size(); begin += window) {
-    std::vector<int32_t> part;
-    if (bos) part.push_back(*tokenizer.bos());
-    part.insert(part.end(), tokens.begin() + static_cast<ptrdiff_t>(begin),
-                tokens.begin() + static_cast<ptrdiff_t>(std::min(begin + window, tokens.size())));
-    if (part.size() < 2) break;  // a last token alone has nothing before it
-    score(*model.ops, *model.transformer, part, {.kv = model.kv}, [&](int row, std::span<const float> logits_W) {
-      const auto next = static_cast<size_t>(row) + 1;
-      if (next == part.size()) return;
-      nll += negative_log_likelihood(logits_W, part[next]);
-      ++predicted;
-      bar.update(predicted, std::ssize(tokens));
-    });
-  }
-  bar.finish();
+  const Score total = score_windows(model, tokens, bos);
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-
-  const double mean = nll / static_cast<double>(predicted);
+  const double mean = total.nll / static_cast<double>(total.predicted);
   if (o.json) {
-    fmt::print(
-        "{}\n",
-        nlohmann::ordered_json{
-            {"nll", mean}, {"perplexity", std::exp(mean)}, {"tokens", predicted}, {"context", model.plan.context}}
-            .dump());
+    const nlohmann::ordered_json report = {
+        {"nll", mean}, {"perplexity", std::exp(mean)}, {"tokens", total.predicted}, {"context", model.plan.context}};
+    fmt::print("{}\n", report.dump());
   } else {
     fmt::print("perplexity {:.4f} (nll {:.6f} per token) over {} tokens, windows of {}\n", std::exp(mean), mean,
-               predicted, model.plan.context);
-    note("{} tokens/s", rate_text(static_cast<double>(predicted) / elapsed.count()));
+               total.predicted, model.plan.context);
+    note("{} tokens/s", rate_text(static_cast<double>(total.predicted) / elapsed.count()));
   }
   return 0;
 }

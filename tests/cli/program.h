@@ -48,7 +48,8 @@ class ProgramTest : public testing::Test {
   void TearDown() override { fs::remove_all(folder_); }
 
   // interrupt_after_ms: presses Ctrl-C then; 0: never.
-  // A minute is more than any of these may take: a program that hangs is killed by then (status 128 + SIGALRM).
+  // Five minutes are more than any of these may take, also under sanitizers: a program that hangs is killed then
+  // (status 128 + SIGALRM).
   Outcome run(const std::vector<std::string>& arguments, std::string_view input = "", int interrupt_after_ms = 0) {
     write_file(folder_ / "stdin", input);
     const std::string in = folder_ / "stdin", out = folder_ / "stdout", err = folder_ / "stderr";
@@ -64,7 +65,7 @@ class ProgramTest : public testing::Test {
       dup2(open(in.c_str(), O_RDONLY), STDIN_FILENO);
       dup2(open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDOUT_FILENO);
       dup2(open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDERR_FILENO);
-      alarm(60);
+      alarm(300);
       execv(program.c_str(), argv.data());
       _exit(127);
     }
