@@ -40,11 +40,31 @@ ModelSpec decoder_spec(const Config& c) {
   return m;
 }
 
-int head_dim(const Config& c, int width, int heads) {
+// The config's head_dim, or width / heads where it has none.
+static int head_dim(const Config& c, int width, int heads) {
   if (c.has("head_dim")) return c.integer("head_dim", 1, 1 << 16);
   if (width % heads != 0)
     throw Error("hidden_size is not a multiple of num_attention_heads and there is no head_dim").in(c.where());
   return width / heads;
+}
+
+ModelSpec dense_decoder_spec(const Config& c, GqaSpec attention, SwigluSpec ffn) {
+  ModelSpec m = decoder_spec(c);
+  attention.heads = c.integer("num_attention_heads", 1, 1 << 16);
+  attention.kv_heads = c.integer_or("num_key_value_heads", attention.heads, 1, 1 << 16);
+  if (attention.heads % attention.kv_heads != 0)
+    throw Error(
+        fmt::format("{} attention heads cannot share {} key-value heads evenly", attention.heads, attention.kv_heads))
+        .in(c.where());
+  if (attention.head_dim == 0) attention.head_dim = head_dim(c, m.width, attention.heads);
+  attention.rope = rope_spec(c, attention.head_dim, attention.rope.pairing);
+  ffn.hidden = c.integer("intermediate_size", 1);
+  for (LayerSpec& layer : m.layers) layer = {attention, ffn};
+  return m;
+}
+
+void set_windows(const Config& c, ModelSpec& m) {
+  for (size_t i = 0; i < m.layers.size(); ++i) m.layers[i].attention.window = window_of_layer(c, static_cast<int>(i));
 }
 
 static double positive(const Config& c, std::string_view key, double fallback) {

@@ -47,8 +47,11 @@ std::vector<SlotName> decoder_names(std::vector<SlotName> own = {});
 
 // width, vocab, layers, norm_eps, tied_head, context; refuses activations other than SiLU.
 ModelSpec decoder_spec(const Config& config);
-// head_dim, or width / heads where the key is absent.
-int head_dim(const Config& config, int width, int heads);
+// decoder_spec with all layers alike: `attention` and `ffn` as the family states them, completed with what the config
+// says: head counts, head size (unless stated; width / heads where the config has none), RoPE, ffn width.
+ModelSpec dense_decoder_spec(const Config& config, GqaSpec attention, SwigluSpec ffn = {});
+// Qwen's windows, layer by layer (window_of_layer).
+void set_windows(const Config& config, ModelSpec& spec);
 // rope_theta with rope_scaling, or rope_parameters. Throws Error for a scaling that is not known.
 RopeSpec rope_spec(const Config& config, int dim, RopePairing pairing);
 // Qwen's rule: layer_types when present, else the layers from max_window_layers on, and only with use_sliding_window.

@@ -4,20 +4,9 @@
 namespace cachalot {
 
 static ModelSpec spec(const Config& c) {
-  ModelSpec m = decoder_spec(c);
-  const int heads = c.integer("num_attention_heads", 1), size = head_dim(c, m.width, heads);
-  const bool attention_bias = c.boolean_or("attention_bias", false);
-  const RopeSpec rope = rope_spec(c, size, RopePairing::halves);
-  for (LayerSpec& layer : m.layers) {
-    layer = {.attention = {.heads = heads,
-                           .kv_heads = c.integer_or("num_key_value_heads", heads, 1),
-                           .head_dim = size,
-                           .qkv_bias = attention_bias,
-                           .out_bias = attention_bias,
-                           .rope = rope},
-             .ffn = {.hidden = c.integer("intermediate_size", 1), .bias = c.boolean_or("mlp_bias", false)}};
-  }
-  return m;
+  const bool bias = c.boolean_or("attention_bias", false);
+  return dense_decoder_spec(c, {.qkv_bias = bias, .out_bias = bias, .rope = {.pairing = RopePairing::halves}},
+                            {.bias = c.boolean_or("mlp_bias", false)});
 }
 
 extern const Family kLlama;

@@ -1,0 +1,60 @@
+// What a hostile or foreign config gets: an error that names the key, never a crash later.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "model/family.h"
+
+namespace cachalot {
+
+static std::string refusal(nlohmann::json change) {
+  nlohmann::json json = {{"architectures", {"Qwen2ForCausalLM"}},
+                         {"hidden_size", 64},
+                         {"num_hidden_layers", 2},
+                         {"num_attention_heads", 6},
+                         {"head_dim", 16},
+                         {"vocab_size", 100},
+                         {"max_position_embeddings", 128},
+                         {"intermediate_size", 96},
+                         {"rms_norm_eps", 1e-6}};
+  json.update(change);
+  try {
+    const Config config(json, "config.json");
+    family_of(config).spec(config);
+  } catch (const Error& e) { return e.what(); }
+  return "accepted";
+}
+
+using ::testing::HasSubstr;
+
+TEST(ConfigRules, AWholeConfigIsAccepted) { EXPECT_EQ(refusal(nlohmann::json::object()), "accepted"); }
+
+TEST(ConfigRules, FactsThatCannotBeAreRefusedByName) {
+  EXPECT_THAT(refusal({{"num_key_value_heads", 4}}), HasSubstr("6 attention heads cannot share 4 key-value heads"));
+  EXPECT_THAT(refusal({{"head_dim", 15}}), HasSubstr("cannot be rotated in pairs"));
+  EXPECT_THAT(refusal({{"hidden_act", "gelu"}}), HasSubstr("hidden_act 'gelu'"));
+  EXPECT_THAT(refusal({{"num_hidden_layers", 0}}), HasSubstr("num_hidden_layers"));
+  EXPECT_THAT(refusal({{"rope_theta", -1.0}}), HasSubstr("rope_theta"));
+  EXPECT_THAT(refusal({{"rope_scaling", {{"type", "su"}, {"factor", 2.0}}}}), HasSubstr("RoPE scaling of type 'su'"));
+  EXPECT_THAT(refusal({{"architectures", {"GPT2LMHeadModel"}}}), HasSubstr("'GPT2LMHeadModel' are not supported"));
+}
+
+TEST(ConfigRules, WindowsFollowTheReferencesRule) {
+  const auto windows = [](nlohmann::json change) {
+    nlohmann::json json = {{"sliding_window", 32}, {"max_window_layers", 2}, {"use_sliding_window", true}};
+    json.update(change);
+    const Config config(json, "config.json");
+    std::vector<int> windows;
+    for (int layer = 0; layer < 4; ++layer) windows.push_back(window_of_layer(config, layer));
+    return windows;
+  };
+  EXPECT_EQ(windows(nlohmann::json::object()), (std::vector<int>{0, 0, 32, 32}));
+  EXPECT_EQ(windows({{"use_sliding_window", false}}), (std::vector<int>{0, 0, 0, 0}));
+  EXPECT_EQ(
+      windows({{"layer_types", {"sliding_attention", "full_attention", "full_attention", "sliding_attention"}}}),
+      (std::vector<int>{32, 0, 0, 32}));
+  EXPECT_THROW(windows({{"layer_types", {"sliding_attention"}}, {"use_sliding_window", false}}), Error);
+  EXPECT_THROW(windows({{"layer_types", {"full_attention"}}}), Error) << "too few entries";
+}
+
+}  // namespace cachalot
