@@ -81,6 +81,7 @@ Value run_abs(Call& c) {
 
 Value run_attr(Call& c) {
   const std::string name(c.text(0));
+  if (c.self.is(Kind::undefined)) throw Failure{c.self.as<Undefined>().message};
   const Value found = c.renderer.own_attribute(c.self, name);
   return found.is_missing() ? c.heap.undefined("no attribute " + repr(name)) : c.renderer.attribute(c.self, name);
 }

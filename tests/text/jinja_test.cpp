@@ -4,9 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cctype>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <regex>
 #include <thread>
 
 #include "base/error.h"
@@ -176,9 +176,13 @@ TEST(Jinja, LargeDictionariesKeepOrderAndFindTheirKeys) {
 }
 
 TEST(Jinja, StrftimeNowGivesTheLocalDate) {
-  EXPECT_TRUE(
-      std::regex_match(render("{{ strftime_now('%d %b %Y') }}"), std::regex("[0-9]{2} [A-Z][a-z]{2} [0-9]{4}")));
-  EXPECT_TRUE(std::regex_match(render("{{ strftime_now('%f%z%%') }}"), std::regex("[0-9]{6}%")));
+  const auto shape = [](std::string text) {
+    for (char& c : text)
+      c = std::isdigit(static_cast<unsigned char>(c)) ? '0' : std::isalpha(static_cast<unsigned char>(c)) ? 'a' : c;
+    return text;
+  };
+  EXPECT_EQ(shape(render("{{ strftime_now('%d %b %Y') }}")), "00 aaa 0000");
+  EXPECT_EQ(shape(render("{{ strftime_now('%f%z%%') }}")), "000000%");
   EXPECT_EQ(render("{{ strftime_now('') }}"), "");
 }
 

@@ -542,6 +542,7 @@ ERRORS = r"""
 {{ nil.a.b }}
 {{ users[9].name }}
 {{ users.name.first }}
+{{ missing|attr("upper") }}
 {{ d|map(attribute='x.y')|list }}
 """
 
