@@ -40,6 +40,16 @@ std::span<const std::byte> StoredTensor::row(int64_t r) const {
   return bytes.subspan(static_cast<size_t>(stored_position(r, rows(), interleaved_heads)) * size, size);
 }
 
+StoredTensor StoredTensor::rows_part(int64_t begin, int64_t end) const {
+  CHECK(0 <= begin && begin <= end && end <= rows(), "rows [{}, {}) of {}", begin, end, rows());
+  CHECK(interleaved_heads == 0, "rows of heads that are stored in another order");
+  StoredTensor part = *this;
+  const auto size = static_cast<size_t>(row_bytes(dtype, columns()));
+  part.shape = {end - begin, columns()};
+  part.bytes = bytes.subspan(static_cast<size_t>(begin) * size, static_cast<size_t>(end - begin) * size);
+  return part;
+}
+
 void StoredTensor::read_rows(int64_t begin, int64_t end, float* out) const {
   CHECK(0 <= begin && begin <= end && end <= rows(), "rows [{}, {}) of {}", begin, end, rows());
   if (interleaved_heads != 0 && shape.size() < 2) {

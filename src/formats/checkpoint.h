@@ -32,6 +32,9 @@ struct StoredTensor {
   int64_t rows() const;  // the product of all dimensions but the last; 1 for a vector
   int64_t elements() const { return rows() * columns(); }
   std::span<const std::byte> row(int64_t r) const;  // the bytes of row r in the model's row order
+  // Rows [begin, end) as a tensor of their own, [end - begin, columns]: an expert of a stack, a part of a fused
+  // matrix.
+  StoredTensor rows_part(int64_t begin, int64_t end) const;
   // Rows [begin, end) as f32 in the model's order, exact (scalar codecs of tensor/quant_blocks.h).
   void read_rows(int64_t begin, int64_t end, float* out) const;
 };

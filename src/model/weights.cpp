@@ -146,8 +146,9 @@ ModelWeights load_weights(const Family& family, const ModelSpec& spec, const Che
     total_bytes += static_cast<int64_t>(tensor.stored->bytes.size());
   return Binder(family, checkpoint, policy,
                 [&](const BoundTensor& tensor) {
-                  Weight weight = tensor.shape.size() == 1 ? ops.load_vector(*tensor.stored)
-                                                           : ops.load_matrix(*tensor.stored, tensor.held_as);
+                  Weight weight = tensor.shape.size() == 1
+                                      ? ops.load_vector(*tensor.stored)
+                                      : ops.load_matrix({.stored = *tensor.stored}, tensor.held_as);
                   checkpoint.release(*tensor.stored);
                   done_bytes += static_cast<int64_t>(tensor.stored->bytes.size());
                   progress(done_bytes, total_bytes);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -11,33 +10,10 @@
 
 namespace cachalot {
 
-namespace {
-
-struct VectorStorage final : Weight::Storage {
-  std::vector<float> values;
-};
-
-// Panels of the kernel's `columns` outputs, one after another.
-struct MatrixStorage final : Weight::Storage {
-  PageBuffer panels;
-};
-
-const std::byte* panels_of(const Weight& w) { return static_cast<const MatrixStorage&>(*w.storage).panels.data(); }
-const float* vector_of(const Weight& w) { return static_cast<const VectorStorage&>(*w.storage).values.data(); }
-
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // Fewer numbers than this are not worth waking another thread for.
-constexpr int64_t kNumbersPerTask = 16384;
-
-}  // namespace
+static constexpr int64_t kNumbersPerTask = 16384;
 
 CpuOps::CpuOps(const KernelTable& kernels, int threads) : kernels_(kernels), pool_(threads) {}
-
-const MatmulKernel& CpuOps::matmul(DType held_as) const {
-  CHECK(held_as == DType::f32 || held_as == DType::bf16);
-  return held_as == DType::f32 ? kernels_.matmul_f32 : kernels_.matmul_bf16;
-}
 
 void CpuOps::for_rows(int64_t rows, int64_t numbers_per_row, const std::function<void(int64_t, int64_t)>& job) {
   pool_.for_each_chunk(rows, std::max<int64_t>(1, kNumbersPerTask / std::max<int64_t>(1, numbers_per_row)), job);
@@ -61,77 +37,45 @@ int64_t CpuOps::matrix_bytes(int64_t rows, int64_t columns, DType held_as) const
   return divide_up(rows, kernel.columns) * kernel.panel_bytes(columns);
 }
 
-// Reusable memory of pack_rows.
-struct PackScratch {
-  std::vector<float> row;
-  std::vector<uint16_t> halves;
-};
-
-// The rows of one panel as 32-bit units: straight from the file when it holds them as the panel does, else by way of
-// f32.
-static void pack_rows(const KernelTable& kernels, const MatmulKernel& kernel, const StoredTensor& stored,
-                      int64_t begin, int rows, std::byte* panel, PackScratch& scratch) {
-  const int64_t columns = stored.columns(), units = kernel.units(columns);
-  const bool pairs = kernel.weights == DType::bf16;
-  if (stored.dtype == kernel.weights && stored.interleaved_heads == 0 && (!pairs || columns % 2 == 0)) {
-    const int64_t stride = row_bytes(stored.dtype, columns);
-    kernels.pack_panel(stored.row(begin).data(), stride, rows, units, kernel.columns, panel);
-    return;
-  }
-  if (!pairs) {
-    scratch.row.resize(static_cast<size_t>(rows * columns));
-    stored.read_rows(begin, begin + rows, scratch.row.data());
-    kernels.pack_panel(scratch.row.data(), units * 4, rows, units, kernel.columns, panel);
-    return;
-  }
-  scratch.row.assign(static_cast<size_t>(2 * units), 0.0f);
-  scratch.halves.resize(static_cast<size_t>(rows * 2 * units));
-  for (int r = 0; r < rows; ++r) {
-    stored.read_rows(begin + r, begin + r + 1, scratch.row.data());
-    kernels.f32_to_bf16(scratch.row.data(), 2 * units, scratch.halves.data() + r * 2 * units);
-  }
-  kernels.pack_panel(scratch.halves.data(), units * 4, rows, units, kernel.columns, panel);
+Weight CpuOps::load_matrix(const MatrixPart& part, DType held_as) {
+  Weight w = load_matrices({&part, 1}, held_as);
+  w.rank = 2;
+  w.shape = {w.shape[1], w.shape[2]};
+  return w;
 }
 
-static std::span<const std::byte> rows_bytes(const StoredTensor& stored, int64_t begin, int64_t end) {
-  const auto stride = static_cast<size_t>(row_bytes(stored.dtype, stored.columns()));
-  return stored.bytes.subspan(static_cast<size_t>(begin) * stride,
-                              static_cast<size_t>(std::min(end, stored.rows()) - begin) * stride);
-}
-
-Weight CpuOps::load_matrix(const StoredTensor& stored, DType held_as) {
-  CHECK(stored.shape.size() == 2);
-  const MatmulKernel& kernel = matmul(held_as);
-  const int64_t rows = stored.rows(), panel_bytes = kernel.panel_bytes(stored.columns());
-  const int64_t panels = divide_up(rows, kernel.columns);
-
-  auto storage = std::make_unique<MatrixStorage>();
-  storage->panels = PageBuffer(static_cast<size_t>(panels * panel_bytes));
-  std::byte* memory = storage->panels.data();
-  pool_.for_each_chunk(panels, std::max<int64_t>(1, (1 << 20) / panel_bytes), [&](int64_t begin, int64_t end) {
-    PackScratch scratch;
-    for (int64_t p = begin; p < end; ++p) {
-      const auto count = static_cast<int>(std::min<int64_t>(kernel.columns, rows - p * kernel.columns));
-      pack_rows(kernels_, kernel, stored, p * kernel.columns, count, memory + p * panel_bytes, scratch);
-    }
-    // The file's pages are needed no more; held until the end, a large matrix would be in memory twice.
-    if (stored.file) stored.file->release(rows_bytes(stored, begin * kernel.columns, end * kernel.columns));
-  });
-  return {.rank = 2,
-          .shape = {rows, stored.columns()},
+Weight CpuOps::load_matrices(std::span<const MatrixPart> parts, DType held_as) {
+  const int64_t rows = parts[0].rows(), columns = parts[0].columns();
+  for (const MatrixPart& part : parts) CHECK(part.rows() == rows && part.columns() == columns);
+  auto storage = pack_matrices(parts, held_as, kernels_, pool_);
+  return {.rank = 3,
+          .shape = {std::ssize(parts), rows, columns},
           .held_as = held_as,
-          .held_bytes = panels * panel_bytes,
+          .held_bytes = std::ssize(parts) * storage->part_bytes,
           .storage = std::move(storage)};
 }
 
 Weight CpuOps::load_vector(const StoredTensor& stored) {
+  Weight w = load_vectors({&stored, 1});
+  w.rank = 1;
+  w.shape = {w.shape[1]};
+  return w;
+}
+
+Weight CpuOps::load_vectors(std::span<const StoredTensor> parts) {
+  const int64_t count = parts[0].elements();
   auto storage = std::make_unique<VectorStorage>();
-  storage->values.resize(static_cast<size_t>(stored.elements()));
-  stored.read_rows(0, stored.rows(), storage->values.data());
-  return {.rank = 1,
-          .shape = {stored.elements()},
+  storage->values.resize(static_cast<size_t>(std::ssize(parts) * count));
+  float* out = storage->values.data();
+  for (const StoredTensor& part : parts) {
+    CHECK(part.elements() == count);
+    part.read_rows(0, part.rows(), out);
+    out += count;
+  }
+  return {.rank = 2,
+          .shape = {std::ssize(parts), count},
           .held_as = DType::f32,
-          .held_bytes = 4 * stored.elements(),
+          .held_bytes = 4 * std::ssize(parts) * count,
           .storage = std::move(storage)};
 }
 
@@ -148,24 +92,13 @@ int64_t CpuOps::cache_block_bytes(const KvCache::Layer& layer, DType dtype) cons
 
 Tensor CpuOps::embed(std::span<const int32_t> ids_T, const Weight& table_WD) {
   const MatmulKernel& kernel = matmul(table_WD.held_as);
-  const int64_t width = table_WD.shape[1], panel_bytes = kernel.panel_bytes(width);
+  const int64_t width = table_WD.shape[1];
   const Tensor x_TD = arena_.tensor(static_cast<int64_t>(ids_T.size()), width);
-  const std::byte* panels = panels_of(table_WD);
   for_rows(x_TD.dim(0), width * 8, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const int64_t id = ids_T[static_cast<size_t>(t)];
       CHECK(id >= 0 && id < table_WD.shape[0], "token {} outside a vocabulary of {}", id, table_WD.shape[0]);
-      const auto* units =
-          reinterpret_cast<const uint32_t*>(panels + id / kernel.columns * panel_bytes) + id % kernel.columns;
-      float* x_D = x_TD.row(t);
-      if (kernel.weights == DType::f32) {
-        for (int64_t d = 0; d < width; ++d) x_D[d] = std::bit_cast<float>(units[d * kernel.columns]);
-      } else {
-        for (int64_t d = 0; d < width; ++d) {
-          const uint32_t unit = units[d / 2 * kernel.columns];
-          x_D[d] = std::bit_cast<float>(d % 2 ? unit & 0xffff0000 : unit << 16);
-        }
-      }
+      read_packed_row(kernel, panels_of(table_WD), width, id, x_TD.row(t));
     }
   });
   return x_TD;

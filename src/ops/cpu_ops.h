@@ -5,6 +5,7 @@
 #include "base/thread_pool.h"
 #include "kernels/table.h"
 #include "ops/cpu_kv_cache.h"
+#include "ops/cpu_weights.h"
 #include "ops/ops.h"
 
 namespace cachalot {
@@ -17,8 +18,10 @@ class CpuOps final : public Ops {
   ThreadPool& pool() { return pool_; }
 
   Arena& arena() override { return arena_; }
-  Weight load_matrix(const StoredTensor& stored, DType held_as) override;
+  Weight load_matrix(const MatrixPart& part, DType held_as) override;
+  Weight load_matrices(std::span<const MatrixPart> parts, DType held_as) override;
   Weight load_vector(const StoredTensor& stored) override;
+  Weight load_vectors(std::span<const StoredTensor> parts) override;
   int64_t matrix_bytes(int64_t rows, int64_t columns, DType held_as) const override;
   std::unique_ptr<KvCache> make_cache(const KvCacheSpec& spec) override;
   int64_t cache_block_bytes(const KvCache::Layer& layer, DType dtype) const override;
@@ -35,7 +38,7 @@ class CpuOps final : public Ops {
   Tensor gather_rows(const Tensor& x_TD, std::span<const int32_t> rows) override;
 
  private:
-  const MatmulKernel& matmul(DType held_as) const;
+  const MatmulKernel& matmul(DType held_as) const { return matmul_kernel(kernels_, held_as); }
   // Calls job(begin, end) over the rows, in parallel when the work is worth a hand-over.
   void for_rows(int64_t rows, int64_t numbers_per_row, const std::function<void(int64_t, int64_t)>& job);
   Tensor like(const Tensor& x);  // an uninitialised contiguous tensor of x's shape

@@ -20,8 +20,18 @@
 
 namespace cachalot {
 
+// One stored matrix, or what becomes one: `transposed` swaps its rows and columns.
+struct MatrixPart {
+  StoredTensor stored;
+  bool transposed = false;
+
+  int64_t rows() const { return transposed ? stored.columns() : stored.rows(); }
+  int64_t columns() const { return transposed ? stored.rows() : stored.columns(); }
+};
+
 // A parameter as the Ops that loaded it holds it; only that Ops knows the bytes. Empty when the model has none
-// (a bias that is absent). rank and shape are the mathematical ones: [out, in] for a matrix.
+// (a bias that is absent). rank and shape are the mathematical ones: [out, in] for a matrix, [E, out, in] for the
+// matrices of E experts or heads.
 struct Weight {
   struct Storage {
     virtual ~Storage() = default;
@@ -63,8 +73,12 @@ class Ops {
   // -- Memory and parameters
   virtual Arena& arena() = 0;
   // held_as: f32 or bf16 for matrices [rows, columns]; vectors are always f32.
-  virtual Weight load_matrix(const StoredTensor& stored, DType held_as) = 0;
+  // One part: a weight of rank 2; load_matrices: rank 3, parts of one shape.
+  virtual Weight load_matrix(const MatrixPart& part, DType held_as) = 0;
+  virtual Weight load_matrices(std::span<const MatrixPart> parts, DType held_as) = 0;
+  // Vectors of one length; a single one is a weight of rank 1, load_vectors: rank 2.
   virtual Weight load_vector(const StoredTensor& stored) = 0;
+  virtual Weight load_vectors(std::span<const StoredTensor> parts) = 0;
   // Bytes that load_matrix would take.
   virtual int64_t matrix_bytes(int64_t rows, int64_t columns, DType held_as) const = 0;
   virtual std::unique_ptr<KvCache> make_cache(const KvCacheSpec& spec) = 0;

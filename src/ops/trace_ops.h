@@ -15,8 +15,12 @@ class TraceOps final : public Ops {
   TraceOps(Ops& inner, Sink sink) : inner_(inner), sink_(std::move(sink)) {}
 
   Arena& arena() override { return inner_.arena(); }
-  Weight load_matrix(const StoredTensor& s, DType held_as) override { return inner_.load_matrix(s, held_as); }
+  Weight load_matrix(const MatrixPart& part, DType held_as) override { return inner_.load_matrix(part, held_as); }
+  Weight load_matrices(std::span<const MatrixPart> parts, DType held_as) override {
+    return inner_.load_matrices(parts, held_as);
+  }
   Weight load_vector(const StoredTensor& s) override { return inner_.load_vector(s); }
+  Weight load_vectors(std::span<const StoredTensor> parts) override { return inner_.load_vectors(parts); }
   int64_t matrix_bytes(int64_t rows, int64_t columns, DType held_as) const override {
     return inner_.matrix_bytes(rows, columns, held_as);
   }

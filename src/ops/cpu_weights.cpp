@@ -1,0 +1,117 @@
+#include "ops/cpu_weights.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace cachalot {
+
+const MatmulKernel& matmul_kernel(const KernelTable& kernels, DType held_as) {
+  CHECK(held_as == DType::f32 || held_as == DType::bf16);
+  return held_as == DType::f32 ? kernels.matmul_f32 : kernels.matmul_bf16;
+}
+
+namespace {
+
+// Packs panels of one part. One per worker: it owns the memory that conversions pass through.
+class Packer {
+ public:
+  Packer(const KernelTable& kernels, const MatmulKernel& kernel) : kernels_(kernels), kernel_(kernel) {}
+
+  // Rows [begin, begin + rows) of `part` as one panel of 32-bit units: straight from the file when it holds them as
+  // the panel does, else by way of f32.
+  void pack(const MatrixPart& part, int64_t begin, int rows, std::byte* panel) {
+    const StoredTensor& stored = part.stored;
+    const int64_t inputs = part.columns(), units = kernel_.units(inputs);
+    const bool pairs = kernel_.weights == DType::bf16;
+    if (!part.transposed && stored.dtype == kernel_.weights && stored.interleaved_heads == 0 &&
+        (!pairs || inputs % 2 == 0)) {
+      const int64_t stride = row_bytes(stored.dtype, inputs);
+      kernels_.pack_panel(stored.row(begin).data(), stride, rows, units, kernel_.columns, panel);
+      return;
+    }
+    const int64_t width = pairs ? 2 * units : inputs;
+    rows_.assign(static_cast<size_t>(rows * width), 0.0f);
+    for (int r = 0; r < rows; ++r) read_row(part, begin + r, rows_.data() + r * width);
+    if (!pairs) {
+      kernels_.pack_panel(rows_.data(), units * 4, rows, units, kernel_.columns, panel);
+      return;
+    }
+    halves_.resize(static_cast<size_t>(rows * width));
+    kernels_.f32_to_bf16(rows_.data(), rows * width, halves_.data());
+    kernels_.pack_panel(halves_.data(), units * 4, rows, units, kernel_.columns, panel);
+  }
+
+ private:
+  void read_row(const MatrixPart& part, int64_t r, float* out) {
+    if (!part.transposed) {
+      part.stored.read_rows(r, r + 1, out);
+      return;
+    }
+    const int64_t columns = part.stored.columns();
+    if (whole_of_ != &part) {  // a transposed part is one head's: small enough to be held whole
+      whole_.resize(static_cast<size_t>(part.stored.elements()));
+      part.stored.read_rows(0, part.stored.rows(), whole_.data());
+      whole_of_ = &part;
+    }
+    for (int64_t i = 0; i < part.stored.rows(); ++i) out[i] = whole_[static_cast<size_t>(i * columns + r)];
+  }
+
+  const KernelTable& kernels_;
+  const MatmulKernel& kernel_;
+  std::vector<float> rows_, whole_;
+  std::vector<uint16_t> halves_;
+  const MatrixPart* whole_of_ = nullptr;
+};
+
+std::span<const std::byte> rows_bytes(const StoredTensor& stored, int64_t begin, int64_t end) {
+  const auto stride = static_cast<size_t>(row_bytes(stored.dtype, stored.columns()));
+  return stored.bytes.subspan(static_cast<size_t>(begin) * stride,
+                              static_cast<size_t>(std::min(end, stored.rows()) - begin) * stride);
+}
+
+}  // namespace
+
+std::unique_ptr<MatrixStorage> pack_matrices(std::span<const MatrixPart> parts, DType held_as,
+                                             const KernelTable& kernels, ThreadPool& pool) {
+  const MatmulKernel& kernel = matmul_kernel(kernels, held_as);
+  const int64_t rows = parts[0].rows(), panel_bytes = kernel.panel_bytes(parts[0].columns());
+  const int64_t panels = divide_up(rows, kernel.columns);
+
+  auto storage = std::make_unique<MatrixStorage>();
+  storage->part_bytes = panels * panel_bytes;
+  storage->panels = PageBuffer(static_cast<size_t>(std::ssize(parts) * storage->part_bytes));
+  std::byte* memory = storage->panels.data();
+  const int64_t grain = std::max<int64_t>(1, (1 << 20) / panel_bytes);
+  pool.for_each_chunk(std::ssize(parts) * panels, grain, [&](int64_t begin, int64_t end) {
+    Packer packer(kernels, kernel);
+    for (int64_t i = begin; i < end; ++i) {
+      const MatrixPart& part = parts[static_cast<size_t>(i / panels)];
+      const int64_t row = i % panels * kernel.columns;
+      const auto count = static_cast<int>(std::min<int64_t>(kernel.columns, rows - row));
+      packer.pack(part, row, count, memory + i * panel_bytes);
+    }
+    // The file's pages are needed no more; held until the end, a large matrix would be in memory twice.
+    for (int64_t i = begin; i < end; i += panels - i % panels) {
+      const MatrixPart& part = parts[static_cast<size_t>(i / panels)];
+      const int64_t first = i % panels, last = std::min(panels, first + end - i);
+      if (part.stored.file && !part.transposed)
+        part.stored.file->release(rows_bytes(part.stored, first * kernel.columns, last * kernel.columns));
+    }
+  });
+  return storage;
+}
+
+void read_packed_row(const MatmulKernel& kernel, const std::byte* panels, int64_t inputs, int64_t row, float* out) {
+  const auto* units = reinterpret_cast<const uint32_t*>(panels + row / kernel.columns * kernel.panel_bytes(inputs)) +
+                      row % kernel.columns;
+  if (kernel.weights == DType::f32) {
+    for (int64_t k = 0; k < inputs; ++k) out[k] = std::bit_cast<float>(units[k * kernel.columns]);
+    return;
+  }
+  for (int64_t k = 0; k < inputs; ++k) {
+    const uint32_t unit = units[k / 2 * kernel.columns];
+    out[k] = std::bit_cast<float>(k % 2 ? unit & 0xffff0000 : unit << 16);
+  }
+}
+
+}  // namespace cachalot
