@@ -25,7 +25,7 @@ inline std::filesystem::path vocabulary_folder(const std::string& name) {
   return folder;
 }
 
-// The strings of a set that tools/goldens/tokenizers.py wrote; those that are not UTF-8 are stored in hexadecimal.
+// The strings of a set that tools/goldens/token_ids.py wrote; those that are not UTF-8 are stored in hexadecimal.
 inline std::vector<std::string> golden_strings(const std::filesystem::path& folder) {
   std::vector<std::string> strings;
   const auto file = nlohmann::json::parse(read_text_file(folder / "strings.json"));

@@ -1,5 +1,5 @@
 // Ids of real vocabularies against those of Hugging Face's tokenizers library (tests/goldens/tokenizers, made by
-// tools/goldens/tokenizers.py). The vocabularies come from tools/fetch_vocabularies.sh; without them these tests
+// tools/goldens/token_ids.py). The vocabularies come from tools/fetch_vocabularies.sh; without them these tests
 // fail.
 #include <gtest/gtest.h>
 #include <time.h>
@@ -63,7 +63,7 @@ TEST_P(RealVocabulary, GivesTheIdsOfHuggingFacesLibraryForEveryGoldenString) {
 
 TEST_P(RealVocabulary, GivesTheIdsOfHuggingFacesLibraryForAnExternalSet) {
   const char* folder = std::getenv("CACHALOT_TOKENIZER_CASES");
-  if (!folder) GTEST_SKIP() << "set CACHALOT_TOKENIZER_CASES to a folder that tools/goldens/tokenizers.py wrote";
+  if (!folder) GTEST_SKIP() << "set CACHALOT_TOKENIZER_CASES to a folder that tools/goldens/token_ids.py wrote";
   std::printf("compared %zu strings\n", compare(folder, GetParam()));
 }
 

@@ -1,7 +1,7 @@
 """Token ids of varied strings by Hugging Face's tokenizers library, for tests/formats/tokenizer_goldens_test.cpp.
 
-    python tools/goldens/tokenizers.py                                        the set in the repository, 2,000 strings
-    python tools/goldens/tokenizers.py --count 100000 --seed 7 --out DIR      a large set for one comparison, not kept:
+    python tools/goldens/token_ids.py                                        the set in the repository, 2,000 strings
+    python tools/goldens/token_ids.py --count 100000 --seed 7 --out DIR      a large set for one comparison, not kept:
     CACHALOT_TOKENIZER_CASES=DIR build/tests/test_formats --gtest_filter='*ExternalSet*'
 
 Vocabularies: tools/fetch_vocabularies.sh. A twentieth of the strings is not valid UTF-8; the library is given what Python's
@@ -15,12 +15,11 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path = [p for p in sys.path if Path(p or ".").resolve() != Path(__file__).resolve().parent]  # this file's name is the library's
-from tokenizers import Tokenizer  # noqa: E402
+from tokenizers import Tokenizer
 
-sys.path.append(str(Path(__file__).resolve().parent))
-from tokenizer_strings import Strings  # noqa: E402
+from tokenizer_strings import Strings
+
+ROOT = Path(__file__).resolve().parents[2]
 
 # Always among the strings: the texts of the project's notes on tokenizers, and corners found while reading the libraries.
 FIXED = ["", " ", "  ", "\n", "\r\n", "a", "The price is 12345.67 dollars.", "  two leading spaces", "line one\r\n\r\nline two\n", "don't DON'T we'll",
@@ -70,7 +69,7 @@ def main() -> None:
     files = vocabularies(Path(os.environ.get("CACHALOT_VOCABULARIES", ROOT / "build/vocabularies")))
     specials = sorted({t["content"] for text in files.values() for t in json.loads(text)["added_tokens"] if "place▁holder" not in t["content"]})
     strings = make_strings(options.count, options.seed, specials + ["<｜place▁holder▁no▁7｜>"])
-    write(options.out / "strings.json", {"script": "tools/goldens/tokenizers.py", "tokenizers": version("tokenizers"), "seed": options.seed,
+    write(options.out / "strings.json", {"script": "tools/goldens/token_ids.py", "tokenizers": version("tokenizers"), "seed": options.seed,
                                          "strings": [as_json(s) for s in strings]})
     for name, text in files.items():
         special, plain = pair(text)
