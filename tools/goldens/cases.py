@@ -4,40 +4,9 @@ Every case names the mechanisms that it covers through its config alone; `switch
 them can be switched off, and `models.py` demands that each of them matters.
 """
 
-from dataclasses import dataclass, field
-
-import torch
-
-BF16, F16, F32 = torch.bfloat16, torch.float16, torch.float32
-
-
-@dataclass
-class Case:
-    family: str  # model_type
-    name: str
-    about: str
-    config: dict  # config.json as stored, less the keys that every case shares
-    lengths: list[int]  # tokens of each sequence
-    seed: int
-    storage: torch.dtype = BF16
-    shards: int = 1
-    rows: int = 64  # at most so many rows of logits per sequence are stored
-    keep: list[int] = field(default_factory=list)  # rows of the longest sequence that must be among them
-    trace: bool = False  # store the points of sequence 0 (at most 32 tokens)
-    qk_scale: float = 2.0  # on q_proj and k_proj (qwen3: on the gains of q_norm and k_norm), for a peaky softmax
-
-
-def shape(width, heads, kv_heads, ffn, layers, vocab, **more) -> dict:
-    return {
-        "hidden_size": width,
-        "num_attention_heads": heads,
-        "num_key_value_heads": kv_heads,
-        "intermediate_size": ffn,
-        "num_hidden_layers": layers,
-        "vocab_size": vocab,
-        **more,
-    }
-
+from case import F16, F32, Case, shape
+from deepseek_cases import DEEPSEEK_V2, DEEPSEEK_V3
+from qwen_moe_cases import QWEN2_MOE, QWEN3_MOE
 
 QWEN2 = [
     Case(
@@ -175,4 +144,4 @@ LLAMA = [
     ),
 ]
 
-CASES = QWEN2 + QWEN3 + LLAMA
+CASES = QWEN2 + QWEN3 + LLAMA + QWEN2_MOE + QWEN3_MOE + DEEPSEEK_V2 + DEEPSEEK_V3

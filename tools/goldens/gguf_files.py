@@ -24,8 +24,10 @@ from gguf import GGMLQuantizationType as Type
 import files
 import gguf_tokenizer
 import reference
-from cases import CASES, BF16, F16, F32, Case, shape
+from case import BF16, F16, F32, Case, shape
+from cases import CASES
 from models import GOLDENS, MOST_NOISE, TOLERANCE, differences, draw_tokens
+from weights import draw_weights
 
 FOLDER = GOLDENS / "gguf"
 FILE_TYPES = {F32: gguf.LlamaFileType.ALL_F32, F16: gguf.LlamaFileType.MOSTLY_F16, BF16: gguf.LlamaFileType.MOSTLY_BF16}
@@ -133,10 +135,8 @@ def write_case(folder: Path, file: str, family: str, name: str, shards: int = 1)
     """One file, or several, with the weights that tests/goldens/<family>/<name> holds."""
     (case,) = [c for c in CASES if (c.family, c.name) == (family, name)]
     source = GOLDENS / family / name
-    weights = {}
-    for part in sorted(source.glob("model*.safetensors")):
-        weights |= files.load_tensors(part)[0]
-    names = list(reference.draw_weights(case))  # in the order of the layers
+    weights = reference.stored_weights(source)
+    names = list(draw_weights(case))  # in the order of the layers
     tensors = gguf_tensors(case, {name: weights[name] for name in names})
     if rope_keys(case).get("rope_type") == "llama3":
         tensors["rope_freqs.weight"] = llama3_divisors(case, source)
@@ -219,9 +219,9 @@ SAMPLED_ROWS = 8  # of every tensor, dequantised, in quants.safetensors
 
 def write_quants(folder: Path) -> list[Path]:
     random = np.random.default_rng(QUANTS.seed)
-    hf_names = {gguf_name(name): name for name in reference.draw_weights(QUANTS)}
+    hf_names = {gguf_name(name): name for name in draw_weights(QUANTS)}
     stored, plain = {}, {}
-    for name, tensor in gguf_tensors(QUANTS, reference.draw_weights(QUANTS)).items():
+    for name, tensor in gguf_tensors(QUANTS, draw_weights(QUANTS)).items():
         kind = QUANT_TYPES.get(name, Type.F32)
         stored[name] = (tensor.numpy() if kind == Type.F32 else
                         gguf.quants.quantize(tensor.numpy(), kind) if kind == Type.BF16 else

@@ -18,8 +18,12 @@ import transformers
 
 import files
 import reference
-from cases import CASES, Case
-from switches import logits_with, switches_of
+import routing
+from case import Case
+from cases import CASES
+from switch import logits_with
+from switches import switches_of
+from weights import draw_weights
 
 TOLERANCE = 1e-4  # max |difference| of logits that the engine is allowed
 LEAST_CHANGE = 100 * TOLERANCE  # what switching a mechanism off must change at least
@@ -54,21 +58,25 @@ def provenance(case: Case) -> dict[str, str]:
 def make(case: Case, folder: Path) -> str:
     """Writes one case; returns a line about it."""
     shutil.rmtree(folder, ignore_errors=True)
-    files.save_checkpoint(folder, reference.config_json(case), reference.draw_weights(case), case.shards)
+    files.save_checkpoint(folder, reference.config_json(case), draw_weights(case), case.shards)
 
     tensors, scalings = {}, set()
     for k, tokens in enumerate(draw_tokens(case)):
         model, rows = reference.load(folder), pick_rows(case, len(tokens))
+        routers = routing.Record(model)
         logits = reference.forward(model, tokens)
+        decisions = routers.decisions()
         rope = model.model.rotary_emb
         scalings.add(float(rope.attention_scaling))
         tensors |= {f"tokens.{k}": tokens, f"rows.{k}": rows, f"logits.{k}": logits[rows.long()].clone(),
                     f"inv_freq.{k}": rope.inv_freq.float().clone()}
         if len(tokens) <= 256:
             reference.check_masks(reference.load(folder), tokens)
-        if case.trace and k == 0:
-            points = reference.forward_traced(reference.load(folder), tokens)
-            assert len(tokens) <= 32 and torch.equal(points["logits"], logits)
+        if k == 0 and (case.trace or decisions):
+            points = routing.trace_points(decisions)
+            if case.trace:
+                points |= reference.forward_traced(reference.load(folder), tokens)
+                assert len(tokens) <= 32 and torch.equal(points["logits"], logits)
             files.save_tensors(folder / "trace.safetensors", {"tokens": tokens, **points}, provenance(case))
     (scaling,) = scalings
     tensors["attention_scaling"] = torch.tensor([scaling], dtype=torch.float32)

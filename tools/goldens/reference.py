@@ -1,17 +1,25 @@
 """The reference: transformers in float32, loaded from a stored checkpoint, a fresh object for every forward pass."""
 
-from contextlib import contextmanager
+import tempfile
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Callable
 
-import numpy as np
 import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.models.deepseek_v2 import modeling_deepseek_v2 as deepseek_v2
 
-from cases import Case
+import files
+import fp8
+import routing
+from case import Case
 
-ARCHITECTURES = {"qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM", "llama": "LlamaForCausalLM"}
+ARCHITECTURES = {
+    "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM", "llama": "LlamaForCausalLM",
+    "qwen2_moe": "Qwen2MoeForCausalLM", "qwen3_moe": "Qwen3MoeForCausalLM",
+    "deepseek_v2": "DeepseekV2ForCausalLM", "deepseek_v3": "DeepseekV3ForCausalLM",
+}
 DTYPE_WORDS = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
 
 transformers.utils.logging.set_verbosity_error()
@@ -39,57 +47,60 @@ def config_json(case: Case) -> dict:
     }
 
 
-def draw_weights(case: Case) -> dict[str, torch.Tensor]:
-    """Weights N(0, 1/sqrt(fan_in)), biases N(0, 0.5), gains U(0.5, 1.5); q and k larger; in the storage type."""
-    # NumPy's generator, since torch.randn gives other numbers on processors with other vector units.
-    c, random = case.config, np.random.default_rng(case.seed)
-    width, heads, kv_heads = c["hidden_size"], c["num_attention_heads"], c["num_key_value_heads"]
-    head_dim = c.get("head_dim", width // heads)
-
-    def matrix(out: int, fan_in: int, scale: float = 1.0) -> torch.Tensor:
-        return torch.from_numpy(random.normal(0.0, scale / fan_in**0.5, (out, fan_in))).float()
-
-    def gain(size: int, scale: float = 1.0) -> torch.Tensor:
-        return torch.from_numpy(random.uniform(0.5 * scale, 1.5 * scale, size)).float()
-
-    tied, vocab, ffn = c["tie_word_embeddings"], c["vocab_size"], c["intermediate_size"]
-    # A tied table is also the head, so it is drawn as one; else rows of unit variance.
-    weights = {"model.embed_tokens.weight": matrix(vocab, width, 1.0 if tied else width**0.5)}
-    for i in range(c["num_hidden_layers"]):
-        layer, attention = f"model.layers.{i}.", f"model.layers.{i}.self_attn."
-        weights[layer + "input_layernorm.weight"] = gain(width)
-        for name, rows, scale in [
-            ("q", heads * head_dim, case.qk_scale),
-            ("k", kv_heads * head_dim, case.qk_scale),
-            ("v", kv_heads * head_dim, 1.0),
-        ]:
-            weights[f"{attention}{name}_proj.weight"] = matrix(rows, width, scale)
-            if case.family == "qwen2":
-                weights[f"{attention}{name}_proj.bias"] = torch.from_numpy(random.normal(0.0, 0.5, rows)).float()
-        if case.family == "qwen3":
-            weights[attention + "q_norm.weight"] = gain(head_dim, case.qk_scale)
-            weights[attention + "k_norm.weight"] = gain(head_dim, case.qk_scale)
-        weights[attention + "o_proj.weight"] = matrix(width, heads * head_dim)
-        weights[layer + "post_attention_layernorm.weight"] = gain(width)
-        weights[layer + "mlp.gate_proj.weight"] = matrix(ffn, width)
-        weights[layer + "mlp.up_proj.weight"] = matrix(ffn, width)
-        weights[layer + "mlp.down_proj.weight"] = matrix(width, ffn)
-    weights["model.norm.weight"] = gain(width)
-    if not tied:
-        weights["lm_head.weight"] = matrix(vocab, width)
-    return {name: tensor.to(case.storage) for name, tensor in weights.items()}
+def stored_weights(folder: Path) -> dict[str, torch.Tensor]:
+    weights = {}
+    for part in sorted(folder.glob("model*.safetensors")):
+        weights |= files.load_tensors(part)[0]
+    return weights
 
 
-def load(folder: Path, edit_config: Callable | None = None):
-    """A fresh float32 model of the stored checkpoint, its config changed by `edit_config` after it was read."""
+@contextmanager
+def dequantised_copy(folder: Path, config, dequantise: Callable):
+    """A folder with the FP8 checkpoint's weights in float32; `config` no longer says that they are quantised."""
+    del config.quantization_config
+    with tempfile.TemporaryDirectory() as temporary:
+        files.save_checkpoint(Path(temporary), {}, dequantise(stored_weights(folder)), 1)
+        yield temporary
+
+
+@contextmanager
+def every_second_layer_dense(config):
+    """moe_layer_freq as in the code released with DeepSeek-V2: a layer is MoE only if its index is a multiple of it.
+    transformers' own class does not look at the key."""
+    layer_class = deepseek_v2.DeepseekV2DecoderLayer
+    original = layer_class.__init__
+
+    def with_frequency(self, config, layer_idx):
+        original(self, config, layer_idx)
+        if layer_idx % config.moe_layer_freq:
+            self.mlp = deepseek_v2.DeepseekV2MLP(config)
+
+    layer_class.__init__ = with_frequency
+    try:
+        yield
+    finally:
+        layer_class.__init__ = original
+
+
+def load(folder: Path, edit_config: Callable | None = None, dequantise: Callable = fp8.dequantised):
+    """A fresh float32 model of the stored checkpoint, its config changed by `edit_config` after it was read; FP8 weights
+    become float32 by `dequantise`, not by transformers."""
     config = AutoConfig.from_pretrained(folder)
     if edit_config:
         edit_config(config)
-    model, info = AutoModelForCausalLM.from_pretrained(
-        folder, config=config, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
-    )
+    quantised = hasattr(config, "quantization_config")
+    source = dequantised_copy(folder, config, dequantise) if quantised else nullcontext(folder)
+    layers = every_second_layer_dense(config) if getattr(config, "moe_layer_freq", 1) > 1 else nullcontext()
+    with source as source_folder, layers:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            source_folder, config=config, dtype=torch.float32, attn_implementation="eager",
+            experts_implementation="eager", output_loading_info=True,
+        )
+    # The module of multi-token prediction is stored as layers after the last; the model proper has no use for them.
+    extra = tuple(f"model.layers.{config.num_hidden_layers + i}." for i in range(getattr(config, "num_mtp_layers", 0)))
+    info["unexpected_keys"] = {name for name in info["unexpected_keys"] if not name.startswith(extra)}
     assert not any(info.values()), f"{folder}: {info}"
-    assert model.config._attn_implementation == "eager"
+    assert model.config._attn_implementation == "eager" and model.config._experts_implementation == "eager"
     assert all(p.dtype == torch.float32 for p in model.parameters())
     return model.eval()
 
@@ -146,14 +157,25 @@ def check_masks(model, tokens: torch.Tensor) -> None:
 def everything_in_f64(model):
     """Inside, `model` computes in float64 (norms and softmax too); only RoPE's tables keep their float32 values."""
     norm_class, softmax = type(model.model.norm), torch.nn.functional.softmax
-    norm_forward = norm_class.forward
+    norm_forward, rotate = norm_class.forward, deepseek_v2.apply_rotary_emb
 
     def norm_f64(self, x):
         return self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon))
 
+    def rotate_f64(q, k, turns):
+        def turned(x):
+            return torch.view_as_real(torch.view_as_complex(x.unflatten(-1, (-1, 2))) * turns.unsqueeze(1)).flatten(3)
+
+        return turned(q), turned(k)
+
     norm_class.forward = norm_f64
+    deepseek_v2.apply_rotary_emb = rotate_f64
     torch.nn.functional.softmax = lambda x, dim, dtype=None: softmax(x, dim=dim)
+    gates = routing.routers(model).values()
+    if gates:
+        routing.route_by(routing.rule_of(model.config), gates)
     try:
         yield model.double()
     finally:
         norm_class.forward, torch.nn.functional.softmax = norm_forward, softmax
+        deepseek_v2.apply_rotary_emb = rotate

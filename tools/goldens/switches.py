@@ -5,35 +5,15 @@ Each switch turns one thing that a case covers off, or replaces it by the mistak
 """
 
 import sys
-from dataclasses import dataclass
 from typing import Callable
 
 import torch
 
-import reference
-from cases import F16, F32, Case
-
-
-def nothing(_) -> None:
-    pass
-
-
-@dataclass
-class Switch:
-    name: str
-    edit_config: Callable = nothing  # on the parsed config, before the model is built
-    edit_model: Callable = nothing  # on the loaded model
-
-
-def logits_with(switch: Switch, folder, tokens: torch.Tensor) -> torch.Tensor:
-    model = reference.load(folder, switch.edit_config)
-    undo = switch.edit_model(model)
-    try:
-        return reference.forward(model, tokens)
-    finally:
-        if undo:
-            undo()
-
+from case import F16, F32, Case
+from switch import Switch, on_every_layer, replaced
+from switches_mla import by_halves, mla_switches, rotation
+from switches_moe import fp8_switches, moe_switches
+from weights import MLA_FAMILIES
 
 # --- edits of the config ------------------------------------------------------------------------------------------
 
@@ -73,15 +53,6 @@ def setting(**values):
 # --- edits of the model -------------------------------------------------------------------------------------------
 
 
-def on_every_layer(change: Callable):
-    def edit(model):
-        with torch.no_grad():
-            for layer in model.model.layers:
-                change(layer)
-
-    return edit
-
-
 def no_bias(projection: str):
     return on_every_layer(lambda layer: getattr(layer.self_attn, projection).bias.zero_())
 
@@ -114,13 +85,6 @@ def unit_gains(model):
         layer.post_attention_layernorm.weight.fill_(1.0)
 
     on_every_layer(fill)(model)
-
-
-def replaced(module, name: str, function: Callable):
-    """Replaces a function of the model's Python module; returns how to put it back."""
-    original = getattr(module, name)
-    setattr(module, name, function)
-    return lambda: setattr(module, name, original)
 
 
 def heads_dealt_in_turn(model):
@@ -166,10 +130,16 @@ def rope_switches(case: Case) -> list[Switch]:
     c = case.config
     rope = c.get("rope_parameters") or c.get("rope_scaling") or {}
     kind = rope.get("rope_type") or rope.get("type", "default")
-    switches = [
-        Switch("rope off", edit_model=no_rope),
-        Switch("rope on adjacent pairs", edit_model=rope_on_adjacent_pairs),
-    ]
+    if case.family in MLA_FAMILIES:
+        switches = [
+            Switch("rope off", edit_model=rotation(lambda q, k, cos, sin: (q, k))),
+            Switch("rope by halves", edit_model=rotation(by_halves)),
+        ]
+    else:
+        switches = [
+            Switch("rope off", edit_model=no_rope),
+            Switch("rope on adjacent pairs", edit_model=rope_on_adjacent_pairs),
+        ]
     if (rope.get("rope_theta") or c.get("rope_theta", 10000)) != 10000:
         switches.append(Switch("rope_theta 10000", rope_with(rope_theta=10000.0)))
     if kind == "default":
@@ -185,11 +155,12 @@ def rope_switches(case: Case) -> list[Switch]:
         fixed = setting(max_position_embeddings=c["max_position_embeddings"] + 1)
         switches.append(Switch("max_position_embeddings + 1", fixed))
     if kind == "yarn":
-        switches.append(Switch("attention_scaling 1", edit_model=attention_scaling_one))
+        if not rope.get("mscale") or rope["mscale"] != rope["mscale_all_dim"]:
+            switches.append(Switch("attention_scaling 1", edit_model=attention_scaling_one))
         for key in ("attention_factor", "mscale", "truncate"):
             if key in rope:
                 switches.append(Switch(f"{key} ignored", rope_with(**{key: None})))
-        if "beta_fast" in rope:
+        if (rope.get("beta_fast", 32), rope.get("beta_slow", 1)) != (32, 1):
             switches.append(Switch("betas ignored", rope_with(beta_fast=None, beta_slow=None)))
         if "attn_factor" in rope:
             switches.append(Switch("attn_factor honoured", rope_with(attention_factor=rope["attn_factor"])))
@@ -220,6 +191,12 @@ def switches_of(case: Case) -> list[Switch]:
     c = case.config
     heads, kv_heads = c["num_attention_heads"], c["num_key_value_heads"]
     switches = rope_switches(case) + window_switches(case)
+    if case.family in MLA_FAMILIES:
+        switches += mla_switches(case)
+    if "num_experts_per_tok" in c:
+        switches += moe_switches(case)
+    if "quantization_config" in c:
+        switches += fp8_switches(case)
     switches.append(Switch("gains of the block norms 1", edit_model=unit_gains))
     if c["rms_norm_eps"] > 1e-3:
         switches.append(Switch("rms_norm_eps 1e-6", setting(rms_norm_eps=1e-6)))
@@ -227,9 +204,9 @@ def switches_of(case: Case) -> list[Switch]:
         switches.append(Switch("kv heads in turn", edit_model=heads_dealt_in_turn))
     if c.get("head_dim", c["hidden_size"] // heads) != c["hidden_size"] // heads:
         switches.append(Switch("softmax scale from width / heads", edit_model=softmax_scale_of_width))
-    if case.family == "qwen2":
+    if case.family in ("qwen2", "qwen2_moe"):
         switches += [Switch(f"{name} bias off", edit_model=no_bias(f"{name}_proj")) for name in "qkv"]
-    if case.family == "qwen3":
+    if case.family in ("qwen3", "qwen3_moe"):
         switches += [Switch(f"{name} off", edit_model=no_head_norm(name)) for name in ("q_norm", "k_norm")]
         switches.append(Switch("gains of q_norm and k_norm 1", edit_model=on_every_layer(head_norm_without_gain)))
     if c["tie_word_embeddings"]:

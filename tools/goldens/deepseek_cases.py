@@ -1,0 +1,49 @@
+"""The models of DeepSeek's families, as cases.py has the others; config.json as published for V2 and V3."""
+
+from case import F16, F32, Case, shape
+
+
+def mla(width, heads, ffn, layers, vocab, *, query_rank, latent, nope, rope, value, **more) -> dict:
+    return shape(width, heads, heads, ffn, layers, vocab, q_lora_rank=query_rank, kv_lora_rank=latent, qk_nope_head_dim=nope,
+                 qk_rope_head_dim=rope, v_head_dim=value, attention_bias=False, **more)
+
+
+def v2(ffn, experts, chosen, *, groups=None, kept=None, scale=1.0, dense=1, frequency=1, shared=2) -> dict:
+    method = "greedy" if groups is None else "group_limited_greedy"
+    return {"moe_intermediate_size": ffn, "n_routed_experts": experts, "num_experts_per_tok": chosen,
+            "n_shared_experts": shared, "first_k_dense_replace": dense, "moe_layer_freq": frequency,
+            "topk_method": method, "n_group": groups or 1, "topk_group": kept or 1, "norm_topk_prob": False,
+            "scoring_func": "softmax", "routed_scaling_factor": scale, "aux_loss_alpha": 0.001, "seq_aux": True}
+
+
+def v3(ffn, experts, chosen, *, groups=1, kept=1, normalised=True, dense=1, shared=1) -> dict:
+    return {"moe_intermediate_size": ffn, "n_routed_experts": experts, "num_experts_per_tok": chosen,
+            "n_shared_experts": shared, "first_k_dense_replace": dense, "moe_layer_freq": 1,
+            "topk_method": "noaux_tc", "n_group": groups, "topk_group": kept, "norm_topk_prob": normalised,
+            "scoring_func": "sigmoid", "routed_scaling_factor": 2.5, "aux_loss_alpha": 0.001, "seq_aux": True}
+
+
+def yarn(factor, original, mscale, mscale_all_dim, **more) -> dict:
+    return {"beta_fast": 32, "beta_slow": 1, "factor": factor, "mscale": mscale, "mscale_all_dim": mscale_all_dim,
+            "original_max_position_embeddings": original, "type": "yarn"} | more
+
+
+DEEPSEEK_V2 = [
+    Case(
+        "deepseek_v2", "plain", "as V2-Lite: no query compression, greedy, 2 shared experts, yarn's mscale 0.707; 3 heads",
+        mla(72, 3, 100, 3, 283, query_rank=None, latent=28, nope=20, rope=12, value=18, max_position_embeddings=1280,
+            rms_norm_eps=1e-6, tie_word_embeddings=False, rope_theta=10000, rope_scaling=yarn(40, 32, 0.707, 0.707),
+            **v2(26, 8, 3)),
+        lengths=[29, 1, 160], seed=401, trace=True,
+    ),
+]
+
+DEEPSEEK_V3 = [
+    Case(
+        "deepseek_v3", "plain", "as V3: query compression, 2 of 4 groups, 4 of 16 experts; 5 heads; rope unscaled",
+        mla(60, 5, 90, 3, 283, query_rank=34, latent=26, nope=14, rope=10, value=18, max_position_embeddings=256,
+            rms_norm_eps=1e-6, tie_word_embeddings=False, rope_theta=10000, rope_scaling=None,
+            **v3(22, 16, 4, groups=4, kept=2)),
+        lengths=[29, 1, 160], seed=501, trace=True,
+    ),
+]
