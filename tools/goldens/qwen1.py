@@ -84,6 +84,34 @@ CASES = [
         "plain", "up to seq_length, where NTK and LogN do nothing; 6 heads, tails in every dimension",
         shape(72, 6, 52, 3, 283, 128), lengths=[29, 1, 128], seed=401, trace=True,
     ),
+    Case(
+        "ntk_logn", "both, at and just over every boundary up to 8 S; 5 heads; F32 storage",
+        shape(70, 5, 46, 3, 211, 32), lengths=[31, 32, 33, 64, 65, 128, 129, 270], seed=402, storage=F32,
+    ),
+    Case(
+        "ntk", "dynamic NTK alone, base 50000; a large norm eps; 7 heads; 2 files",
+        shape(56, 7, 38, 2, 149, 40, rotary_emb_base=50000, layer_norm_epsilon=0.02, use_logn_attn=False),
+        lengths=[40, 80, 81, 200], seed=403, shards=2,
+    ),
+    Case(
+        "logn", "LogN alone, past 4 S; F16 storage; 4 heads",
+        shape(48, 4, 34, 3, 131, 24, use_dynamic_ntk=False), lengths=[24, 25, 150], seed=404, storage=F16,
+    ),
+    Case(
+        "neither", "as the 72B: neither NTK nor LogN past seq_length, base 1e6; 8 heads",
+        shape(64, 8, 44, 2, 137, 32, rotary_emb_base=1000000, rope_theta=1000000, padded_vocab_size=152064,
+              use_dynamic_ntk=False, use_logn_attn=False),
+        lengths=[33, 160], seed=405,
+    ),
+    Case(
+        "decode", "prompts in one pass, then one token at a time past S, 2 S and 4 S: alpha and cached keys stay",
+        shape(60, 5, 42, 3, 173, 32), lengths=[150, 150, 40, 90], declared=[20, 40, 32, 64], seed=406,
+    ),
+    Case(
+        "long", "4,300 tokens past 2 S = 4,096, as the 14B has it; heads of 64",
+        shape(128, 2, 40, 2, 101, 2048), lengths=[4300], seed=407, rows=16,
+        keep=[0, 2046, 2047, 2048, 2049, 3000, 4095, 4096, 4097, 4299],
+    ),
 ]
 
 
@@ -168,6 +196,8 @@ def make(case: Case, released: Released, folder: Path) -> str:
     shutil.rmtree(folder, ignore_errors=True)
     files.save_checkpoint(folder, case.config, draw_weights(case), case.shards)
     released.check_facts(folder)
+    if case.config["use_dynamic_ntk"] and case.config["use_logn_attn"] and case.config["seq_length"] < 100:
+        released.check_padded_batch(folder)
 
     tensors = run_sequences(case, released, folder)
     longest = max(range(len(case.lengths)), key=lambda k: case.lengths[k])

@@ -71,6 +71,28 @@ class Released:
         check_mlp(model)
         check_qkv_order(model)
 
+    @torch.no_grad()
+    def check_padded_batch(self, checkpoint: Path) -> None:
+        """Two sequences of other octaves, the shorter padded on the left: without LogN each is as alone. With it the
+        shorter is not, since the released code counts the padding in its positions: a batch of the engine, which has no
+        padding, follows what a sequence gives alone."""
+        S, vocab = (getattr(self.load(checkpoint).config, key) for key in ("seq_length", "vocab_size"))
+        longer, shorter = (torch.arange(n) * 7 % vocab for n in (3 * S, S + S // 2))
+        padding = len(longer) - len(shorter)
+        batch = torch.stack([longer, torch.cat([torch.zeros(padding, dtype=torch.long), shorter])])
+        mask = torch.ones_like(batch)
+        mask[1, :padding] = 0
+        for logn in (False, True):
+
+            def edit_config(config, logn=logn):
+                config.use_logn_attn = logn
+
+            together = self.load(checkpoint, edit_config)(input_ids=batch, attention_mask=mask).logits
+            alone = [forward(self.load(checkpoint, edit_config), tokens) for tokens in (longer, shorter)]
+            assert (together[0] - alone[0]).abs().max() < 1e-4
+            change = (together[1, padding:] - alone[1]).abs().max()
+            assert change > 1e-2 if logn else change < 1e-4, change
+
     @contextmanager
     def everything_in_f64(self, model):
         """Inside, `model` computes in float64; only the tables of RoPE and LogN keep their float32 values."""

@@ -123,6 +123,17 @@ def alpha_by(rule: Callable):
     return edit
 
 
+def alpha_of_every_step(model):
+    """alpha is found anew for every token that is generated; cached keys stay."""
+
+    def before(transformer, inputs, given):
+        if given.get("past_key_values"):
+            length = given["past_key_values"][0][0].shape[1] + inputs[0].shape[1]
+            transformer.rotary_emb._ntk_alpha_cached_list = [transformer.get_ntk_alpha(length)]
+
+    model.transformer.register_forward_pre_hook(before, with_kwargs=True)
+
+
 def alpha_stepping_at(n: int, S: int) -> int:
     """One step too early at S, 2 S, 4 S, …: as if the lengths there belonged to the next octave."""
     return max(2 ** (math.floor(math.log2(n / S)) + 2) - 1, 1) if n >= S else 1
@@ -160,7 +171,10 @@ def ntk_switches(case) -> list[Switch]:
     if any(n in (S, 2 * S, 4 * S) for n in declared):
         switches.append(Switch("alpha steps at a power of two, not past it", edit_model=alpha_by(alpha_stepping_at)))
     if declared != case.lengths:
-        switches.append(Switch("alpha of the whole length instead of the declared one", whole=True))
+        switches += [
+            Switch("alpha of the whole length instead of the declared one", whole=True),
+            Switch("alpha found anew while generating", edit_model=alpha_of_every_step),
+        ]
     return switches
 
 
