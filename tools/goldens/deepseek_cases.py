@@ -46,4 +46,11 @@ DEEPSEEK_V3 = [
             **v3(22, 16, 4, groups=4, kept=2)),
         lengths=[29, 1, 160], seed=501, trace=True,
     ),
+    Case(
+        "deepseek_v3", "mtp", "multi-token prediction after 4 layers, 3 of them dense; yarn as V3's; 3 heads; 3 files",
+        mla(48, 3, 64, 4, 131, query_rank=26, latent=22, nope=12, rope=12, value=10, max_position_embeddings=1280,
+            rms_norm_eps=1e-6, tie_word_embeddings=False, rope_theta=10000, rope_scaling=yarn(40, 32, 1.0, 1.0),
+            num_nextn_predict_layers=1, **v3(18, 12, 3, groups=3, kept=2, dense=3)),
+        lengths=[26, 1, 2, 150], seed=502, shards=3, qk_scale=1.2,
+    ),
 ]

@@ -17,6 +17,7 @@ import torch
 import transformers
 
 import files
+import mtp
 import reference
 import routing
 from case import Case
@@ -29,7 +30,7 @@ TOLERANCE = 1e-4  # max |difference| of logits that the engine is allowed
 LEAST_CHANGE = 100 * TOLERANCE  # what switching a mechanism off must change at least
 MOST_NOISE = 0.3 * TOLERANCE  # how far float32 may be from float64, else the case asks for luck
 COMPUTED = ("golden.safetensors", "trace.safetensors", "quants.safetensors")  # files that hold results of arithmetic
-EXACT = ("tokens", "rows", "inv_freq", "attention_scaling", "dequantised")  # tensors in them that are the same bits
+EXACT = ("tokens", "rows", "mtp_rows", "inv_freq", "attention_scaling", "dequantised")  # tensors in them that are the same bits
 GOLDENS = Path(__file__).resolve().parents[2] / "tests" / "goldens"
 
 
@@ -78,6 +79,9 @@ def make(case: Case, folder: Path) -> str:
                 points |= reference.forward_traced(reference.load(folder), tokens)
                 assert len(tokens) <= 32 and torch.equal(points["logits"], logits)
             files.save_tensors(folder / "trace.safetensors", {"tokens": tokens, **points}, provenance(case))
+        if "num_nextn_predict_layers" in case.config and len(tokens) > 1:
+            rows = rows[rows < len(tokens) - 1]
+            tensors |= {f"mtp_rows.{k}": rows, f"mtp_logits.{k}": mtp.decided(folder, tokens)[rows.long()].clone()}
     (scaling,) = scalings
     tensors["attention_scaling"] = torch.tensor([scaling], dtype=torch.float32)
 
@@ -91,6 +95,9 @@ def make(case: Case, folder: Path) -> str:
     for switch in switches_of(case):
         change = (logits_with(switch, folder, tokens)[rows.long()] - want).abs().max().item()
         changes[switch.name] = float(f"{change:.4g}")
+    if f"mtp_rows.{longest}" in tensors:
+        change, mtp_noise = mtp_changes(folder, *(tensors[f"{name}.{longest}"] for name in ("tokens", "mtp_rows", "mtp_logits")))
+        changes, noise = changes | change, max(noise, mtp_noise)
     weak = {name: change for name, change in changes.items() if not change >= LEAST_CHANGE}
     assert not weak, f"{case.family}/{case.name} cannot fail on: {weak}"
     assert noise <= MOST_NOISE, f"{case.family}/{case.name}: float32 noise {noise:.3g}"
@@ -110,6 +117,15 @@ def make(case: Case, folder: Path) -> str:
     least = min(changes, key=changes.get)
     return (f"{case.family}/{case.name}: {size / 1024:.0f} KiB, rms {rms:.2f}, noise {noise:.1e}, "
             f"{len(changes)} switches, least {changes[least]:.3g} ({least})")
+
+
+def mtp_changes(folder: Path, tokens: torch.Tensor, rows: torch.Tensor, want: torch.Tensor) -> tuple[dict, float]:
+    """What the switches of multi-token prediction change, and its noise."""
+    own = mtp.decided(folder, tokens)
+    difference = mtp.difference_from_transformers(folder, tokens, own)
+    assert difference <= TOLERANCE / 10, f"transformers' own module differs by {difference:.2g}"
+    noise = (mtp.in_f64(folder, tokens) - own).abs().max().item()
+    return {f"mtp: {name}": change for name, change in mtp.changes(folder, tokens, rows, want).items()}, noise
 
 
 def differences(made: Path, stored: Path) -> list[str]:
