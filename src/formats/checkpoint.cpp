@@ -5,12 +5,14 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <limits>
 
 #include "base/check.h"
 #include "base/error.h"
 #include "base/quote.h"
 #include "formats/gguf.h"
 #include "formats/gguf_config.h"
+#include "formats/hf_quantisation.h"
 #include "formats/safetensors.h"
 #include "tensor/quant_blocks.h"
 
@@ -47,6 +49,7 @@ StoredTensor StoredTensor::rows_part(int64_t begin, int64_t end) const {
   const auto size = static_cast<size_t>(row_bytes(dtype, columns()));
   part.shape = {end - begin, columns()};
   part.bytes = bytes.subspan(static_cast<size_t>(begin) * size, static_cast<size_t>(end - begin) * size);
+  if (part.scales) part.scales->first_row += begin;
   return part;
 }
 
@@ -60,7 +63,44 @@ void StoredTensor::read_rows(int64_t begin, int64_t end, float* out) const {
     return;
   }
   const auto width = static_cast<size_t>(columns());
-  for (int64_t r = begin; r < end; ++r, out += width) dequantize(dtype, row(r), {out, width});
+  std::vector<float> factors(scales ? static_cast<size_t>(scales->grid_columns) : 0);
+  for (int64_t r = begin; r < end; ++r, out += width) {
+    dequantize(dtype, row(r), {out, width});
+    if (!scales) continue;
+    scales->read_row(r, factors);
+    for (size_t c = 0; c < width; ++c) out[c] *= factors[c / static_cast<size_t>(scales->block_columns)];
+  }
+}
+
+void BlockScales::read_row(int64_t r, std::span<float> out) const {
+  const int64_t matrix = (first_row + r) / matrix_rows, row = (first_row + r) % matrix_rows;
+  const auto size = static_cast<size_t>(row_bytes(dtype, grid_columns));
+  dequantize(dtype, bytes.subspan(static_cast<size_t>(matrix * grid_rows + row / block_rows) * size, size), out);
+}
+
+static constexpr float kLargestFactor = std::numeric_limits<float>::max() / 448;  // 448: the largest code
+
+void StoredTensor::check_rows(int64_t begin, int64_t end) const {
+  if (!scales) return;
+  const auto problem = [&](int64_t r, std::string_view what) {
+    return Error(fmt::format("row {} of tensor {} {}", r + scales->first_row, quote(name), what))
+        .in(file ? file->path().string() : "")
+        .hint("the file is corrupt; download it again");
+  };
+  std::vector<float> factors(static_cast<size_t>(scales->grid_columns));
+  for (int64_t r = begin; r < end; ++r) {
+    const auto codes = row(r);
+    bool nan = false;  // no early end, so that the compiler makes vectors of it
+    for (const std::byte code : codes) nan |= (code & std::byte{0x7f}) == std::byte{0x7f};
+    if (nan) throw problem(r, "holds a NaN");
+    scales->read_row(r, factors);
+    for (const float factor : factors)
+      if (!(factor >= 0 && factor <= kLargestFactor)) throw problem(r, fmt::format("has the factor {}", factor));
+  }
+}
+
+int64_t StoredTensor::stored_bytes() const {
+  return static_cast<int64_t>(bytes.size() + (scales ? scales->bytes.size() : 0));
 }
 
 // --- the parts of an open checkpoint ---
@@ -94,29 +134,6 @@ std::unordered_map<std::string_view, size_t> index_names(const std::vector<Store
 }
 
 // --- safetensors ---
-
-void refuse_quantised(const Config& config) {
-  const auto quantisation = config.object("quantization_config");
-  if (!quantisation) return;
-  std::string method = quantisation->text_or("quant_method", "");
-  if (method.empty() &&
-      (quantisation->boolean_or("load_in_4bit", false) || quantisation->boolean_or("load_in_8bit", false)))
-    method = "bitsandbytes";
-  static constexpr std::pair<std::string_view, std::string_view> kNames[] = {
-      {"gptq", "GPTQ"},
-      {"awq", "AWQ"},
-      {"bitsandbytes", "bitsandbytes"},
-      {"compressed-tensors", "compressed-tensors"},
-      {"fp8", "block-wise FP8"},
-      {"mxfp4", "MXFP4"}};
-  std::string shown = quote(method);
-  for (const auto& [known, name] : kNames)
-    if (method == known) shown = name;
-  throw Error(fmt::format("the weights are quantised with {}, which is not read", shown))
-      .in(config.where())
-      .because("quantization_config: quant_method = " + quote(method))
-      .hint("use the unquantised checkpoint (bf16 or f16), or a GGUF file of the same model");
-}
 
 void refuse_packed_integers(const std::vector<StoredTensor>& tensors, const fs::path& path) {
   for (const StoredTensor& tensor : tensors)
@@ -261,7 +278,7 @@ std::unique_ptr<Checkpoint::Parts> Checkpoint::open_folder(const fs::path& folde
         .hint("fetch the whole repository, not only the weights");
   }
   Config config = Config::read(folder / "config.json");
-  refuse_quantised(config);
+  const auto fp8 = fp8_blocks(config);
   auto parts = std::make_unique<Parts>(Parts{folder, Container::safetensors, std::move(config), {}, {}, {}, {}});
   const SafetensorsFolder found = find_safetensors(folder);
   for (const auto& file : found.files) parts->safetensors.push_back(SafetensorsFile::parse(MappedFile(file)));
@@ -271,6 +288,8 @@ std::unique_ptr<Checkpoint::Parts> Checkpoint::open_folder(const fs::path& folde
   parts->index = index_names(parts->tensors, folder);
   check_index(found, parts->tensors, parts->index, folder);
   refuse_packed_integers(parts->tensors, folder);
+  attach_scales(parts->tensors, fp8, parts->config);
+  parts->index = index_names(parts->tensors, folder);
   return parts;
 }
 
@@ -304,11 +323,14 @@ const StoredTensor* Checkpoint::find(std::string_view name) const {
   return found == parts_->index.end() ? nullptr : &parts_->tensors[found->second];
 }
 
-void Checkpoint::release(const StoredTensor& tensor) const { tensor.file->release(tensor.bytes); }
+void Checkpoint::release(const StoredTensor& tensor) const {
+  tensor.file->release(tensor.bytes);
+  if (tensor.scales) tensor.scales->file->release(tensor.scales->bytes);
+}
 
 int64_t Checkpoint::tensor_bytes() const {
   int64_t bytes = 0;
-  for (const StoredTensor& tensor : parts_->tensors) bytes += static_cast<int64_t>(tensor.bytes.size());
+  for (const StoredTensor& tensor : parts_->tensors) bytes += tensor.stored_bytes();
   return bytes;
 }
 

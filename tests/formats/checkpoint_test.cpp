@@ -99,7 +99,6 @@ TEST(Checkpoint, OtherQuantisationsAreRefusedByName) {
   EXPECT_THAT(with(R"({"quant_method":"bitsandbytes"})"), HasSubstr("quantised with bitsandbytes"));
   EXPECT_THAT(with(R"({"load_in_4bit":true})"), HasSubstr("quantised with bitsandbytes"));
   EXPECT_THAT(with(R"({"quant_method":"compressed-tensors"})"), HasSubstr("quantised with compressed-tensors"));
-  EXPECT_THAT(with(R"({"quant_method":"fp8","weight_block_size":[128,128]})"), HasSubstr("block-wise FP8"));
   EXPECT_THAT(with(R"({"quant_method":"hqq"})"), HasSubstr("quantised with 'hqq'"));
   EXPECT_THAT(with(R"({"quant_method":"gptq"})"), HasSubstr("hint: use the unquantised checkpoint"));
 }
