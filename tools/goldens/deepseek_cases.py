@@ -36,6 +36,29 @@ DEEPSEEK_V2 = [
             **v2(26, 8, 3)),
         lengths=[29, 1, 160], seed=401, trace=True,
     ),
+    Case(
+        "deepseek_v2", "groups", "as V2: query compression, 2 of 4 groups by their largest, factor 16; 7 heads; F16; 3 files",
+        mla(56, 7, 76, 2, 131, query_rank=30, latent=20, nope=10, rope=14, value=12, max_position_embeddings=640,
+            rms_norm_eps=0.02, tie_word_embeddings=False, rope_theta=10000, rope_scaling=yarn(40, 16, 0.707, 0.707),
+            **v2(20, 16, 4, groups=4, kept=2, scale=16.0)),
+        lengths=[30, 140], seed=402, storage=F16, shards=3, qk_scale=1.4,
+    ),
+    Case(
+        "deepseek_v2", "frequency", "experts in every second layer; mscale is not mscale_all_dim; new spelling; tied; F32",
+        mla(48, 4, 60, 4, 109, query_rank=None, latent=24, nope=14, rope=16, value=12, max_position_embeddings=512,
+            rms_norm_eps=1e-6, tie_word_embeddings=True,
+            rope_parameters={"rope_type": "yarn", "rope_theta": 50000.0, "factor": 8.0, "mscale": 1.0,
+                             "mscale_all_dim": 0.5, "beta_fast": 16, "beta_slow": 0.5, "original_max_position_embeddings": 64},
+            **v2(24, 6, 2, frequency=2, shared=1)),
+        lengths=[30, 150], seed=403, storage=F32, qk_scale=1.6,
+    ),
+    Case(
+        "deepseek_v2", "long_yarn", "4,300 tokens past 1,024 original positions; 64 rotated components; 2 heads",
+        mla(32, 2, 40, 2, 101, query_rank=None, latent=24, nope=16, rope=64, value=16, max_position_embeddings=8192,
+            rms_norm_eps=1e-6, tie_word_embeddings=True, rope_theta=10000, rope_scaling=yarn(8, 1024, 0.707, 0.707),
+            **v2(24, 6, 2)),
+        lengths=[30, 4300], seed=404, rows=14, keep=[0, 1023, 1024, 1025, 2048, 4095, 4096, 4097, 4299], qk_scale=1.4,
+    ),
 ]
 
 DEEPSEEK_V3 = [
@@ -52,5 +75,29 @@ DEEPSEEK_V3 = [
             rms_norm_eps=1e-6, tie_word_embeddings=False, rope_theta=10000, rope_scaling=yarn(40, 32, 1.0, 1.0),
             num_nextn_predict_layers=1, **v3(18, 12, 3, groups=3, kept=2, dense=3)),
         lengths=[26, 1, 2, 150], seed=502, shards=3, qk_scale=1.2,
+    ),
+    Case(
+        "deepseek_v3", "ungrouped", "one group, weights not normalised, no dense layer, no query compression; F32",
+        mla(48, 3, 64, 2, 283, query_rank=None, latent=20, nope=12, rope=12, value=14, max_position_embeddings=256,
+            rms_norm_eps=0.02, tie_word_embeddings=False, rope_interleave=True,
+            rope_parameters={"rope_type": "default", "rope_theta": 100000.0},
+            **v3(20, 6, 2, normalised=False, dense=0)),
+        lengths=[28, 140], seed=503, storage=F32,
+    ),
+    Case(
+        "deepseek_v3", "fp8", "linear weights in e4m3 with a factor for every 128 x 128 block; 3 files",
+        mla(160, 4, 200, 2, 109, query_rank=36, latent=136, nope=24, rope=16, value=20, max_position_embeddings=256,
+            rms_norm_eps=1e-6, tie_word_embeddings=False, rope_theta=10000, rope_scaling=None,
+            quantization_config={"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8",
+                                 "weight_block_size": [128, 128]},
+            **v3(30, 8, 3, groups=2, kept=1)),
+        lengths=[28, 140], seed=504, shards=3,
+    ),
+    Case(
+        "deepseek_v3", "long_yarn", "4,300 tokens past 1,024 original positions; yarn as V3's; 64 rotated components",
+        mla(32, 2, 40, 2, 101, query_rank=24, latent=24, nope=16, rope=64, value=16, max_position_embeddings=8192,
+            rms_norm_eps=1e-6, tie_word_embeddings=True, rope_theta=10000, rope_scaling=yarn(8, 1024, 1.0, 1.0),
+            **v3(24, 8, 2, groups=4, kept=2)),
+        lengths=[30, 4300], seed=705, rows=14, keep=[0, 1023, 1024, 1025, 2048, 4095, 4096, 4097, 4299], qk_scale=1.2,
     ),
 ]

@@ -158,6 +158,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="compare with what is stored instead of writing")
     options = parser.parse_args()
     chosen = [c for c in CASES if not options.words or any(w in f"{c.family}/{c.name}" for w in options.words)]
+    reference.check_softmax_scales()
     failed = 0
     with tempfile.TemporaryDirectory() as temporary:
         for case in chosen:

@@ -9,6 +9,7 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.models.deepseek_v2 import modeling_deepseek_v2 as deepseek_v2
+from transformers.models.deepseek_v3 import modeling_deepseek_v3 as deepseek_v3
 
 import files
 import fp8
@@ -61,6 +62,24 @@ def dequantised_copy(folder: Path, config, dequantise: Callable):
     with tempfile.TemporaryDirectory() as temporary:
         files.save_checkpoint(Path(temporary), {}, dequantise(stored_weights(folder)), 1)
         yield temporary
+
+
+def check_softmax_scales() -> None:
+    """transformers multiplies the softmax scale by the square of yarn's mscale: at the sizes of DeepSeek-V2-Lite and V2
+    0.1147214, at V3's 0.1352338 (earlier versions left it out of deepseek_v2: 0.0721688)."""
+    for mscale, lite, want in ((0.707, True, 0.1147214), (0.707, False, 0.1147214), (1.0, False, 0.1352338)):
+        yarn = {"type": "yarn", "factor": 40, "original_max_position_embeddings": 4096, "beta_fast": 32, "beta_slow": 1,
+                "mscale": mscale, "mscale_all_dim": mscale}
+        config = {"hidden_size": 2048, "num_attention_heads": 16, "num_key_value_heads": 16, "kv_lora_rank": 512,
+                  "q_lora_rank": None if lite else 1536, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
+                  "max_position_embeddings": 163840, "rope_theta": 10000, "rope_scaling": yarn}
+        with torch.device("meta"):
+            for config_class, attention_class in (
+                (deepseek_v2.DeepseekV2Config, deepseek_v2.DeepseekV2Attention),
+                (deepseek_v3.DeepseekV3Config, deepseek_v3.DeepseekV3Attention),
+            ):
+                scale = attention_class(config_class(**config), 0).scaling
+                assert abs(scale - want) < 5e-8, (mscale, scale)
 
 
 @contextmanager
