@@ -141,7 +141,7 @@ int bench(const BenchOptions& o) {
     for (const PhaseResult& r : results) phases.push_back(to_json(r));
     fmt::print("{}\n", Json{{"phases", phases},
                             {"peak_bytes", peak_bytes},
-                            {"weight_bytes", model.transformer->weight_bytes()},
+                            {"weight_bytes", model.plan.weight_bytes},
                             {"load_ms", model.load_ms},
                             {"threads", threads},
                             {"isa", isa},
@@ -153,7 +153,7 @@ int bench(const BenchOptions& o) {
   }
   print_results(results, o.plan);
   fmt::print("\ndepth {}, batch {}; {} of weights; loaded in {:.2f} s; peak memory {}\n", o.plan.depth, o.plan.batch,
-             bytes_text(model.transformer->weight_bytes()), model.load_ms / 1000, bytes_text(peak_bytes));
+             bytes_text(model.plan.weight_bytes), model.load_ms / 1000, bytes_text(peak_bytes));
   print_machine(meter, probes.arithmetic(), threads, isa);
   return 0;
 }

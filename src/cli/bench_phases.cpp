@@ -21,32 +21,45 @@ static constexpr double kSliceSeconds = 1;  // between probes
 WorkCounter::WorkCounter(const LoadedModel& model, const WeightsPolicy& policy) : spec_(model.transformer->spec()) {
   const Family& family = family_of(model.checkpoint.config());
   const auto tensors = bind_tensors(family, spec_, model.checkpoint, policy);
-  const StoredTensor* embed = tensors.front().stored;  // bound first
-  const StoredTensor* head = spec_.tied_head ? embed : tensors.back().stored;
+  for (const LayerSpec& layer : spec_.layers)
+    if (const MoeSpec* moe = layer.moe()) active_experts_ = moe->gate.active / static_cast<double>(moe->gate.experts);
   double bf16_bytes = 0;
   for (const BoundTensor& t : tensors) {
-    if (t.shape.size() != 2) continue;
-    const bool is_head = t.stored == head;
-    if (t.stored == embed && !is_head) continue;  // a row per token is nothing
-    const auto bytes = static_cast<double>(model.ops->matrix_bytes(t.shape[0], t.shape[1], t.held_as));
-    weight_bytes_ += bytes;
+    const bool is_head = t.slot == "head" || (t.slot == "embed" && spec_.tied_head);
+    if (t.vectors || (t.slot == "embed" && !is_head)) continue;  // a row per token is nothing
+    const auto bytes = static_cast<double>(t.held_bytes(*model.ops)), ops = 2.0 * static_cast<double>(t.elements());
     if (t.held_as == DType::bf16) bf16_bytes += bytes;
-    (is_head ? head_ops_ : ops_per_row_) += 2.0 * static_cast<double>(t.shape[0] * t.shape[1]);
+    (t.routed() ? expert_bytes_ : weight_bytes_) += bytes;
+    (is_head ? head_ops_ : ops_per_row_) += t.routed() ? ops * active_experts_ : ops;
   }
-  bf16_weights_ = bf16_bytes > weight_bytes_ / 2;
+  bf16_weights_ = bf16_bytes > (weight_bytes_ + expert_bytes_) / 2;
   for (const auto& layer : cache_layout(spec_).layers)
     cache_bytes_per_token_.push_back(static_cast<double>(model.ops->cache_block_bytes(layer, model.kv)) /
                                      kBlockTokens);
 }
 
+StepWork WorkCounter::weights(int rows) const {
+  // Random tokens choose experts independently: each is left unread with probability (1 - A / E)^rows.
+  const double used = active_experts_ < 1 ? 1 - std::pow(1 - active_experts_, rows) : 1;
+  return {.bytes = weight_bytes_ + used * expert_bytes_, .ops = 0};
+}
+
+// Multiplications and additions per query row and key that it sees.
+static double attention_ops(const LayerSpec& layer, bool expanded) {
+  if (const GqaSpec* a = layer.gqa()) return 4.0 * a->heads * a->cached_head_dim();
+  const MlaSpec& a = *layer.mla();
+  return 2.0 * a.heads * (expanded ? a.nope_dim + a.rope.dim + a.value_dim : 2 * a.kv_rank + a.rope.dim);
+}
+
 StepWork WorkCounter::rows(int first, int rows, int logit_rows) const {
   StepWork work{.bytes = 0, .ops = rows * ops_per_row_ + logit_rows * head_ops_};
   for (size_t i = 0; i < spec_.layers.size(); ++i) {
-    const GqaSpec& a = spec_.layers[i].attention;
-    const auto visible = [&](int position) { return a.window > 0 ? std::min(position + 1, a.window) : position + 1; };
+    const LayerSpec& layer = spec_.layers[i];
+    const int window = layer.window();
+    const auto visible = [&](int position) { return window > 0 ? std::min(position + 1, window) : position + 1; };
     double keys = 0;  // over all rows
     for (int r = 0; r < rows; ++r) keys += visible(first + r);
-    work.ops += 4.0 * a.heads * a.head_dim * keys;
+    work.ops += attention_ops(layer, rows > 1) * keys;
     work.bytes += cache_bytes_per_token_[i] * std::min(first + rows, visible(first) + rows - 1);
   }
   return work;
@@ -82,6 +95,7 @@ void BenchRunner::step(const std::vector<Part>& parts, bool with_head) {
          .rows = p.rows,
          .first_position = p.first,
          .rope_tokens = plan_.tokens_per_sequence(),
+         .expanded_tokens = p.rows > 1 ? p.first + p.rows : 0,
          .block_tables = std::vector<std::span<const int32_t>>(groups_, tables_[static_cast<size_t>(p.sequence)])});
     batch.tokens_T.insert(batch.tokens_T.end(), tokens.begin() + p.first, tokens.begin() + p.first + p.rows);
     batch.logit_rows.push_back(static_cast<int32_t>(batch.rows()) - 1);
@@ -101,7 +115,9 @@ void BenchRunner::fill(int sequence, int first, int tokens, bool with_head) {
 }
 
 StepWork BenchRunner::work_of(const std::vector<Part>& parts, bool with_head) const {
-  StepWork work = counter_.weights_once();
+  int rows = 0;
+  for (const Part& p : parts) rows += p.rows;
+  StepWork work = counter_.weights(rows);
   for (const Part& p : parts) work += counter_.rows(p.first, p.rows, with_head ? 1 : 0);
   return work;
 }

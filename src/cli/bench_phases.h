@@ -36,14 +36,18 @@ class WorkCounter {
  public:
   WorkCounter(const LoadedModel& model, const WeightsPolicy& policy);
   // `rows` tokens of one sequence from position `first` on; with the head for `logit_rows` of them. The weights are
-  // counted by weights_once().
+  // counted by weights().
   StepWork rows(int first, int rows, int logit_rows) const;
-  StepWork weights_once() const { return {.bytes = weight_bytes_, .ops = 0}; }
+  // Reading the weights once for a step of so many rows; of the routed experts, those that some row is expected to
+  // use.
+  StepWork weights(int rows) const;
   bool mostly_bf16() const { return bf16_weights_; }
 
  private:
   const ModelSpec& spec_;
   double weight_bytes_ = 0;                    // read by every step
+  double expert_bytes_ = 0;                    // of the routed experts
+  double active_experts_ = 1;                  // share of them that a row uses
   double ops_per_row_ = 0, head_ops_ = 0;      // of matrices
   std::vector<double> cache_bytes_per_token_;  // by layer
   bool bf16_weights_ = false;

@@ -95,9 +95,8 @@ void plan_run(const Checkpoint& checkpoint, const InspectOptions& o, Inspection&
 
   const auto tensors = bind_tensors(family, *i.spec, checkpoint, load.weights);
   for (const BoundTensor& t : tensors) {
-    i.held_as[t.stored] = t.held_as;
-    i.memory.weight_bytes +=
-        t.shape.size() == 2 ? ops.matrix_bytes(t.shape[0], t.shape[1], t.held_as) : 4 * t.shape[0];
+    for (const StoredTensor* source : t.sources) i.held_as[source] = t.held_as;
+    i.memory.weight_bytes += t.held_bytes(ops);
   }
   plan_memory(*i.spec, tensors, ops, load, i.kv);  // refuses what does not fit
   i.has_tokenizer = holds_tokenizer(checkpoint);
@@ -122,12 +121,13 @@ Inspection inspect_checkpoint(const Checkpoint& checkpoint, const InspectOptions
 
 Json shape_facts(const ModelSpec& s) {
   const LayerSpec& layer = s.layers.front();
+  const GqaSpec* gqa = layer.gqa();
   return {{"layers", s.layers.size()},
           {"width", s.width},
-          {"heads", layer.attention.heads},
-          {"kv_heads", layer.attention.kv_heads},
-          {"head_dim", layer.attention.head_dim},
-          {"ffn", layer.ffn.hidden},
+          {"heads", layer.heads()},
+          {"kv_heads", gqa ? gqa->kv_heads : layer.heads()},
+          {"head_dim", gqa ? gqa->head_dim : layer.mla()->nope_dim + layer.mla()->rope.dim},
+          {"ffn", layer.dense() ? layer.dense()->hidden : layer.moe()->expert.hidden},
           {"vocabulary", s.vocab},
           {"tied_head", s.tied_head},
           {"context", s.context}};
@@ -166,10 +166,14 @@ Json report(const Checkpoint& checkpoint, const Inspection& i) {
 void line(std::string_view label, const std::string& value) { fmt::print("{:<14}{}\n", label, printable(value)); }
 
 std::string attention_text(const ModelSpec& s) {
-  const GqaSpec& a = s.layers.front().attention;
+  const LayerSpec& first = s.layers.front();
+  if (const MlaSpec* a = first.mla())
+    return fmt::format("{} heads of {} on one latent of {} + {}", a->heads, a->nope_dim + a->rope.dim, a->kv_rank,
+                       a->rope.dim);
+  const GqaSpec& a = *first.gqa();
   std::string text = fmt::format("{} heads of {} on {} kv heads", a.heads, a.head_dim, a.kv_heads);
   const auto windowed =
-      std::count_if(s.layers.begin(), s.layers.end(), [](const LayerSpec& l) { return l.attention.window > 0; });
+      std::count_if(s.layers.begin(), s.layers.end(), [](const LayerSpec& l) { return l.window() > 0; });
   if (windowed > 0) text += fmt::format(", {} of {} layers with a window", windowed, s.layers.size());
   return text;
 }
@@ -188,7 +192,9 @@ void print_summary(const Checkpoint& checkpoint, const Inspection& i) {
   if (i.spec) {
     const ModelSpec& s = *i.spec;
     line("shape", fmt::format("{} layers, width {}, ffn {}, vocabulary {}{}", s.layers.size(), s.width,
-                              s.layers.front().ffn.hidden, s.vocab, s.tied_head ? ", tied head" : ""));
+                              s.layers.front().dense() ? s.layers.front().dense()->hidden
+                                                       : s.layers.front().moe()->expert.hidden,
+                              s.vocab, s.tied_head ? ", tied head" : ""));
     line("attention", attention_text(s));
     line("context",
          fmt::format(

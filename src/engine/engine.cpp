@@ -42,6 +42,11 @@ Engine::Engine(Ops& ops, const Transformer& model, EngineOptions options)
 }
 
 RequestId Engine::submit(Request request) {
+  if (!model_.spec().causal())
+    throw Error("this model generates no text")
+        .because(
+            "its symmetric windows let tokens see later ones, so a token cannot be computed before the next is known")
+        .hint("`cachalot logits` reads whole texts with it");
   request.sampling.check();
   const auto prompt_tokens = static_cast<int64_t>(request.prompt.size());
   if (prompt_tokens == 0)
@@ -103,7 +108,8 @@ std::vector<Event> Engine::step() {
     BatchSequence entry{.first_row = static_cast<int>(batch.rows()),
                         .rows = rows,
                         .first_position = s->cached,
-                        .rope_tokens = s->rope_tokens};
+                        .rope_tokens = s->rope_tokens,
+                        .expanded_tokens = expanded_tokens(s->rope_tokens)};
     for (const auto& table : s->block_tables) entry.block_tables.emplace_back(table);
     batch.tokens_T.insert(batch.tokens_T.end(), s->tokens.begin() + s->cached, s->tokens.begin() + s->cached + rows);
     if (rows == s->uncached()) batch.logit_rows.push_back(static_cast<int32_t>(batch.rows()) - 1);

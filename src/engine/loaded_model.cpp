@@ -153,13 +153,25 @@ int64_t available_memory_bytes() {
   return std::max<int64_t>(0, available);
 }
 
+// Numbers of one row that attention computes: queries, keys and values, and what is between them.
+static int64_t attention_numbers(const LayerSpec& l) {
+  if (const GqaSpec* a = l.gqa()) return int64_t{a->heads + 2 * a->kv_heads} * a->head_dim;
+  const MlaSpec& a = *l.mla();
+  const int64_t per_head = a.nope_dim + a.rope.dim + a.value_dim + 2 * int64_t{a.kv_rank};
+  return a.q_rank + a.heads * per_head;
+}
+
+static int64_t ffn_numbers(const LayerSpec& l, int width) {
+  if (l.dense()) return 3 * int64_t{l.dense()->hidden};
+  const MoeSpec& moe = *l.moe();
+  return moe.gate.active * (3 * int64_t{moe.expert.hidden} + width) + 3 * int64_t{moe.shared.hidden};
+}
+
 // The widest rows of a step, times how many of them are alive at once.
 static int64_t activation_bytes(const ModelSpec& spec, int max_rows) {
   int64_t widest = 0;
-  for (const LayerSpec& l : spec.layers) {
-    const int64_t qkv = int64_t{l.attention.heads + 2 * l.attention.kv_heads} * l.attention.head_dim;
-    widest = std::max(widest, 3 * int64_t{l.ffn.hidden} + 2 * qkv + 6 * int64_t{spec.width});
-  }
+  for (const LayerSpec& l : spec.layers)
+    widest = std::max(widest, ffn_numbers(l, spec.width) + 2 * attention_numbers(l) + 6 * int64_t{spec.width});
   return 2 * 4 * (max_rows * widest + 2 * int64_t{spec.vocab});
 }
 
@@ -168,8 +180,7 @@ static std::string gib(int64_t bytes) { return fmt::format("{:.2f} GiB", static_
 MemoryPlan plan_memory(const ModelSpec& spec, const std::vector<BoundTensor>& tensors, const Ops& ops,
                        const LoadOptions& o, DType kv) {
   MemoryPlan plan;
-  for (const BoundTensor& t : tensors)
-    plan.weight_bytes += t.shape.size() == 2 ? ops.matrix_bytes(t.shape[0], t.shape[1], t.held_as) : 4 * t.shape[0];
+  for (const BoundTensor& t : tensors) plan.weight_bytes += t.held_bytes(ops);
   const CacheLayout layout = cache_layout(spec);
   for (const auto& layer : layout.layers)
     plan.cache_bytes_per_token += ops.cache_block_bytes(layer, kv) / kBlockTokens;
@@ -204,6 +215,7 @@ LoadedModel LoadedModel::load(const fs::path& path, const LoadOptions& o) {
   const Family& family = family_of(checkpoint.config());
   ModelSpec spec = family.spec(checkpoint.config());
   spec.family = family.name;
+  keep_stored_mtp(family, checkpoint, spec);
   const auto tensors = bind_tensors(family, spec, checkpoint, o.weights);
 
   auto ops = std::make_unique<CpuOps>(best_kernels(), o.threads > 0 ? o.threads : default_threads());
@@ -218,11 +230,11 @@ LoadedModel LoadedModel::load(const fs::path& path, const LoadOptions& o) {
 
   if (!o.weights.fixed) {
     const auto narrowed = std::find_if(tensors.begin(), tensors.end(), [](const BoundTensor& t) {
-      return t.held_as == DType::bf16 && t.stored->dtype != DType::bf16;
+      return t.held_as == DType::bf16 && t.sources[0]->dtype != DType::bf16;
     });
     if (narrowed != tensors.end())
       note("{} weights are held as bf16: that type has no kernels of its own yet (--weights f32 is exact)",
-           name(narrowed->stored->dtype));
+           name(narrowed->sources[0]->dtype));
   }
   Progress bar("loading", o.progress);
   auto transformer = std::make_unique<Transformer>(

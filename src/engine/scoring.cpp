@@ -32,8 +32,13 @@ void score(Ops& ops, const Transformer& model, std::span<const int32_t> tokens, 
     if (token < 0 || token >= model.spec().vocab)
       throw Error(fmt::format("token {} is outside the model's vocabulary of {}", token, model.spec().vocab));
 
+  const bool causal = model.spec().causal();
+  if (!causal && (o.chunk > 0 || o.decode_from >= 0))
+    throw Error("the text must be read whole").because("the model's symmetric windows see tokens that come later");
+
   const CacheLayout layout = cache_layout(model.spec());
-  const int chunk = o.chunk > 0 ? o.chunk : kDefaultChunk;
+  const int chunk = !causal ? total : o.chunk > 0 ? o.chunk : kDefaultChunk;
+  const int declared = o.declared_tokens > 0 ? o.declared_tokens : total;
   const std::vector<int> blocks =
       blocks_for({layout.layers, std::vector<int>(layout.group_windows.size(), 0)}, total, chunk);
   const auto cache = ops.make_cache({.layers = layout.layers, .blocks_of_group = blocks, .dtype = o.kv});
@@ -52,7 +57,8 @@ void score(Ops& ops, const Transformer& model, std::span<const int32_t> tokens, 
         {.first_row = 0,
          .rows = rows,
          .first_position = done,
-         .rope_tokens = total,
+         .rope_tokens = declared,
+         .expanded_tokens = o.expanded_tokens.value_or(expanded_tokens(declared)),
          .block_tables = std::vector<std::span<const int32_t>>(layout.group_windows.size(), table)});
     const Arena::Mark mark = ops.arena().mark();
     const Tensor hidden_TD = model.forward(ops, batch, *cache);

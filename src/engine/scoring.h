@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 
 #include "engine/engine.h"
 
@@ -10,8 +11,10 @@ namespace cachalot {
 
 struct ScoreOptions {
   DType kv = DType::bf16;
-  int chunk = 0;         // tokens per forward pass; 0 = as many as the activation budget allows
-  int decode_from = -1;  // from this token on one token per pass; -1 = never
+  int chunk = 0;            // tokens per forward pass; 0 = as many as the activation budget allows
+  int decode_from = -1;     // from this token on one token per pass; -1 = never
+  int declared_tokens = 0;  // the sequence's declared length, as if the rest had been generated; 0 = all of them
+  std::optional<int> expanded_tokens;  // MLA: see BatchSequence; none = the rule for the declared length
   bool last_only = false;
   bool no_head = false;  // forward passes only, no logits
 };
@@ -19,7 +22,8 @@ struct ScoreOptions {
 // row: position of the token whose next-token logits these are.
 using RowSink = std::function<void(int row, std::span<const float> logits_W)>;
 
-// Throws Error for an id outside the vocabulary. The declared length of the sequence is tokens.size().
+// Throws Error for an id outside the vocabulary, and for `chunk` or `decode_from` with a model whose tokens see later
+// ones.
 void score(Ops& ops, const Transformer& model, std::span<const int32_t> tokens, const ScoreOptions& options,
            const RowSink& sink);
 

@@ -53,6 +53,19 @@ StoredTensor StoredTensor::rows_part(int64_t begin, int64_t end) const {
   return part;
 }
 
+StoredTensor StoredTensor::components(int64_t begin, int64_t end) const {
+  CHECK(shape.size() == 1 && interleaved_heads == 0 && 0 <= begin && begin <= end && end <= shape[0]);
+  if (dtype != DType::f32 && dtype != DType::f16 && dtype != DType::bf16)
+    throw Error(fmt::format("vector '{}' is stored as {}", name, cachalot::name(dtype)))
+        .in(file ? file->path().string() : "")
+        .because("parts of it are needed, so f32, f16 or bf16 was expected");
+  StoredTensor part = *this;
+  const auto size = static_cast<size_t>(row_bytes(dtype, 1));
+  part.shape = {end - begin};
+  part.bytes = bytes.subspan(static_cast<size_t>(begin) * size, static_cast<size_t>(end - begin) * size);
+  return part;
+}
+
 void StoredTensor::read_rows(int64_t begin, int64_t end, float* out) const {
   CHECK(0 <= begin && begin <= end && end <= rows(), "rows [{}, {}) of {}", begin, end, rows());
   if (interleaved_heads != 0 && shape.size() < 2) {

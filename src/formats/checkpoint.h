@@ -51,6 +51,8 @@ struct StoredTensor {
   // Rows [begin, end) as a tensor of their own, [end - begin, columns]: an expert of a stack, a part of a fused
   // matrix.
   StoredTensor rows_part(int64_t begin, int64_t end) const;
+  // Components [begin, end) of a vector. Throws Error when its type has no single numbers.
+  StoredTensor components(int64_t begin, int64_t end) const;
   // Rows [begin, end) as f32 in the model's order, exact (scalar codecs of tensor/quant_blocks.h); with `scales`,
   // the product of code and factor as f32 rounds it.
   void read_rows(int64_t begin, int64_t end, float* out) const;

@@ -64,7 +64,8 @@ inline Row rope(std::span<const float> x_R, std::span<const float> cos, std::spa
   return y_R;
 }
 
-inline double silu(double z) { return z / (1 + std::exp(-z)); }
+inline double silu(double z, double beta = 1) { return z / (1 + std::exp(-beta * z)); }
+inline double gelu(double z) { return 0.5 * z * (1 + std::erf(z / std::sqrt(2.0))); }
 
 inline Row swiglu(std::span<const float> gate, std::span<const float> up) {
   Row y;

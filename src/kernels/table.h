@@ -13,29 +13,52 @@
 
 namespace cachalot {
 
+// Stored rows of weights, as a panel is made of them.
+struct PanelRows {
+  const void* w;  // codes or numbers of the kernel's type; row r starts at w + r * w_stride_bytes, any alignment
+  int64_t w_stride_bytes;
+  int rows;  // 1 ≤ rows ≤ columns
+  int64_t K;
+  const float* factors;  // row r's factor of block b is factors[r * factor_stride + b]; unused by plain types
+  int64_t factor_stride;
+};
+
 // Matrix product with one weight format, y[m][n] = sum over k of x[m][k] * w[n][k].
 //
 // Packed weights are panels of `columns` outputs n: a panel stores k in units of 32 bits (f32: one k; bf16: the pair
-// k, k + 1 with k in the low half) as [unit][columns]. Missing outputs and the second half of an odd K are zeros.
-// A panel of K inputs has panel_bytes(K) bytes, 64-byte aligned. The same panels serve one row and many.
+// k, k + 1 with k in the low half) as [unit][columns]. Missing outputs and inputs that fill up the last unit are
+// zeros. A panel of K inputs has panel_bytes(K) bytes, 64-byte aligned. The same panels serve one row and many.
+//
+// A coded format multiplies w[n][k] = factor[n][b] * code[n][k] for all k of block b, block_inputs of them. Its
+// panels hold per block [columns] factors in f32 and then the units of its codes (f8_e4m3: four codes k … k + 3). One
+// output is then: from 0, or from what y holds, and for each block in ascending order y = fma(factor, c, y), where c
+// is the block's chain over x * code from 0.
 struct MatmulKernel {
-  DType weights;  // f32 or bf16: how panels hold w
-  DType inputs;   // f32 or bf16: how `x` must be prepared
-  int columns;    // outputs per panel
+  DType weights;         // f32, bf16 or f8_e4m3: how panels hold w
+  DType inputs;          // f32 or bf16: how `x` must be prepared
+  int columns;           // outputs per panel
+  int unit_inputs;       // inputs per unit of 32 bits
+  int block_inputs;      // inputs that share a factor; K may be cut at its multiples only
+  int factor_bytes = 0;  // per output and block
 
   // Writes one row of K f32 inputs in the form that tile() reads: K of type `inputs`, and a zero after an odd K.
   void (*prepare)(const float* x_K, int64_t K, void* out) noexcept;
 
   // y[m][0, used) for m < rows: from 0, or onward from what y holds when `accumulate`.
-  //   x        prepared rows, x_stride_bytes apart; K of them are used (K even except at the end of the row)
+  //   x        prepared rows, x_stride_bytes apart; K of them are used, whole blocks except at the end of the row
   //   panel    the packed panel, advanced by the caller to the k where this part starts
   //   used     outputs of this panel that exist, 1 ≤ used ≤ columns; nothing is written past them
   //   y        row m starts at y + m * y_stride
   void (*tile)(const void* x, int64_t x_stride_bytes, int64_t rows, const void* panel, int64_t K, int used, float* y,
                int64_t y_stride, bool accumulate) noexcept;
 
-  int64_t units(int64_t K) const { return weights == DType::f32 ? K : (K + 1) / 2; }
-  int64_t panel_bytes(int64_t K) const { return units(K) * columns * 4; }
+  // Packs a panel; where K fills no whole unit, the rows are read up to K only.
+  void (*pack)(const PanelRows& rows, void* panel) noexcept;
+
+  int64_t units(int64_t K) const { return (K + unit_inputs - 1) / unit_inputs; }
+  int64_t panel_bytes(int64_t K) const {
+    return columns * (4 * units(K) + (K + block_inputs - 1) / block_inputs * factor_bytes);
+  }
   int64_t input_bytes(int64_t K) const { return (K + 1) / 2 * 2 * (inputs == DType::f32 ? 4 : 2); }
 };
 
@@ -45,6 +68,8 @@ struct KernelTable {
 
   MatmulKernel matmul_f32;   // f32 weights, f32 inputs: a chain of fma per output (scalar: multiply, add)
   MatmulKernel matmul_bf16;  // bf16 weights; inputs bf16 where the processor multiplies bf16 pairs, else f32
+  MatmulKernel
+      matmul_fp8;  // e4m3 codes (none a NaN) in blocks of 128, exact as f32 and bf16; inputs as matmul_bf16's
 
   // out[unit][n], n < columns: the 32-bit units of `rows` ≤ columns rows of stored weights, transposed into a panel;
   // columns ≥ rows are zero-filled. Row r starts at w + r * w_stride_bytes, which need not be aligned.
@@ -62,6 +87,12 @@ struct KernelTable {
   void (*rope_pairs)(const float* x_R, const float* cos, const float* sin, int64_t R, float* y_R) noexcept;
   // y = silu(gate) * up, silu(z) = z / (1 + e^-z). y may be gate or up.
   void (*swiglu)(const float* gate, const float* up, int64_t n, float* y) noexcept;
+  // y = x / (1 + e^(-beta x)), Swish. y may be x.
+  void (*silu)(const float* x, float beta, int64_t n, float* y) noexcept;
+  // y = x Phi(x) = x (1 + erf(x / sqrt 2)) / 2, the exact form of GELU. y may be x.
+  void (*gelu)(const float* x, int64_t n, float* y) noexcept;
+  // y = a * b. y may be a or b.
+  void (*multiply)(const float* a, const float* b, int64_t n, float* y) noexcept;
   // y = a + b. y may be a or b.
   void (*add)(const float* a, const float* b, int64_t n, float* y) noexcept;
   // y *= factor.

@@ -1,4 +1,5 @@
 // Readings of config keys that mean the same in every family (declared in family.h).
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -26,6 +27,21 @@ std::vector<SlotName> decoder_names(std::vector<SlotName> own) {
   return names;
 }
 
+std::vector<SlotName> moe_names(std::vector<SlotName> own) {
+  std::vector<SlotName> names = decoder_names({
+      // slot            safetensors                                  GGUF                         split between ranks
+      {"moe.router", "model.layers.{}.mlp.gate", "blk.{}.ffn_gate_inp", Split::none},
+      {"experts.gate", "model.layers.{}.mlp.experts.{e}.gate_proj", "blk.{}.ffn_gate_exps", Split::experts},
+      {"experts.up", "model.layers.{}.mlp.experts.{e}.up_proj", "blk.{}.ffn_up_exps", Split::experts},
+      {"experts.down", "model.layers.{}.mlp.experts.{e}.down_proj", "blk.{}.ffn_down_exps", Split::experts},
+      // As transformers 5 saves them and as some GGUF files fuse them.
+      {"experts.gate_up", "model.layers.{}.mlp.experts.gate_up_proj", "blk.{}.ffn_gate_up_exps", Split::experts},
+      {"experts.down", "model.layers.{}.mlp.experts.down_proj", "", Split::experts},
+  });
+  names.insert(names.end(), own.begin(), own.end());
+  return names;
+}
+
 ModelSpec decoder_spec(const Config& c) {
   ModelSpec m;
   m.width = c.integer("hidden_size", 1, 1 << 20);
@@ -48,26 +64,59 @@ static int head_dim(const Config& c, int width, int heads) {
   return width / heads;
 }
 
-ModelSpec dense_decoder_spec(const Config& c, GqaSpec attention, SwigluSpec ffn) {
-  ModelSpec m = decoder_spec(c);
-  attention.heads = c.integer("num_attention_heads", 1, 1 << 16);
-  attention.kv_heads = c.integer_or("num_key_value_heads", attention.heads, 1, 1 << 16);
-  if (attention.heads % attention.kv_heads != 0)
-    throw Error(
-        fmt::format("{} attention heads cannot share {} key-value heads evenly", attention.heads, attention.kv_heads))
+GqaSpec gqa_spec(const Config& c, const ModelSpec& m, GqaSpec a) {
+  a.heads = c.integer("num_attention_heads", 1, 1 << 16);
+  a.kv_heads = c.integer_or("num_key_value_heads", a.heads, 1, 1 << 16);
+  if (a.heads % a.kv_heads != 0)
+    throw Error(fmt::format("{} attention heads cannot share {} key-value heads evenly", a.heads, a.kv_heads))
         .in(c.where());
-  if (attention.head_dim == 0) attention.head_dim = head_dim(c, m.width, attention.heads);
-  attention.rope = rope_spec(c, attention.head_dim, attention.rope.pairing);
-  ffn.hidden = c.integer("intermediate_size", 1);
-  for (LayerSpec& layer : m.layers) layer = {attention, ffn};
+  if (a.head_dim == 0) a.head_dim = head_dim(c, m.width, a.heads);
+  a.rope = rope_spec(c, a.head_dim, a.rope.pairing);
+  return a;
+}
+
+ModelSpec dense_decoder_spec(const Config& c, GqaSpec attention, bool ffn_bias) {
+  ModelSpec m = decoder_spec(c);
+  const FfnSpec ffn{.hidden = c.integer("intermediate_size", 1), .form = {}, .bias = ffn_bias};
+  for (LayerSpec& layer : m.layers) layer = {gqa_spec(c, m, attention), ffn};
   return m;
 }
 
 void set_windows(const Config& c, ModelSpec& m) {
-  for (size_t i = 0; i < m.layers.size(); ++i) m.layers[i].attention.window = window_of_layer(c, static_cast<int>(i));
+  for (size_t i = 0; i < m.layers.size(); ++i)
+    std::get<GqaSpec>(m.layers[i].attention).window = window_of_layer(c, static_cast<int>(i));
 }
 
-static double positive(const Config& c, std::string_view key, double fallback) {
+void check_gate(const Config& c, const MoeGateSpec& g) {
+  if (g.experts % g.groups != 0)
+    throw Error(fmt::format("{} experts do not form {} equal groups", g.experts, g.groups)).in(c.where());
+  if (g.active_groups > g.groups)
+    throw Error(fmt::format("{} of {} groups of experts cannot be open", g.active_groups, g.groups)).in(c.where());
+  if (g.active > g.experts / g.groups * g.active_groups)
+    throw Error(fmt::format("{} experts per token cannot be chosen among {}", g.active,
+                            g.experts / g.groups * g.active_groups))
+        .in(c.where());
+}
+
+MoeSpec qwen_moe_spec(const Config& c, bool normalised_by_default) {
+  MoeSpec moe;
+  moe.gate = {.experts = c.integer("num_experts", 1, 1 << 16),
+              .active = c.integer("num_experts_per_tok", 1, 1 << 16),
+              .normalised = c.boolean_or("norm_topk_prob", normalised_by_default)};
+  check_gate(c, moe.gate);
+  moe.expert.hidden = c.integer("moe_intermediate_size", 1);
+  return moe;
+}
+
+void set_qwen_moe(const Config& c, const MoeSpec& moe, ModelSpec& m) {
+  const auto dense = c.integers("mlp_only_layers");
+  const int step = c.integer_or("decoder_sparse_step", 1, 1);
+  for (size_t i = 0; i < m.layers.size(); ++i)
+    if (std::find(dense.begin(), dense.end(), static_cast<int>(i)) == dense.end() && (i + 1) % step == 0)
+      m.layers[i].ffn = moe;
+}
+
+double positive(const Config& c, std::string_view key, double fallback) {
   const double value = c.number_or(key, fallback);
   if (!(value > 0)) throw Error(fmt::format("'{}' must be positive, not {}", key, value)).in(c.where());
   return value;

@@ -8,9 +8,10 @@
 
 namespace cachalot {
 
-extern const Family kQwen2, kQwen3, kLlama;
+extern const Family kQwen2, kQwen3, kLlama, kDeepseekV2, kDeepseekV3, kQwen2Moe, kQwen3Moe;
 
-static constexpr std::array kFamilies = {&kQwen2, &kQwen3, &kLlama};
+static constexpr std::array kFamilies = {&kQwen2,      &kQwen3,    &kLlama,   &kDeepseekV2,
+                                         &kDeepseekV3, &kQwen2Moe, &kQwen3Moe};
 
 std::span<const Family* const> all_families() { return kFamilies; }
 

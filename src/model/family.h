@@ -12,7 +12,7 @@
 namespace cachalot {
 
 // How ranks of a multi-machine run share a weight.
-enum class Split { none, rows, columns };
+enum class Split { none, rows, columns, experts };
 
 struct SlotName {
   std::string_view slot;         // the block's name for it
@@ -40,20 +40,34 @@ std::span<const Family* const> all_families();
 // The family of a config. Throws Error that names the class and lists what runs.
 const Family& family_of(const Config& config);
 
-// The names that Llama's block made common, {embed, attn.*, ffn.*, norm, head}, and a family's own after them.
+// The names that Llama's block made common, {embed, attn.*, ffn.*, norm, head}, and a family's own after them. A slot
+// that is listed more than once is stored in more than one way: the first name that a checkpoint has counts. {} is
+// the layer, {e} the expert; a name without {e} is a stack of all experts.
 std::vector<SlotName> decoder_names(std::vector<SlotName> own = {});
+// Names of a mixture of experts as Hugging Face and GGUF spell them in every family.
+std::vector<SlotName> moe_names(std::vector<SlotName> own = {});
 
 // -- Shared readings of config keys that mean the same in every family
 
 // width, vocab, layers, norm_eps, tied_head, context; refuses activations other than SiLU.
 ModelSpec decoder_spec(const Config& config);
-// decoder_spec with all layers alike: `attention` and `ffn` as the family states them, completed with what the config
-// says: head counts, head size (unless stated; width / heads where the config has none), RoPE, ffn width.
-ModelSpec dense_decoder_spec(const Config& config, GqaSpec attention, SwigluSpec ffn = {});
+// What the config says of attention, into `stated`: head counts, head size (unless stated; width / heads where the
+// config has none) and RoPE.
+GqaSpec gqa_spec(const Config& config, const ModelSpec& model, GqaSpec stated);
+// decoder_spec with all layers alike: gqa_spec and a gated feed-forward of intermediate_size.
+ModelSpec dense_decoder_spec(const Config& config, GqaSpec attention, bool ffn_bias = false);
 // Qwen's windows, layer by layer (window_of_layer).
 void set_windows(const Config& config, ModelSpec& spec);
+// Qwen's mixture of experts: softmax over num_experts. Layer i is one unless mlp_only_layers lists it or
+// decoder_sparse_step does not divide i + 1.
+MoeSpec qwen_moe_spec(const Config& config, bool normalised_by_default);
+void set_qwen_moe(const Config& config, const MoeSpec& moe, ModelSpec& spec);
+// Throws Error when the gate cannot choose as many experts as it should.
+void check_gate(const Config& config, const MoeGateSpec& gate);
 // rope_theta with rope_scaling, or rope_parameters. Throws Error for a scaling that is not known.
 RopeSpec rope_spec(const Config& config, int dim, RopePairing pairing);
+// A number that must be above 0.
+double positive(const Config& config, std::string_view key, double fallback);
 // Qwen's rule: layer_types when present, else the layers from max_window_layers on, and only with use_sliding_window.
 int window_of_layer(const Config& config, int layer);
 

@@ -1,13 +1,14 @@
-// Gated feed-forward with SiLU: y = W_down(silu(W_gate x) * W_up x).  Source: arXiv:2002.05202.
+// Feed-forward network: gated, y = W_down(act(W_gate x) * W_up x) (arXiv:2002.05202), or of two layers,
+// y = W_down act(W_up x).
 #include "model/blocks.h"
 
 namespace cachalot {
 
-Tensor swiglu(Ops& op, const SwigluWeights& w, const Tensor& x_TD, const StepContext& step) {
-  const Tensor gate_TF = op.linear(x_TD, w.gate.w, w.gate.bias);
+Tensor ffn(Ops& op, const FfnSpec& s, const FfnWeights& w, const Tensor& x_TD, const std::string& point) {
   const Tensor up_TF = op.linear(x_TD, w.up.w, w.up.bias);
-  const Tensor hidden_TF = op.swiglu(gate_TF, up_TF);
-  op.mark(step.prefix + "ffn.hidden", hidden_TF);
+  const Tensor hidden_TF = s.form.gated ? op.gated(op.linear(x_TD, w.gate.w, w.gate.bias), up_TF, s.form.activation)
+                                        : op.activate(up_TF, s.form.activation);
+  op.mark(point, hidden_TF);
   return op.linear(hidden_TF, w.down.w, w.down.bias);
 }
 

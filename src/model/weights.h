@@ -20,42 +20,86 @@ struct Linear {
 struct GqaWeights {
   Linear q, k, v, out;
   Weight q_norm_K, k_norm_K;
+  Weight k_compress, v_compress;  // [D', U]
 };
 
-struct SwigluWeights {
+struct MlaWeights {
+  Linear q;  // not compressed; else the three below
+  Linear q_down;
+  Weight q_norm_Q;
+  Linear q_up;
+  Linear kv_down;
+  Weight kv_norm_C;
+  LatentWeights up;
+  Linear out;
+};
+
+// gate is empty unless the form is gated.
+struct FfnWeights {
   Linear gate, up, down;
+};
+
+struct MoeWeights {
+  Linear router;
+  Weight correction_E;
+  ExpertWeights experts;
+  FfnWeights shared;
+  Weight shared_gate;  // [1, D]
 };
 
 struct LayerWeights {
   Weight attn_norm_D, ffn_norm_D;
-  GqaWeights attn;
-  SwigluWeights ffn;
+  std::variant<GqaWeights, MlaWeights> attention;
+  std::variant<FfnWeights, MoeWeights> ffn;
+};
+
+struct MtpWeights {
+  Weight embed_norm_D, hidden_norm_D;
+  Weight combine;  // [D, 2 D]: the embedding's half first
+  LayerWeights layer;
+  Weight norm_D;
 };
 
 struct ModelWeights {
   Weight embed_WD;
+  Weight positions;  // [positions, D]
   std::vector<LayerWeights> layers;
+  std::vector<MtpWeights> mtp;
   Weight norm_D;
   Weight head_WD;  // empty when tied
+  Weight head_bias_W;
 };
 
-// One tensor that the model needs and where the checkpoint has it.
+// One parameter that the model needs and where the checkpoint has it: whole tensors or parts of them.
 struct BoundTensor {
-  const StoredTensor* stored;
-  std::vector<int64_t> shape;
+  std::string slot;                          // the family's name for it: "attn.q", "experts.up"
+  std::vector<MatrixPart> parts;             // one, or one per expert or head
+  std::vector<const StoredTensor*> sources;  // the checkpoint's tensors that they are parts of
+  std::vector<int64_t> shape;                // [D], [E, F] of vectors; [U, D], [E, F, D] of matrices
   DType held_as;
+  bool vectors;
+
+  bool routed() const { return slot.starts_with("experts."); }  // a token uses some of its parts
+  int64_t stored_bytes() const;
+  // What it takes when it is loaded.
+  int64_t held_bytes(const Ops& ops) const;
+  int64_t elements() const;
 };
 
 // How weights are held: `fixed`, or as the checkpoint has each tensor (bf16 for what has no kernels of its own).
+// Routers and other small matrices that decide much are f32 always.
 struct WeightsPolicy {
   std::optional<DType> fixed;
   DType held_as(DType stored) const;
 };
 
-// Every tensor that `spec` needs, found and shape-checked without loading anything. Throws Error for a missing
+// Every parameter that `spec` needs, found and shape-checked without loading anything. Throws Error for a missing
 // tensor, a wrong shape, or tensors left over that the family does not list as ignored.
 std::vector<BoundTensor> bind_tensors(const Family& family, const ModelSpec& spec, const Checkpoint& checkpoint,
                                       const WeightsPolicy& policy);
+
+// Drops spec.mtp when the checkpoint does not hold it: many converted files leave it out.
+void keep_stored_mtp(const Family& family, const Checkpoint& checkpoint, ModelSpec& spec);
 
 // Loads all of them; `progress(done_bytes, total_bytes)` counts stored bytes. Pages of the file are given back as it
 // goes.

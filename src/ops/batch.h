@@ -18,6 +18,8 @@ struct BatchSequence {
   // The declared length, fixed when the sequence was admitted: what length-dependent mathematics (dynamic RoPE) sees,
   // whatever the chunk or the batch.
   int rope_tokens = 0;
+  // MLA: rows at positions below this take the expanded form, the others the absorbed one (expanded_tokens()).
+  int expanded_tokens = 0;
   // One table per cache group: block_tables[g][p / kBlockTokens] is the block that holds position p; -1 where a
   // window has moved past. Borrowed from the sequence for the step.
   std::vector<std::span<const int32_t>> block_tables;
@@ -30,5 +32,14 @@ struct Batch {
 
   int64_t rows() const { return static_cast<int64_t>(tokens_T.size()); }
 };
+
+// How many leading positions of a sequence take MLA's expanded form, from its declared length alone: all of a prompt
+// that is long enough for keys and values to be worth building (the forms cost the same arithmetic at about 171 rows
+// for every released shape, and the expanded one runs at a higher share of the peak), none of a short one. What is
+// generated after it takes the absorbed form.
+constexpr int kExpandedFromTokens = 128;
+constexpr int expanded_tokens(int declared_tokens) {
+  return declared_tokens >= kExpandedFromTokens ? declared_tokens : 0;
+}
 
 }  // namespace cachalot

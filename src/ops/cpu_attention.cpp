@@ -6,28 +6,22 @@
 
 namespace cachalot {
 
-static constexpr int kRowsPerTask = 48;  // scores and outputs of a task stay in the first two caches
-
-static int tokens_per_task(const AttendCall& call) { return std::max(1, kRowsPerTask / call.heads_per_kv()); }
-
-std::vector<AttendTask> attend_tasks(const AttendCall& call, const Batch& batch) {
+std::vector<AttendTask> cut_tasks(std::span<const AttendSpan> spans, int tokens, int all_heads, int heads) {
   std::vector<AttendTask> tasks;
-  const int step = tokens_per_task(call);
-  for (const BatchSequence& s : batch.sequences)
-    for (int first = 0; first < s.rows; first += step)
-      for (int g = 0; g < call.cache.layer(call.layer).kv_heads; ++g)
-        tasks.push_back({&s, g, first, std::min(step, s.rows - first)});
-  std::reverse(tasks.begin(), tasks.end());  // later tokens see more keys
+  for (const AttendSpan& span : spans)
+    for (int first = 0; first < span.tokens; first += tokens)
+      for (int head = 0; head < all_heads; head += heads)
+        tasks.push_back(
+            {&span, first, std::min(tokens, span.tokens - first), head, std::min(heads, all_heads - head)});
+  std::reverse(tasks.begin(), tasks.end());
   return tasks;
 }
 
-AttendScratch::AttendScratch(Arena& arena, const AttendCall& call) {
-  const auto& layer = call.cache.layer(call.layer);
-  const int64_t rows = int64_t{tokens_per_task(call)} * call.heads_per_kv();
+FoldScratch::FoldScratch(Arena& arena, const FoldShape& shape, int64_t rows) {
   const auto aligned = [](int64_t bytes) { return (bytes + 63) / 64 * 64; };
-  q_stride_bytes = aligned(call.cache.kernel().input_bytes(layer.key_dim));
-  p_stride_bytes = call.cache.kernel().input_bytes(kBlockTokens);
-  out_stride = aligned(4 * layer.value_dim) / 4;
+  q_stride_bytes = aligned(shape.kernel.input_bytes(shape.key_dim));
+  p_stride_bytes = shape.kernel.input_bytes(kBlockTokens);
+  out_stride = aligned(4 * int64_t{shape.value_dim}) / 4;
   q = static_cast<std::byte*>(arena.allocate(static_cast<size_t>(rows * q_stride_bytes)));
   p = static_cast<std::byte*>(arena.allocate(static_cast<size_t>(rows * p_stride_bytes)));
   score = arena.tensor(rows, kBlockTokens).data;
@@ -36,92 +30,60 @@ AttendScratch::AttendScratch(Arena& arena, const AttendCall& call) {
   sum = arena.tensor(rows).data;
 }
 
-namespace {
+Fold::Fold(const FoldShape& shape, const FoldScratch& scratch, const AttendTask& task)
+    : s_(shape),
+      m_(scratch),
+      task_(task),
+      rows_(task.rows()),
+      sequence_tokens_(task.span->sequence->first_position + task.span->sequence->rows) {
+  std::fill(m_.maximum, m_.maximum + rows_, -INFINITY);
+  std::fill(m_.sum, m_.sum + rows_, 0.0f);
+  std::fill(m_.out, m_.out + rows_ * m_.out_stride, 0.0f);
+}
 
-// One task under way.
-class Fold {
- public:
-  Fold(const AttendCall& call, const AttendTask& task, const AttendScratch& scratch)
-      : call_(call),
-        task_(task),
-        m_(scratch),
-        kernels_(call.cache.kernels()),
-        kernel_(call.cache.kernel()),
-        layer_(call.cache.layer(call.layer)),
-        heads_(call.heads_per_kv()),
-        rows_(task.tokens * heads_),
-        first_position_(task.sequence->first_position + task.first_token) {}
+void Fold::set_query(int r, const float* q_K) { s_.kernel.prepare(q_K, s_.key_dim, m_.q + r * m_.q_stride_bytes); }
 
-  void run() {
-    for (int r = 0; r < rows_; ++r)
-      kernel_.prepare(call_.q_THK.row(query_row(r)), layer_.key_dim, m_.q + r * m_.q_stride_bytes);
-    std::fill(m_.maximum, m_.maximum + rows_, -INFINITY);
-    std::fill(m_.sum, m_.sum + rows_, 0.0f);
-    std::fill(m_.out, m_.out + rows_ * m_.out_stride, 0.0f);
+int Fold::first_visible(int position) const {
+  return s_.spec.window > 0 ? std::max(0, position - s_.spec.window + 1) : 0;
+}
+int Fold::last_visible(int position) const { return std::min(position + s_.spec.ahead, sequence_tokens_ - 1); }
 
-    const auto table = task_.sequence->block_tables[static_cast<size_t>(layer_.group)];
-    const int last_position = first_position_ + task_.tokens - 1;
-    for (int b = first_visible(first_position_) / kBlockTokens; b <= last_position / kBlockTokens; ++b)
-      fold_block(b * kBlockTokens, table[static_cast<size_t>(b)]);
+int Fold::first_block() const { return first_visible(task_.first_position()) / kBlockTokens; }
+int Fold::last_block() const { return last_visible(task_.first_position() + task_.tokens - 1) / kBlockTokens; }
 
-    for (int r = 0; r < rows_; ++r) {
-      float* o_V = call_.o_THV.row(query_row(r));
-      std::memcpy(o_V, m_.out + r * m_.out_stride, static_cast<size_t>(layer_.value_dim) * sizeof(float));
-      kernels_.scale(o_V, layer_.value_dim, 1.0f / m_.sum[r]);
-    }
+void Fold::add_block(int b, const std::byte* key_panels, const std::byte* value_panels) {
+  const MatmulKernel& kernel = s_.kernel;
+  const int block_position = b * kBlockTokens;
+  // Tokens before this one see nothing of the block.
+  const int first = std::max(0, block_position - s_.spec.ahead - task_.first_position()) * task_.heads;
+  if (first >= rows_) return;
+  const int rows = rows_ - first;
+  const auto* q = m_.q + first * m_.q_stride_bytes;
+  auto* p = m_.p + first * m_.p_stride_bytes;
+  float* scores = m_.score + int64_t{first} * kBlockTokens;
+  float* out = m_.out + first * m_.out_stride;
+
+  for (int c = 0; c < kBlockTokens; c += kernel.columns, key_panels += kernel.panel_bytes(s_.key_dim))
+    kernel.tile(q, m_.q_stride_bytes, rows, key_panels, s_.key_dim, std::min(kernel.columns, kBlockTokens - c),
+                scores + c, kBlockTokens, false);
+  for (int r = 0; r < rows; ++r) {
+    const int position = task_.first_position() + (first + r) / task_.heads;
+    const int begin = std::clamp(first_visible(position) - block_position, 0, kBlockTokens);
+    const int end = std::clamp(last_visible(position) + 1 - block_position, begin, kBlockTokens);
+    float* score = scores + int64_t{r} * kBlockTokens;
+    const float factor = s_.kernels.softmax_block(score, kBlockTokens, begin, end, s_.spec.scale,
+                                                  &m_.maximum[first + r], &m_.sum[first + r]);
+    if (factor != 1.0f) s_.kernels.scale(out + r * m_.out_stride, s_.value_dim, factor);
+    kernel.prepare(score, kBlockTokens, p + r * m_.p_stride_bytes);
   }
+  for (int c = 0; c < s_.value_dim; c += kernel.columns, value_panels += kernel.panel_bytes(kBlockTokens))
+    kernel.tile(p, m_.p_stride_bytes, rows, value_panels, kBlockTokens, std::min(kernel.columns, s_.value_dim - c),
+                out + c, m_.out_stride, true);
+}
 
- private:
-  // Row r of the task as a row of [T, H]: the heads of one token are adjacent.
-  int64_t query_row(int r) const {
-    return (task_.sequence->first_row + task_.first_token + r / heads_) * call_.q_THK.dim(1) +
-           task_.kv_head * heads_ + r % heads_;
-  }
-  int first_visible(int position) const {
-    return call_.spec.window > 0 ? std::max(0, position - call_.spec.window + 1) : 0;
-  }
-
-  void fold_block(int block_position, int32_t block) {
-    score_block(call_.cache.keys(call_.layer, block, task_.kv_head));
-    for (int r = 0; r < rows_; ++r) {
-      const int position = first_position_ + r / heads_;
-      const int begin = std::clamp(first_visible(position) - block_position, 0, kBlockTokens);
-      const int end = std::clamp(position + 1 - block_position, begin, kBlockTokens);
-      float* score = m_.score + r * kBlockTokens;
-      const float factor =
-          kernels_.softmax_block(score, kBlockTokens, begin, end, call_.spec.scale, &m_.maximum[r], &m_.sum[r]);
-      if (factor != 1.0f) kernels_.scale(m_.out + r * m_.out_stride, layer_.value_dim, factor);
-      kernel_.prepare(score, kBlockTokens, m_.p + r * m_.p_stride_bytes);
-    }
-    add_values(call_.cache.values(call_.layer, block, task_.kv_head));
-  }
-
-  // Scores are q times panels whose outputs are the block's tokens.
-  void score_block(const std::byte* panels) {
-    for (int c = 0; c < kBlockTokens; c += kernel_.columns, panels += kernel_.panel_bytes(layer_.key_dim))
-      kernel_.tile(m_.q, m_.q_stride_bytes, rows_, panels, layer_.key_dim,
-                   std::min(kernel_.columns, kBlockTokens - c), m_.score + c, kBlockTokens, false);
-  }
-  // Outputs grow by the probabilities times panels whose outputs are the components of a value.
-  void add_values(const std::byte* panels) {
-    for (int c = 0; c < layer_.value_dim; c += kernel_.columns, panels += kernel_.panel_bytes(kBlockTokens))
-      kernel_.tile(m_.p, m_.p_stride_bytes, rows_, panels, kBlockTokens,
-                   std::min(kernel_.columns, layer_.value_dim - c), m_.out + c, m_.out_stride, true);
-  }
-
-  const AttendCall& call_;
-  const AttendTask& task_;
-  const AttendScratch& m_;
-  const KernelTable& kernels_;
-  const MatmulKernel& kernel_;
-  const KvCache::Layer& layer_;
-  const int heads_, rows_, first_position_;
-};
-
-}  // namespace
-
-void attend_task(const AttendCall& call, const AttendTask& task, const AttendScratch& scratch) {
-  Fold(call, task, scratch).run();
+void Fold::write_output(int r, float* o_V) const {
+  std::memcpy(o_V, m_.out + r * m_.out_stride, static_cast<size_t>(s_.value_dim) * sizeof(float));
+  s_.kernels.scale(o_V, s_.value_dim, 1.0f / m_.sum[r]);
 }
 
 }  // namespace cachalot

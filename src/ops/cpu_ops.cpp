@@ -1,11 +1,11 @@
 #include "ops/cpu_ops.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstring>
 
-#include "ops/cpu_attention.h"
+#include "ops/cpu_experts.h"
+#include "ops/cpu_latent.h"
 #include "tensor/dims.h"
 
 namespace cachalot {
@@ -123,12 +123,50 @@ Tensor CpuOps::add(const Tensor& a, const Tensor& b) {
   return y;
 }
 
-Tensor CpuOps::swiglu(const Tensor& gate_TF, const Tensor& up_TF) {
+Tensor CpuOps::activate(const Tensor& x, const Activation& form) {
+  const Tensor y = like(x);
+  for_rows(y.rows(), 4 * y.last(), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) activate_row(kernels_, form, x.row(r), y.last(), y.row(r));
+  });
+  return y;
+}
+
+Tensor CpuOps::gated(const Tensor& gate_TF, const Tensor& up_TF, const Activation& form) {
   SHAPES(gate_TF, up_TF);
   const Tensor y = like(gate_TF);
   for_rows(y.rows(), 4 * y.last(), [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) kernels_.swiglu(gate_TF.row(r), up_TF.row(r), y.last(), y.row(r));
+    for (int64_t r = begin; r < end; ++r) gated_row(kernels_, form, gate_TF.row(r), up_TF.row(r), y.last(), y.row(r));
   });
+  return y;
+}
+
+Tensor CpuOps::sigmoid(const Tensor& x) {
+  const Tensor y = like(x);
+  for (int64_t r = 0; r < x.rows(); ++r)
+    for (int64_t i = 0; i < x.last(); ++i) y.row(r)[i] = 1.0f / (1.0f + std::exp(-x.row(r)[i]));
+  return y;
+}
+
+Tensor CpuOps::scale_rows(const Tensor& x, const Tensor& factor_T1) {
+  CHECK(factor_T1.last() == 1 && factor_T1.dim(0) == x.dim(0), "{} * {}", shape_text(x), shape_text(factor_T1));
+  const Tensor y = like(x);
+  const int64_t rows_per_token = x.rows() / std::max<int64_t>(1, x.dim(0));
+  for_rows(x.rows(), x.last(), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      std::copy(x.row(r), x.row(r) + x.last(), y.row(r));
+      kernels_.scale(y.row(r), y.last(), *factor_T1.row(r / rows_per_token));
+    }
+  });
+  return y;
+}
+
+Tensor CpuOps::concat(const Tensor& a_TA, const Tensor& b_TB) {
+  CHECK(a_TA.rank == 2 && b_TB.rank == 2 && a_TA.dim(0) == b_TB.dim(0));
+  const Tensor y = arena_.tensor(a_TA.dim(0), a_TA.last() + b_TB.last());
+  for (int64_t t = 0; t < y.dim(0); ++t) {
+    float* rest = std::copy(a_TA.row(t), a_TA.row(t) + a_TA.last(), y.row(t));
+    std::copy(b_TB.row(t), b_TB.row(t) + b_TB.last(), rest);
+  }
   return y;
 }
 
@@ -159,6 +197,13 @@ Tensor CpuOps::rope_angles(const Batch& batch, const RopeSpec& spec) {
     });
   }
   return angles_TR;
+}
+
+Tensor CpuOps::logn_factors(const Batch& batch, const LogNSpec& spec) {
+  const Tensor factor_T1 = arena_.tensor(batch.rows(), 1);
+  for (const BatchSequence& s : batch.sequences)
+    for (int r = 0; r < s.rows; ++r) *factor_T1.row(s.first_row + r) = logn_factor(spec, s.first_position + r);
+  return factor_T1;
 }
 
 Tensor CpuOps::rope(const Tensor& x_THR, const Tensor& angles_TR, RopePairing pairing) {
@@ -208,53 +253,135 @@ Tensor CpuOps::linear(const Tensor& x_TD, const Weight& w_UD, const Weight& bias
 
 // -- Cache and attention
 
-void CpuOps::append(KvCache& cache, int layer, const Batch& batch, const Tensor& k_TGK, const Tensor& v_TGV) {
-  const auto& kv = static_cast<const CpuKvCache&>(cache);
-  const auto& shape = kv.layer(layer);
-  CHECK(k_TGK.dim(1) == shape.kv_heads && k_TGK.last() == shape.key_dim && v_TGV.last() == shape.value_dim);
-  const auto group = static_cast<size_t>(shape.group);
+void CpuOps::for_cache_rows(const CpuKvCache& cache, int layer, const Batch& batch,
+                            const std::function<void(int, int32_t, int64_t)>& write) {
+  const auto& shape = cache.layer(layer);
   for (const BatchSequence& s : batch.sequences) {
-    const auto table = s.block_tables[group];
+    const auto table = s.block_tables[static_cast<size_t>(shape.group)];
     for (int position = (s.first_position + kBlockTokens - 1) / kBlockTokens * kBlockTokens;
          position < s.first_position + s.rows; position += kBlockTokens)
-      kv.clear_block(layer, table[static_cast<size_t>(position / kBlockTokens)]);
+      cache.clear_block(layer, table[static_cast<size_t>(position / kBlockTokens)]);
     for_rows(s.rows, shape.kv_heads * (shape.key_dim + shape.value_dim) * 2, [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
         const auto position = s.first_position + static_cast<int>(r);
-        const int32_t block = table[static_cast<size_t>(position / kBlockTokens)];
-        for (int g = 0; g < shape.kv_heads; ++g) {
-          const int64_t row = (s.first_row + r) * shape.kv_heads + g;
-          kv.write(layer, block, g, position % kBlockTokens, k_TGK.row(row), v_TGV.row(row));
-        }
+        write(position, table[static_cast<size_t>(position / kBlockTokens)], s.first_row + r);
       }
     });
   }
 }
 
+void CpuOps::append(KvCache& cache, int layer, const Batch& batch, const Tensor& k_TGK, const Tensor& v_TGV) {
+  const auto& kv = static_cast<const CpuKvCache&>(cache);
+  const auto& shape = kv.layer(layer);
+  CHECK(k_TGK.dim(1) == shape.kv_heads && k_TGK.last() == shape.key_dim && v_TGV.last() == shape.value_dim);
+  for_cache_rows(kv, layer, batch, [&](int position, int32_t block, int64_t row) {
+    for (int g = 0; g < shape.kv_heads; ++g)
+      kv.write(layer, block, g, position % kBlockTokens, k_TGK.row(row * shape.kv_heads + g),
+               v_TGV.row(row * shape.kv_heads + g));
+  });
+}
+
+void CpuOps::append_latent(KvCache& cache, int layer, const Batch& batch, const Tensor& c_TC, const Tensor& kr_TR) {
+  const auto& kv = static_cast<const CpuKvCache&>(cache);
+  const auto& shape = kv.layer(layer);
+  CHECK(c_TC.last() == shape.latent_dim && c_TC.last() + kr_TR.last() == shape.key_dim);
+  const Tensor key_TL = concat(c_TC, kr_TR);
+  for_cache_rows(kv, layer, batch, [&](int position, int32_t block, int64_t row) {
+    kv.write(layer, block, 0, position % kBlockTokens, key_TL.row(row), nullptr);
+  });
+}
+
+// Threads worth waking for attention that multiplies so many pairs of numbers per query row and key.
+int CpuOps::workers_for(const Batch& batch, int64_t products_per_key) const {
+  int64_t products = 0;
+  for (const BatchSequence& s : batch.sequences)
+    products += int64_t{s.rows} * (s.first_position + s.rows) * products_per_key;
+  return products < 4 * kNumbersPerTask ? 1 : pool_.threads();
+}
+
+// All rows of the batch.
+static std::vector<AttendSpan> whole_spans(const Batch& batch) {
+  std::vector<AttendSpan> spans;
+  for (const BatchSequence& s : batch.sequences) spans.push_back({&s, s.first_row, s.rows, s.first_position});
+  return spans;
+}
+
 Tensor CpuOps::attend(const Tensor& q_THK, KvCache& cache, int layer, const Batch& batch, const AttendSpec& spec) {
   const auto& kv = static_cast<const CpuKvCache&>(cache);
   const auto& shape = kv.layer(layer);
-  CHECK(q_THK.dim(1) % shape.kv_heads == 0 && q_THK.last() == shape.key_dim);
-  const Tensor o_THV = arena_.tensor(q_THK.dim(0), q_THK.dim(1), shape.value_dim);
-  const AttendCall call{kv, layer, spec, q_THK, o_THV};
-  const auto tasks = attend_tasks(call, batch);
-  int64_t products = 0;
-  for (const BatchSequence& s : batch.sequences)
-    products += int64_t{s.rows} * (s.first_position + s.rows) * q_THK.dim(1) * q_THK.last();
-  const int workers = products < 4 * kNumbersPerTask ? 1 : pool_.threads();
+  const auto heads = static_cast<int>(q_THK.dim(1));
+  CHECK(heads % shape.kv_heads == 0 && q_THK.last() == shape.key_dim);
+  const Tensor o_THV = arena_.tensor(q_THK.dim(0), heads, shape.value_dim);
+  const int workers = workers_for(batch, int64_t{heads} * shape.key_dim);
 
-  std::vector<AttendScratch> scratch;
-  for (int worker = 0; worker < workers; ++worker) scratch.emplace_back(arena_, call);
-  std::atomic<size_t> next{0};
-  const auto work = [&](int worker) {
-    for (size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < tasks.size();)
-      attend_task(call, tasks[i], scratch[static_cast<size_t>(worker)]);
-  };
-  if (workers == 1)
-    work(0);
-  else
-    pool_.run(work);
+  constexpr int kRowsPerTask = 48;  // scores and outputs of a task stay in the first two caches
+  const int task_heads = heads / shape.kv_heads, task_tokens = std::max(1, kRowsPerTask / task_heads);
+  const auto spans = whole_spans(batch);
+  const auto tasks = cut_tasks(spans, task_tokens, heads, task_heads);
+  const FoldShape fold_shape{kernels_, kv.kernel(), shape.key_dim, shape.value_dim, spec};
+  std::vector<FoldScratch> scratch;
+  for (int worker = 0; worker < workers; ++worker)
+    scratch.emplace_back(arena_, fold_shape, int64_t{task_tokens} * task_heads);
+
+  run_tasks(pool_, workers, tasks, [&](int worker, const AttendTask& task) {
+    Fold fold(fold_shape, scratch[static_cast<size_t>(worker)], task);
+    const int first_row = task.span->first_row + task.first_token, kv_head = task.first_head / task_heads;
+    const auto table = task.span->sequence->block_tables[static_cast<size_t>(shape.group)];
+    for (int r = 0; r < fold.rows(); ++r) fold.set_query(r, q_THK.row(fold.row_of(r, first_row, heads)));
+    for (int b = fold.first_block(); b <= fold.last_block(); ++b) {
+      const int32_t block = table[static_cast<size_t>(b)];
+      fold.add_block(b, kv.keys(layer, block, kv_head), kv.values(layer, block, kv_head));
+    }
+    for (int r = 0; r < fold.rows(); ++r) fold.write_output(r, o_THV.row(fold.row_of(r, first_row, heads)));
+  });
   return o_THV;
+}
+
+Tensor CpuOps::attend_latent(const Tensor& qn_THN, const Tensor& qr_THR, const LatentWeights& w, KvCache& cache,
+                             int layer, const Batch& batch, const AttendSpec& spec) {
+  const auto& kv = static_cast<const CpuKvCache&>(cache);
+  const Weight &k_up_HCN = w.k_up_HCN, &v_up_HVC = w.v_up_HVC;
+  SHAPES(qn_THN, qr_THR, k_up_HCN, v_up_HVC);
+  CHECK(kv.layer(layer).latent_dim == k_up_HCN.shape[1] &&
+        qr_THR.last() == kv.layer(layer).key_dim - k_up_HCN.shape[1]);
+  const Tensor o_THV = arena_.tensor(qn_THN.dim(0), qn_THN.dim(1), v_up_HVC.shape[1]);
+
+  std::vector<AttendSpan> absorbed, expanded;
+  for (const BatchSequence& s : batch.sequences) {
+    const int leading = std::clamp(s.expanded_tokens - s.first_position, 0, s.rows);
+    if (leading > 0) expanded.push_back({&s, s.first_row, leading, s.first_position});
+    if (leading < s.rows)
+      absorbed.push_back({&s, s.first_row + leading, s.rows - leading, s.first_position + leading});
+  }
+  const LatentCall call{kv, layer, spec, qn_THN, qr_THR, w, o_THV};
+  const LatentMachine machine{kernels_, pool_, arena_, workers_for(batch, qn_THN.dim(1) * kv.layer(layer).key_dim)};
+  attend_absorbed(machine, call, absorbed);
+  attend_expanded(machine, call, expanded);
+  return o_THV;
+}
+
+// -- Mixture of experts
+
+Routing CpuOps::route(const Tensor& logits_TE, const Weight& correction_E, const MoeGateSpec& spec) {
+  CHECK(logits_TE.last() == spec.experts && (!correction_E || correction_E.shape[0] == spec.experts));
+  const int64_t tokens = logits_TE.dim(0);
+  const auto experts = static_cast<size_t>(spec.experts), active = static_cast<size_t>(spec.active);
+  const Routing routing{arena_.tensor(tokens, spec.active), arena_.tensor(tokens, spec.active)};
+  const std::span<const float> correction(correction_E ? vector_of(correction_E) : nullptr,
+                                          correction_E ? experts : 0);
+  for_rows(tokens, spec.experts * 16, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t)
+      choose_experts(spec, {logits_TE.row(t), experts}, correction, {routing.expert_TA.row(t), active},
+                     {routing.weight_TA.row(t), active});
+  });
+  return routing;
+}
+
+Tensor CpuOps::experts(const Tensor& x_TD, const Routing& routing, const ExpertWeights& w, const FfnForm& form) {
+  const Tensor y_TD = like(x_TD);
+  std::fill(y_TD.data, y_TD.data + y_TD.elements(), 0.0f);
+  ExpertRun(kernels_, pool_, arena_, w, form).run(x_TD, ExpertGroups(routing, w.up_EFD.shape[0]), y_TD);
+  return y_TD;
 }
 
 }  // namespace cachalot

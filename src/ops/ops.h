@@ -14,6 +14,7 @@
 
 #include "formats/checkpoint.h"
 #include "ops/batch.h"
+#include "ops/moe_gate.h"
 #include "ops/rope.h"
 #include "tensor/arena.h"
 #include "tensor/tensor.h"
@@ -49,7 +50,10 @@ struct Weight {
 struct KvCache {
   struct Layer {
     int kv_heads, key_dim, value_dim;
-    int group;  // layers of one group share their block tables
+    // MLA (kv_heads 1, key_dim L, value_dim 0): the first latent_dim = C components of the one key are the latent,
+    // the others the rotary key. Nothing else is cached.
+    int latent_dim = 0;
+    int group = 0;  // layers of one group share their block tables
   };
   virtual ~KvCache() = default;
   virtual int64_t bytes_per_block(int group) const = 0;  // over all layers of the group
@@ -63,7 +67,39 @@ struct KvCacheSpec {
 
 struct AttendSpec {
   float scale = 1;  // multiplies q·k
-  int window = 0;   // keys visible to a query, itself included; 0 = all before it
+  int window = 0;   // keys visible to a query up to itself, itself included; 0 = all
+  int ahead = 0;    // keys visible after it, as far as they are in the cache
+};
+
+struct Activation {
+  enum class Form { silu /* z * sigmoid(beta z) */, gelu /* z * Phi(z), exact */ };
+  Form form = Form::silu;
+  double beta = 1;
+};
+
+// A feed-forward network: gated, y = W_down(act(W_gate x) * W_up x), or of two layers, y = W_down act(W_up x).
+struct FfnForm {
+  bool gated = true;
+  Activation activation;
+};
+
+// The feed-forward networks of E experts. gate is empty unless gated, biases where there are none.
+struct ExpertWeights {
+  Weight gate_EFD, up_EFD, down_EDF;
+  Weight gate_bias_EF, up_bias_EF, down_bias_ED;
+};
+
+// Which experts each token uses and with which weight, best first. Ids are held as numbers, so that they can be
+// marked.
+struct Routing {
+  Tensor expert_TA, weight_TA;
+};
+
+// The up-projections of MLA, one matrix per head, in the form that serves both ways of computing it: queries become
+// latent ones with k_up, latent outputs become values with v_up; latents become keys and values with the same
+// numbers.
+struct LatentWeights {
+  Weight k_up_HCN, v_up_HVC;
 };
 
 class Ops {
@@ -91,16 +127,37 @@ class Ops {
                         const Weight& bias) = 0;  // [T, D] -> [T, out]; bias may be empty
   virtual Tensor rms_norm(const Tensor& x, const Weight& gain, double eps) = 0;  // over the last dimension
   virtual Tensor add(const Tensor& a, const Tensor& b) = 0;
-  virtual Tensor swiglu(const Tensor& gate_TF, const Tensor& up_TF) = 0;  // silu(gate) * up
+  virtual Tensor activate(const Tensor& x, const Activation& form) = 0;
+  virtual Tensor gated(const Tensor& gate_TF, const Tensor& up_TF, const Activation& form) = 0;  // act(gate) * up
+  virtual Tensor sigmoid(const Tensor& x) = 0;
+  virtual Tensor scale_rows(const Tensor& x, const Tensor& factor_T1) = 0;  // [T, …], row t times factor t
+  virtual Tensor concat(const Tensor& a_TA, const Tensor& b_TB) = 0;        // -> [T, A + B]
   // cos and sin of every row's angles: [T, R], the R/2 cosines first. One call per RopeSpec and step serves all
   // layers.
   virtual Tensor rope_angles(const Batch& batch, const RopeSpec& spec) = 0;
   virtual Tensor rope(const Tensor& x_THK, const Tensor& angles_TR, RopePairing pairing) = 0;  // R = K
+  // Factors of LogN attention for every row: [T, 1].
+  virtual Tensor logn_factors(const Batch& batch, const LogNSpec& spec) = 0;
   // Writes the rows' keys and values at their positions; the rest of a block that is begun is zeros.
   virtual void append(KvCache& cache, int layer, const Batch& batch, const Tensor& k_TGK, const Tensor& v_TGV) = 0;
   // Causal attention of the rows over their sequences' cached keys; head h reads kv head h / (H / G). -> [T, H, V]
   virtual Tensor attend(const Tensor& q_THK, KvCache& cache, int layer, const Batch& batch,
                         const AttendSpec& spec) = 0;
+  // MLA: writes the rows' latents (after their norm) and rotary keys (after RoPE).
+  virtual void append_latent(KvCache& cache, int layer, const Batch& batch, const Tensor& c_TC,
+                             const Tensor& kr_TR) = 0;
+  // MLA: attention of the rows with unrotated queries qn and rotated ones qr over their sequences' latents -> [T, H,
+  // V]. Each row takes the form that its sequence states (Batch); both are the same mathematics.
+  //   absorbed: q = [k_up qn ; qr] against the cached [c ; kr], the latent output through v_up
+  //   expanded: keys [k_up^T c ; kr] and values v_up c of a block of tokens are built, then attention as ever
+  virtual Tensor attend_latent(const Tensor& qn_THN, const Tensor& qr_THR, const LatentWeights& w, KvCache& cache,
+                               int layer, const Batch& batch, const AttendSpec& spec) = 0;
+
+  // Chooses experts from the router's logits; `correction_E` may be empty (choose_experts in moe_gate.h).
+  virtual Routing route(const Tensor& logits_TE, const Weight& correction_E, const MoeGateSpec& spec) = 0;
+  // Sum over a token's experts, in ascending order of their ids, of weight * FFN_e(x). -> [T, D]
+  virtual Tensor experts(const Tensor& x_TD, const Routing& routing, const ExpertWeights& w, const FfnForm& form) = 0;
+
   virtual Tensor gather_rows(const Tensor& x_TD, std::span<const int32_t> rows) = 0;
 
   // -- Scopes and observation

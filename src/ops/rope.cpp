@@ -36,6 +36,15 @@ static float dynamic_base(const RopeSpec& s, int sequence_tokens) {
   return static_cast<float>(s.base) * static_cast<float>(std::pow(static_cast<double>(growth), exponent));
 }
 
+// Qwen1: base * alpha^(R / (R - 2)), alpha = 2^ceil(log2(n / S) + 1) - 1 for a prompt of n > S tokens; the logarithm
+// as the released code takes it, a quotient of natural ones.
+static float qwen_ntk_base(const RopeSpec& s, int sequence_tokens) {
+  const double doublings = std::log(static_cast<double>(sequence_tokens) / s.trained_tokens) / std::log(2.0);
+  const double steps = std::ceil(doublings + 1);
+  const double alpha = std::max(std::exp2(steps) - 1, 1.0);
+  return static_cast<float>(s.base * std::pow(alpha, s.dim / (s.dim - 2.0)));
+}
+
 static std::vector<float> yarn(const RopeSpec& s) {
   // The index whose wavelength fits `rotations` times into the training length.
   const auto index_of = [&](double rotations) {
@@ -84,6 +93,14 @@ std::vector<float> inverse_frequencies(const RopeSpec& s, int sequence_tokens) {
   switch (s.scaling) {
     case RopeScaling::none: return inverted(position_periods(s.dim, base));
     case RopeScaling::dynamic: return inverted(position_periods(s.dim, dynamic_base(s, sequence_tokens)));
+    case RopeScaling::qwen_ntk: return inverted(position_periods(s.dim, qwen_ntk_base(s, sequence_tokens)));
+    case RopeScaling::log_ntk: {
+      auto inverse = inverted(position_periods(s.dim, base));
+      const auto growth =
+          static_cast<float>(1 + s.gamma * std::log(static_cast<double>(std::max(1, sequence_tokens))));
+      for (float& inv : inverse) inv *= growth;
+      return inverse;
+    }
     case RopeScaling::yarn: return yarn(s);
     case RopeScaling::llama3: return llama3(s);
     case RopeScaling::linear: {
@@ -101,10 +118,19 @@ std::vector<float> inverse_frequencies(const RopeSpec& s, int sequence_tokens) {
   CHECK(false, "unreachable");
 }
 
+double yarn_mscale(double factor, double k) { return factor <= 1 ? 1.0 : 0.1 * k * std::log(factor) + 1.0; }
+
 double yarn_attention_factor(double factor, std::optional<double> mscale, std::optional<double> mscale_all_dim) {
-  const auto m = [&](double k) { return factor <= 1 ? 1.0 : 0.1 * k * std::log(factor) + 1.0; };
-  if (mscale.value_or(0) != 0 && mscale_all_dim.value_or(0) != 0) return m(*mscale) / m(*mscale_all_dim);
-  return m(1);
+  if (mscale.value_or(0) != 0 && mscale_all_dim.value_or(0) != 0)
+    return yarn_mscale(factor, *mscale) / yarn_mscale(factor, *mscale_all_dim);
+  return yarn_mscale(factor, 1);
+}
+
+float logn_factor(const LogNSpec& spec, int position) {
+  const double tokens = position + 1.0;
+  if (spec.form == LogNSpec::Form::log) return static_cast<float>(std::log(tokens));
+  if (spec.form == LogNSpec::Form::none || tokens <= spec.trained_tokens) return 1;
+  return static_cast<float>(std::log(tokens) / std::log(static_cast<double>(spec.trained_tokens)));
 }
 
 }  // namespace cachalot

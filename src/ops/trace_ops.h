@@ -33,16 +33,36 @@ class TraceOps final : public Ops {
   Tensor linear(const Tensor& x, const Weight& w, const Weight& bias) override { return inner_.linear(x, w, bias); }
   Tensor rms_norm(const Tensor& x, const Weight& gain, double eps) override { return inner_.rms_norm(x, gain, eps); }
   Tensor add(const Tensor& a, const Tensor& b) override { return inner_.add(a, b); }
-  Tensor swiglu(const Tensor& gate, const Tensor& up) override { return inner_.swiglu(gate, up); }
+  Tensor activate(const Tensor& x, const Activation& form) override { return inner_.activate(x, form); }
+  Tensor gated(const Tensor& gate, const Tensor& up, const Activation& form) override {
+    return inner_.gated(gate, up, form);
+  }
+  Tensor sigmoid(const Tensor& x) override { return inner_.sigmoid(x); }
+  Tensor scale_rows(const Tensor& x, const Tensor& factor) override { return inner_.scale_rows(x, factor); }
+  Tensor concat(const Tensor& a, const Tensor& b) override { return inner_.concat(a, b); }
   Tensor rope_angles(const Batch& batch, const RopeSpec& spec) override { return inner_.rope_angles(batch, spec); }
   Tensor rope(const Tensor& x, const Tensor& angles, RopePairing pairing) override {
     return inner_.rope(x, angles, pairing);
   }
+  Tensor logn_factors(const Batch& batch, const LogNSpec& spec) override { return inner_.logn_factors(batch, spec); }
   void append(KvCache& cache, int layer, const Batch& batch, const Tensor& k, const Tensor& v) override {
     inner_.append(cache, layer, batch, k, v);
   }
   Tensor attend(const Tensor& q, KvCache& cache, int layer, const Batch& batch, const AttendSpec& spec) override {
     return inner_.attend(q, cache, layer, batch, spec);
+  }
+  void append_latent(KvCache& cache, int layer, const Batch& batch, const Tensor& c, const Tensor& kr) override {
+    inner_.append_latent(cache, layer, batch, c, kr);
+  }
+  Tensor attend_latent(const Tensor& qn, const Tensor& qr, const LatentWeights& w, KvCache& cache, int layer,
+                       const Batch& batch, const AttendSpec& spec) override {
+    return inner_.attend_latent(qn, qr, w, cache, layer, batch, spec);
+  }
+  Routing route(const Tensor& logits, const Weight& correction, const MoeGateSpec& spec) override {
+    return inner_.route(logits, correction, spec);
+  }
+  Tensor experts(const Tensor& x, const Routing& routing, const ExpertWeights& w, const FfnForm& form) override {
+    return inner_.experts(x, routing, w, form);
   }
   Tensor gather_rows(const Tensor& x, std::span<const int32_t> rows) override { return inner_.gather_rows(x, rows); }
   Tensor keep_only(Arena::Mark mark, const Tensor& tensor) override { return inner_.keep_only(mark, tensor); }

@@ -77,7 +77,7 @@ TEST_P(Golden, InverseFrequenciesAreTheReferencesBitForBit) {
   const auto golden = SafetensorsFile::parse(MappedFile(GetParam() / "golden.safetensors"));
   const Config config = Config::read(GetParam() / "config.json");
   const ModelSpec spec = family_of(config).spec(config);
-  const RopeSpec& rope = spec.layers[0].attention.rope;
+  const RopeSpec& rope = spec.layers[0].rope();
   EXPECT_EQ(static_cast<float>(rope.attention_factor), values<float>(golden, "attention_scaling")[0]);
   for (int s = 0; s < std::stoi(golden.metadata().at("sequences")); ++s) {
     const auto n = "." + std::to_string(s);

@@ -44,6 +44,27 @@ TEST(Swiglu, GoesToZeroFarBelowAndToTheGateFarAbove) {
   }
 }
 
+TEST(Activations, MatchTheF64DefinitionsOnEveryIsaAndEveryTail) {
+  for (const KernelTable* table : usable_kernels())
+    for (const int n : {1, 3, 7, 8, 15, 16, 17, 33, 1000}) {
+      SCOPED_TRACE(std::string(table->isa) + " n=" + std::to_string(n));
+      const auto x = random_normal(n, n, 5);
+      for (const double beta : {1.0, 0.3, 1.702}) {
+        std::vector<float> y(n + 1, -1.0f);
+        table->silu(x.data(), static_cast<float>(beta), n, y.data());
+        for (int i = 0; i < n; ++i) {
+          const double want = reference::silu(x[i], static_cast<float>(beta));
+          ASSERT_NEAR(y[i], want, 2.5e-7 * (1 + std::abs(beta * x[i])) * std::abs(want) + 1e-36);
+        }
+        ASSERT_EQ(y[n], -1.0f) << "wrote past the end";
+      }
+      std::vector<float> y(n + 1, -1.0f);
+      table->gelu(x.data(), n, y.data());
+      for (int i = 0; i < n; ++i) ASSERT_NEAR(y[i], reference::gelu(x[i]), 2.5e-7 * std::max(1.0f, std::abs(x[i])));
+      ASSERT_EQ(y[n], -1.0f) << "wrote past the end";
+    }
+}
+
 TEST(AddAndScale, RoundOnceForEveryLength) {
   for (const KernelTable* table : usable_kernels())
     for (int n = 0; n < 70; ++n) {

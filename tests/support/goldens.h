@@ -47,6 +47,7 @@ struct TestModel {
     const Checkpoint checkpoint = Checkpoint::open(path);
     const Family& family = family_of(checkpoint.config());
     ModelSpec spec = family.spec(checkpoint.config());
+    keep_stored_mtp(family, checkpoint, spec);
     return {spec, load_weights(family, spec, checkpoint, {.fixed = weights}, ops, [](int64_t, int64_t) {})};
   }
 };

@@ -7,6 +7,8 @@
 #include "kernels/generic/matmul.h"
 #include "kernels/generic/norm.h"
 #include "kernels/generic/pack.h"
+
+#include "kernels/generic/coded_matmul.h"
 #include "kernels/generic/probes.h"
 #include "kernels/generic/rope.h"
 #include "kernels/generic/softmax.h"
@@ -18,13 +20,28 @@ static constexpr KernelTable generic_kernels(const char* isa, bool (*usable)() n
       .matmul_f32 = {.weights = DType::f32,
                      .inputs = DType::f32,
                      .columns = kColumns,
+                     .unit_inputs = 1,
+                     .block_inputs = 1,
                      .prepare = prepare_f32,
-                     .tile = tile<F32Panels>},
+                     .tile = tile<F32Panels>,
+                     .pack = pack_plain<4>},
       .matmul_bf16 = {.weights = DType::bf16,
                       .inputs = DType::f32,
                       .columns = kColumns,
+                      .unit_inputs = 2,
+                      .block_inputs = 2,
                       .prepare = prepare_f32,
-                      .tile = tile<WidenedBf16Panels>},
+                      .tile = tile<WidenedBf16Panels>,
+                      .pack = pack_plain<2>},
+      .matmul_fp8 = {.weights = DType::f8_e4m3,
+                     .inputs = DType::f32,
+                     .columns = kCodedColumns,
+                     .unit_inputs = 4,
+                     .block_inputs = kBlockInputs,
+                     .factor_bytes = 4,
+                     .prepare = prepare_f32,
+                     .tile = coded_tile<E4m3Panels>,
+                     .pack = pack_coded<E4m3Panels>},
       .pack_panel = pack_panel,
       .bf16_to_f32 = bf16_to_f32,
       .f32_to_bf16 = f32_to_bf16,
@@ -33,6 +50,9 @@ static constexpr KernelTable generic_kernels(const char* isa, bool (*usable)() n
       .rope_halves = rope_halves,
       .rope_pairs = rope_pairs,
       .swiglu = swiglu,
+      .silu = silu,
+      .gelu = gelu,
+      .multiply = multiply,
       .add = add,
       .scale = scale,
       .softmax_block = softmax_block,

@@ -6,7 +6,7 @@ namespace cachalot {
 static ModelSpec spec(const Config& c) {
   const bool bias = c.boolean_or("attention_bias", false);
   return dense_decoder_spec(c, {.qkv_bias = bias, .out_bias = bias, .rope = {.pairing = RopePairing::halves}},
-                            {.bias = c.boolean_or("mlp_bias", false)});
+                            c.boolean_or("mlp_bias", false));
 }
 
 extern const Family kLlama;

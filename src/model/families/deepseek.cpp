@@ -1,0 +1,155 @@
+// DeepSeek-V2 (V2-Lite, V2, V2.5) and DeepSeek-V3 (V3, R1): multi-head latent attention and DeepSeekMoE. The two
+// differ in their routers and in V3's module that predicts the token after the next.
+#include <cmath>
+
+#include "base/error.h"
+#include "model/family.h"
+
+namespace cachalot {
+
+static MlaSpec mla_spec(const Config& c, RopePairing pairing) {
+  MlaSpec a;
+  a.heads = c.integer("num_attention_heads", 1, 1 << 16);
+  a.q_rank = c.integer_or("q_lora_rank", 0, 0, 1 << 20);
+  a.kv_rank = c.integer("kv_lora_rank", 1, 1 << 20);
+  a.nope_dim = c.integer("qk_nope_head_dim", 1, 1 << 16);
+  a.value_dim = c.integer("v_head_dim", 1, 1 << 16);
+  a.bias = c.boolean_or("attention_bias", false);
+  a.rope = rope_spec(c, c.integer("qk_rope_head_dim", 1, 1 << 16), pairing);
+  if (a.kv_rank % 2 != 0 || a.nope_dim % 2 != 0)
+    throw Error("kv_lora_rank and qk_nope_head_dim must be even")
+        .in(c.where())
+        .because("the cache holds its numbers in pairs");
+
+  // YaRN's temperature enters the softmax squared, and not cos and sin, where mscale_all_dim is given.
+  a.softmax_scale = 1 / std::sqrt(static_cast<double>(a.nope_dim + a.rope.dim));
+  const auto parameters = c.object("rope_parameters"), scaling = c.object("rope_scaling");
+  const Config* s = scaling ? &*scaling : parameters ? &*parameters : nullptr;
+  if (s && a.rope.scaling == RopeScaling::yarn) {
+    const double mscale = s->number_or("mscale_all_dim", 0);
+    if (mscale != 0) a.softmax_scale *= std::pow(yarn_mscale(a.rope.factor, mscale), 2);
+  }
+  return a;
+}
+
+// The parts of a router that both generations state with the same keys.
+static MoeSpec moe_spec(const Config& c) {
+  MoeSpec moe;
+  moe.gate.experts = c.integer("n_routed_experts", 1, 1 << 16);
+  moe.gate.active = c.integer("num_experts_per_tok", 1, 1 << 16);
+  moe.gate.normalised = c.boolean_or("norm_topk_prob", false);
+  moe.gate.scale = c.number_or("routed_scaling_factor", 1);
+  moe.expert.hidden = c.integer("moe_intermediate_size", 1);
+  moe.shared.hidden = c.integer_or("n_shared_experts", 0, 0, 1 << 16) * moe.expert.hidden;
+  return moe;
+}
+
+static void read_groups(const Config& c, GroupScore score, MoeGateSpec& gate) {
+  gate.groups = c.integer_or("n_group", 1, 1, gate.experts);
+  gate.active_groups = c.integer_or("topk_group", 1, 1, gate.experts);
+  gate.group_score = score;
+}
+
+static ModelSpec decoder(const Config& c, const MlaSpec& attention, const std::optional<MoeSpec>& moe) {
+  ModelSpec m = decoder_spec(c);
+  const int first = c.integer_or("first_k_dense_replace", 0, 0), step = c.integer_or("moe_layer_freq", 1, 1);
+  for (size_t i = 0; i < m.layers.size(); ++i) {
+    m.layers[i].attention = attention;
+    const auto layer = static_cast<int>(i);
+    if (moe && layer >= first && layer % step == 0)
+      m.layers[i].ffn = *moe;
+    else
+      m.layers[i].ffn = FfnSpec{.hidden = c.integer("intermediate_size", 1), .form = {}, .bias = false};
+  }
+  return m;
+}
+
+static std::optional<MoeSpec> v2_moe(const Config& c) {
+  if (!c.has("n_routed_experts")) return std::nullopt;
+  MoeSpec moe = moe_spec(c);
+  const std::string method = c.text_or("topk_method", "greedy");
+  if (method == "group_limited_greedy")
+    read_groups(c, GroupScore::best, moe.gate);
+  else if (method != "greedy")
+    throw Error(fmt::format("topk_method '{}' is not supported", method))
+        .in(c.where())
+        .because("known in DeepSeek-V2: greedy, group_limited_greedy");
+  if (const auto scoring = c.text_or("scoring_func", "softmax"); scoring != "softmax")
+    throw Error(fmt::format("scoring_func '{}' is not supported", scoring)).in(c.where()).because("known: softmax");
+  // The released code multiplies by the factor only what it does not normalise.
+  if (moe.gate.normalised && moe.gate.active > 1) moe.gate.scale = 1;
+  check_gate(c, moe.gate);
+  return moe;
+}
+
+static ModelSpec v2_spec(const Config& c) { return decoder(c, mla_spec(c, RopePairing::pairs), v2_moe(c)); }
+
+static std::optional<MoeSpec> v3_moe(const Config& c) {
+  if (!c.has("n_routed_experts")) return std::nullopt;
+  MoeSpec moe = moe_spec(c);
+  for (const auto& [key, known] : {std::pair{"topk_method", "noaux_tc"}, {"scoring_func", "sigmoid"}})
+    if (const auto text = c.text_or(key, known); text != known)
+      throw Error(fmt::format("{} '{}' is not supported", key, text))
+          .in(c.where())
+          .because(fmt::format("known in DeepSeek-V3: {}", known));
+  moe.gate.score = GateScore::sigmoid;
+  moe.correction_bias = true;
+  read_groups(c, GroupScore::sum_of_best_two, moe.gate);
+  check_gate(c, moe.gate);
+  return moe;
+}
+
+static ModelSpec v3_spec(const Config& c) {
+  const auto pairing = c.boolean_or("rope_interleave", true) ? RopePairing::pairs : RopePairing::halves;
+  const MlaSpec attention = mla_spec(c, pairing);
+  const auto moe = v3_moe(c);
+  ModelSpec m = decoder(c, attention, moe);
+  m.stored_mtp = c.integer_or("num_nextn_predict_layers", 0, 0, 16);
+  if (m.stored_mtp > 0 && moe) m.mtp = {{attention, *moe}};  // the first drafts one token; others would follow on it
+  return m;
+}
+
+static std::vector<SlotName> names() {
+  return moe_names({
+      // slot              safetensors                                 GGUF                       split between ranks
+      {"attn.q_down", "model.layers.{}.self_attn.q_a_proj", "blk.{}.attn_q_a", Split::none},
+      {"attn.q_down_norm", "model.layers.{}.self_attn.q_a_layernorm", "blk.{}.attn_q_a_norm", Split::none},
+      {"attn.q_up", "model.layers.{}.self_attn.q_b_proj", "blk.{}.attn_q_b", Split::rows},
+      {"attn.kv_down", "model.layers.{}.self_attn.kv_a_proj_with_mqa", "blk.{}.attn_kv_a_mqa", Split::none},
+      {"attn.kv_norm", "model.layers.{}.self_attn.kv_a_layernorm", "blk.{}.attn_kv_a_norm", Split::none},
+      {"attn.kv_up", "model.layers.{}.self_attn.kv_b_proj", "blk.{}.attn_kv_b", Split::rows},
+      {"attn.k_up", "", "blk.{}.attn_k_b", Split::rows},
+      {"attn.v_up", "", "blk.{}.attn_v_b", Split::rows},
+      {"moe.correction", "model.layers.{}.mlp.gate.e_score_correction_bias", "blk.{}.exp_probs_b.bias", Split::none},
+      {"shared.gate", "model.layers.{}.mlp.shared_experts.gate_proj", "blk.{}.ffn_gate_shexp", Split::rows},
+      {"shared.up", "model.layers.{}.mlp.shared_experts.up_proj", "blk.{}.ffn_up_shexp", Split::rows},
+      {"shared.down", "model.layers.{}.mlp.shared_experts.down_proj", "blk.{}.ffn_down_shexp", Split::columns},
+      {"mtp.embed_norm", "model.layers.{}.enorm", "blk.{}.nextn.enorm", Split::none},
+      {"mtp.hidden_norm", "model.layers.{}.hnorm", "blk.{}.nextn.hnorm", Split::none},
+      {"mtp.combine", "model.layers.{}.eh_proj", "blk.{}.nextn.eh_proj", Split::none},
+      {"mtp.norm", "model.layers.{}.shared_head.norm", "blk.{}.nextn.shared_head_norm", Split::none},
+  });
+}
+
+static const std::vector<IgnoredTensor> kIgnored = {
+    {"*.rotary_emb.inv_freq", "computed from the config"},
+    {"model.layers.*.embed_tokens.weight", "the prediction module's copy of the embedding"},
+    {"model.layers.*.shared_head.head.weight", "the prediction module's copy of the output head"},
+    {"blk.*.nextn.embed_tokens.weight", "the prediction module's copy of the embedding"},
+    {"blk.*.nextn.shared_head_head.weight", "the prediction module's copy of the output head"},
+    {"blk.*.attn_k_b.weight", "made from attn_kv_b, which the file has too"},
+    {"blk.*.attn_v_b.weight", "made from attn_kv_b, which the file has too"}};
+
+extern const Family kDeepseekV2, kDeepseekV3;
+const Family kDeepseekV2 = {.name = "deepseek_v2",
+                            .hf_classes = {"DeepseekV2ForCausalLM"},
+                            .spec = v2_spec,
+                            .weights = names(),
+                            .ignored = kIgnored};
+const Family kDeepseekV3 = {.name = "deepseek_v3",
+                            .hf_classes = {"DeepseekV3ForCausalLM"},
+                            .spec = v3_spec,
+                            .weights = names(),
+                            .ignored = kIgnored};
+
+}  // namespace cachalot

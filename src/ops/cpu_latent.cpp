@@ -1,0 +1,316 @@
+#include "ops/cpu_latent.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "ops/cpu_panels.h"
+#include "ops/cpu_weights.h"
+
+namespace cachalot {
+
+namespace {
+
+// Bytes of a number as panels of the kernel hold it.
+int64_t number_bytes(const MatmulKernel& kernel) { return kernel.weights == DType::f32 ? 4 : 2; }
+
+std::byte* allocate(Arena& arena, int64_t bytes) { return static_cast<std::byte*>(arena.allocate(bytes)); }
+
+// The latents of one block of the cache as rows of tokens, in the cache's own type.
+void latent_rows(const LatentMachine& m, const LatentCall& call, const std::byte* block, std::byte* rows) {
+  const int64_t dim = call.cache.layer(call.layer).key_dim;
+  tokens_to_rows(m.kernels, call.cache.kernel(), block, dim, kBlockTokens, call.latent_dim(), rows);
+}
+
+const std::byte* block_of(const LatentCall& call, const AttendTask& task, int b) {
+  const auto group = static_cast<size_t>(call.cache.layer(call.layer).group);
+  const auto table = task.span->sequence->block_tables[group];
+  return call.cache.keys(call.layer, table[static_cast<size_t>(b)], 0);
+}
+
+// y[row][head] = W_head x[row][head] for every head: x is [rows, H, inputs] prepared, y is [rows, H, outputs] with
+// rows of heads `y_stride` numbers apart. W is [H, outputs, inputs].
+void linear_per_head(const LatentMachine& m, const Weight& w, const std::byte* x, int64_t rows, float* y,
+                     int64_t y_stride) {
+  const MatmulKernel& kernel = matmul_kernel(m.kernels, w.held_as);
+  const int64_t heads = w.shape[0], outputs = w.shape[1], inputs = w.shape[2];
+  const int64_t input_bytes = kernel.input_bytes(inputs), panels = divide_up(outputs, kernel.columns);
+  m.pool.for_each_chunk(heads * panels, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t h = i / panels, p = i % panels, first = p * kernel.columns;
+      kernel.tile(x + h * input_bytes, heads * input_bytes, rows, panels_of(w, h) + p * kernel.panel_bytes(inputs),
+                  inputs, static_cast<int>(std::min<int64_t>(kernel.columns, outputs - first)),
+                  y + h * y_stride + first, heads * y_stride, false);
+    }
+  });
+}
+
+}  // namespace
+
+// -- Absorbed: scores and outputs in the latent space, one key for all heads
+
+namespace {
+
+// All absorbed rows of the batch side by side: decode tokens of many sequences share the passes over the weights.
+class Absorbed {
+ public:
+  Absorbed(const LatentMachine& machine, const LatentCall& call, std::span<const AttendSpan> spans)
+      : m_(machine), call_(call), spans_(spans.begin(), spans.end()) {
+    for (AttendSpan& span : spans_) {
+      for (int t = 0; t < span.tokens; ++t) batch_rows_.push_back(span.first_row + t);
+      span.first_row = static_cast<int>(batch_rows_.size()) - span.tokens;
+    }
+  }
+
+  void run() {
+    const int64_t rows = std::ssize(batch_rows_), heads = call_.heads();
+    const Tensor q_THL = latent_queries();
+    const Tensor u_THC = m_.arena.tensor(rows, heads, call_.latent_dim());
+    attend(q_THL, u_THC);
+    write_values(u_THC);
+  }
+
+ private:
+  // Rows of [rows, H, dim] prepared for multiplication with w.
+  template <typename RowOf>
+  std::byte* prepared(const Weight& w, int64_t rows, const RowOf& row_of) {
+    const MatmulKernel& kernel = matmul_kernel(m_.kernels, w.held_as);
+    const int64_t inputs = w.shape[2], bytes = kernel.input_bytes(inputs);
+    std::byte* x = allocate(m_.arena, rows * bytes);
+    m_.pool.for_each_chunk(rows, 64, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) kernel.prepare(row_of(r), inputs, x + r * bytes);
+    });
+    return x;
+  }
+
+  // [k_up qn ; qr] of every row and head.
+  Tensor latent_queries() {
+    const int64_t rows = std::ssize(batch_rows_), heads = call_.heads(), C = call_.latent_dim(), R = call_.rope_dim();
+    const Tensor q_THL = m_.arena.tensor(rows, heads, C + R);
+    const std::byte* x =
+        prepared(call_.weights.k_up_HCN, rows * heads, [&](int64_t r) { return call_.qn_THN.row(batch_row(r)); });
+    linear_per_head(m_, call_.weights.k_up_HCN, x, rows, q_THL.data, C + R);
+    for (int64_t r = 0; r < rows * heads; ++r)
+      std::memcpy(q_THL.row(r) + C, call_.qr_THR.row(batch_row(r)), static_cast<size_t>(R) * sizeof(float));
+    return q_THL;
+  }
+
+  void attend(const Tensor& q_THL, const Tensor& u_THC) {
+    const int C = call_.latent_dim(), heads = call_.heads();
+    const FoldShape shape{m_.kernels, call_.cache.kernel(), static_cast<int>(q_THL.last()), C, call_.spec};
+    constexpr int kRowsPerTask = 48;
+    const int task_tokens = std::max(1, kRowsPerTask / heads);
+    // One token's heads share every block, and are divided only when threads would be idle.
+    const bool few = std::ssize(batch_rows_) < m_.workers;
+    const int task_heads = few ? static_cast<int>(divide_up(heads, m_.workers)) : heads;
+    const auto tasks = cut_tasks(spans_, task_tokens, heads, task_heads);
+
+    struct Scratch {
+      FoldScratch fold;
+      std::byte* rows;    // [kBlockTokens, C] in the cache's type
+      std::byte* values;  // panels
+    };
+    const MatmulKernel& kernel = shape.kernel;
+    const int64_t panels = divide_up(C, kernel.columns);
+    std::vector<Scratch> scratch;
+    for (int i = 0; i < m_.workers; ++i)
+      scratch.push_back({FoldScratch(m_.arena, shape, int64_t{task_tokens} * task_heads),
+                         allocate(m_.arena, kBlockTokens * C * number_bytes(kernel)),
+                         allocate(m_.arena, panels * kernel.panel_bytes(kBlockTokens))});
+
+    run_tasks(m_.pool, m_.workers, tasks, [&](int worker, const AttendTask& task) {
+      const Scratch& own = scratch[static_cast<size_t>(worker)];
+      Fold fold(shape, own.fold, task);
+      const int first_row = task.span->first_row + task.first_token;
+      for (int r = 0; r < fold.rows(); ++r) fold.set_query(r, q_THL.row(fold.row_of(r, first_row, heads)));
+      for (int b = fold.first_block(); b <= fold.last_block(); ++b) {
+        const std::byte* block = block_of(call_, task, b);
+        latent_rows(m_, call_, block, own.rows);
+        inputs_to_panels(kernel, own.rows, C * number_bytes(kernel), kBlockTokens, C, own.values,
+                         kernel.panel_bytes(kBlockTokens));
+        fold.add_block(b, block, own.values);
+      }
+      for (int r = 0; r < fold.rows(); ++r) fold.write_output(r, u_THC.row(fold.row_of(r, first_row, heads)));
+    });
+  }
+
+  void write_values(const Tensor& u_THC) {
+    const int64_t rows = std::ssize(batch_rows_), heads = call_.heads(), V = call_.value_dim();
+    const Tensor o_THV = m_.arena.tensor(rows, heads, V);
+    const std::byte* x = prepared(call_.weights.v_up_HVC, rows * heads, [&](int64_t r) { return u_THC.row(r); });
+    linear_per_head(m_, call_.weights.v_up_HVC, x, rows, o_THV.data, V);
+    for (int64_t r = 0; r < rows * heads; ++r)
+      std::memcpy(call_.o_THV.row(batch_row(r)), o_THV.row(r), static_cast<size_t>(V) * sizeof(float));
+  }
+
+  // Row r of [rows, H] as a row of the batch's [T, H].
+  int64_t batch_row(int64_t r) const {
+    const int64_t heads = call_.heads();
+    return batch_rows_[static_cast<size_t>(r / heads)] * heads + r % heads;
+  }
+
+  const LatentMachine& m_;
+  const LatentCall& call_;
+  std::vector<AttendSpan> spans_;  // first_row counts absorbed rows only
+  std::vector<int64_t> batch_rows_;
+};
+
+}  // namespace
+
+void attend_absorbed(const LatentMachine& machine, const LatentCall& call, std::span<const AttendSpan> spans) {
+  if (!spans.empty()) Absorbed(machine, call, spans).run();
+}
+
+// -- Expanded: keys and values of one head are built block by block
+
+namespace {
+
+// Builds keys and values of one head from the cached latents. One per worker.
+class Expander {
+ public:
+  Expander(const LatentMachine& machine, const LatentCall& call)
+      : m_(machine), call_(call), kernel_(call.cache.kernel()), value_kernel_(value_kernel(machine, call)) {
+    Arena& arena = m_.arena;
+    const int64_t N = call.nope_dim(), C = call.latent_dim(), V = call.value_dim();
+    k_up_CN_ = arena.tensor(C, N).data;
+    k_up_row_ = arena.tensor(C).data;
+    k_up_NC_ = allocate(arena, N * kernel_.input_bytes(C));
+    rows_ = allocate(arena, kBlockTokens * C * number_bytes(kernel_));
+    wide_ = arena.tensor(C).data;
+    inputs_ = allocate(arena, kBlockTokens * value_kernel_.input_bytes(C));
+    built_ = arena.tensor(std::max(N, int64_t{kBlockTokens}) * std::max(V, int64_t{kBlockTokens})).data;
+    narrow_ = allocate(arena, 2 * std::max(N, int64_t{kBlockTokens}) * std::max(V, int64_t{kBlockTokens}));
+    keys_ = allocate(arena, divide_up(kBlockTokens, kernel_.columns) * key_panel_bytes());
+    values_ = allocate(arena, divide_up(V, kernel_.columns) * kernel_.panel_bytes(kBlockTokens));
+  }
+
+  void set_head(int head) {
+    head_ = head;
+    const int64_t N = call_.nope_dim(), C = call_.latent_dim();
+    const Weight& k_up_HCN = call_.weights.k_up_HCN;
+    const MatmulKernel& held = matmul_kernel(m_.kernels, k_up_HCN.held_as);
+    for (int64_t c = 0; c < C; ++c) read_packed_row(held, panels_of(k_up_HCN, head), N, c, k_up_CN_ + c * N);
+    for (int64_t n = 0; n < N; ++n) {
+      for (int64_t c = 0; c < C; ++c) k_up_row_[c] = k_up_CN_[c * N + n];
+      kernel_.prepare(k_up_row_, C, k_up_NC_ + n * kernel_.input_bytes(C));
+    }
+  }
+
+  void build(const std::byte* block) {
+    build_keys(block);
+    build_values(block);
+  }
+  const std::byte* keys() const { return keys_; }
+  const std::byte* values() const { return values_; }
+
+ private:
+  static const MatmulKernel& value_kernel(const LatentMachine& m, const LatentCall& call) {
+    return matmul_kernel(m.kernels, call.weights.v_up_HVC.held_as);
+  }
+  int64_t key_panel_bytes() const { return kernel_.panel_bytes(call_.nope_dim() + call_.rope_dim()); }
+
+  // k[n][token] = k_up[n] . c[token]: the cached block is the panel, and the result has the inputs of a key panel as
+  // its rows. The rotary key follows as it is.
+  void build_keys(const std::byte* block) {
+    const int64_t N = call_.nope_dim(), C = call_.latent_dim(), R = call_.rope_dim();
+    const int64_t input_bytes = kernel_.input_bytes(C), block_panel = kernel_.panel_bytes(C + R);
+    for (int t = 0; t < kBlockTokens; t += kernel_.columns) {
+      const std::byte* panel = block + t / kernel_.columns * block_panel;
+      kernel_.tile(k_up_NC_, input_bytes, N, panel, C, std::min(kernel_.columns, kBlockTokens - t), built_ + t,
+                   kBlockTokens, false);
+      std::memcpy(keys_ + t / kernel_.columns * key_panel_bytes() + kernel_.panel_bytes(N),
+                  panel + kernel_.panel_bytes(C), static_cast<size_t>(kernel_.panel_bytes(R)));
+    }
+    to_panels(N, kBlockTokens, keys_, key_panel_bytes());
+  }
+
+  void build_values(const std::byte* block) {
+    const int64_t C = call_.latent_dim(), V = call_.value_dim();
+    const int64_t input_bytes = value_kernel_.input_bytes(C), panel_bytes = value_kernel_.panel_bytes(C);
+    latent_rows(m_, call_, block, rows_);
+    for (int64_t t = 0; t < kBlockTokens; ++t) {
+      const std::byte* row = rows_ + t * C * number_bytes(kernel_);
+      const auto* numbers = reinterpret_cast<const float*>(row);
+      if (kernel_.weights == DType::bf16) {
+        m_.kernels.bf16_to_f32(reinterpret_cast<const uint16_t*>(row), C, wide_);
+        numbers = wide_;
+      }
+      value_kernel_.prepare(numbers, C, inputs_ + t * input_bytes);
+    }
+    const std::byte* panels = panels_of(call_.weights.v_up_HVC, head_);
+    for (int64_t v = 0; v < V; v += value_kernel_.columns, panels += panel_bytes)
+      value_kernel_.tile(inputs_, input_bytes, kBlockTokens, panels, C,
+                         static_cast<int>(std::min<int64_t>(value_kernel_.columns, V - v)), built_ + v, V, false);
+    to_panels(kBlockTokens, V, values_, kernel_.panel_bytes(kBlockTokens));
+  }
+
+  // built_, [inputs, outputs], as panels of the cache's kernel.
+  void to_panels(int64_t inputs, int64_t outputs, std::byte* panels, int64_t panel_bytes) {
+    if (kernel_.weights == DType::f32) {
+      inputs_to_panels(kernel_, built_, outputs * 4, inputs, outputs, panels, panel_bytes);
+      return;
+    }
+    m_.kernels.f32_to_bf16(built_, inputs * outputs, reinterpret_cast<uint16_t*>(narrow_));
+    inputs_to_panels(kernel_, narrow_, outputs * 2, inputs, outputs, panels, panel_bytes);
+  }
+
+  const LatentMachine& m_;
+  const LatentCall& call_;
+  const MatmulKernel& kernel_;        // of the cache
+  const MatmulKernel& value_kernel_;  // of v_up
+  int head_ = 0;
+  float* k_up_CN_;      // the head's k_up as it is held
+  float* k_up_row_;     // one column of it
+  std::byte* k_up_NC_;  // its rows prepared to meet the cached block
+  std::byte* rows_;     // latents of the block, token by token
+  float* wide_;         // one of them in f32
+  std::byte* inputs_;   // all of them prepared for v_up
+  float* built_;        // keys [N, tokens] or values [tokens, V]
+  std::byte* narrow_;   // the same in bf16
+  std::byte* keys_;
+  std::byte* values_;
+};
+
+}  // namespace
+
+void attend_expanded(const LatentMachine& m, const LatentCall& call, std::span<const AttendSpan> spans) {
+  if (spans.empty()) return;
+  const FoldShape shape{m.kernels, call.cache.kernel(), call.nope_dim() + call.rope_dim(), call.value_dim(),
+                        call.spec};
+  // Building a block costs as much as attending to it with some 400 rows, so a task has as many as its caches hold.
+  constexpr int kRowsPerTask = 1024;
+  int longest = 0;
+  for (const AttendSpan& span : spans) longest = std::max(longest, span.tokens);
+  const int rows = std::min(kRowsPerTask, longest);
+  const auto tasks = cut_tasks(spans, rows, call.heads(), 1);
+
+  struct Scratch {
+    FoldScratch fold;
+    Expander expander;
+    float* query;  // [qn ; qr] of one row
+  };
+  std::vector<Scratch> scratch;
+  for (int i = 0; i < m.workers; ++i)
+    scratch.push_back({FoldScratch(m.arena, shape, rows), Expander(m, call), m.arena.tensor(shape.key_dim).data});
+
+  run_tasks(m.pool, m.workers, tasks, [&](int worker, const AttendTask& task) {
+    Scratch& own = scratch[static_cast<size_t>(worker)];
+    Fold fold(shape, own.fold, task);
+    const int first_row = task.span->first_row + task.first_token;
+    for (int r = 0; r < fold.rows(); ++r) {
+      const int64_t row = fold.row_of(r, first_row, call.heads());
+      std::memcpy(own.query, call.qn_THN.row(row), static_cast<size_t>(call.nope_dim()) * sizeof(float));
+      std::memcpy(own.query + call.nope_dim(), call.qr_THR.row(row),
+                  static_cast<size_t>(call.rope_dim()) * sizeof(float));
+      fold.set_query(r, own.query);
+    }
+    own.expander.set_head(task.first_head);
+    for (int b = fold.first_block(); b <= fold.last_block(); ++b) {
+      own.expander.build(block_of(call, task, b));
+      fold.add_block(b, own.expander.keys(), own.expander.values());
+    }
+    for (int r = 0; r < fold.rows(); ++r)
+      fold.write_output(r, call.o_THV.row(fold.row_of(r, first_row, call.heads())));
+  });
+}
+
+}  // namespace cachalot

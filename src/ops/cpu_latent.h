@@ -1,0 +1,35 @@
+// Multi-head latent attention of CpuOps, in both its forms. The cache holds one key [c ; kr] per token; see
+// Ops::attend_latent for what is computed and BatchSequence::expanded_tokens for which rows take which form.
+#pragma once
+
+#include "ops/cpu_attention.h"
+
+namespace cachalot {
+
+struct LatentCall {
+  const CpuKvCache& cache;
+  int layer;
+  AttendSpec spec;
+  Tensor qn_THN, qr_THR;
+  const LatentWeights& weights;
+  Tensor o_THV;
+
+  int heads() const { return static_cast<int>(qn_THN.dim(1)); }
+  int nope_dim() const { return static_cast<int>(qn_THN.last()); }
+  int rope_dim() const { return static_cast<int>(qr_THR.last()); }
+  int value_dim() const { return static_cast<int>(o_THV.last()); }
+  int latent_dim() const { return cache.layer(layer).latent_dim; }
+};
+
+// What the two forms need of the machine.
+struct LatentMachine {
+  const KernelTable& kernels;
+  ThreadPool& pool;
+  Arena& arena;
+  int workers;
+};
+
+void attend_absorbed(const LatentMachine& machine, const LatentCall& call, std::span<const AttendSpan> spans);
+void attend_expanded(const LatentMachine& machine, const LatentCall& call, std::span<const AttendSpan> spans);
+
+}  // namespace cachalot
