@@ -82,10 +82,12 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
     return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
 
 
-def attention(w, h: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, cache: list | None, i: int, mask) -> torch.Tensor:
+def attention(w, h: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, cache: list | None, i: int,
+              mask) -> torch.Tensor:
     """Multi-head latent attention in its expanded form. `w(name)` gives a weight of the layer."""
     c, (b, t, _) = CONFIG, h.shape
-    heads, nope, rope, value = (c[k] for k in ("num_attention_heads", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"))
+    heads, nope, rope, value = (c["num_attention_heads"], c["qk_nope_head_dim"], c["qk_rope_head_dim"],
+                                c["v_head_dim"])
     down = F.linear(h, torch.cat((w("self_attn.q_a_proj"), w("self_attn.kv_a_proj_with_mqa"))))
     q_latent, latent, k_rope = down.split((c["q_lora_rank"], c["kv_lora_rank"], rope), -1)
     q = F.linear(norm(q_latent, w("self_attn.q_a_layernorm")), w("self_attn.q_b_proj"))

@@ -123,7 +123,7 @@ def norm(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Causal attention [b, heads, t, size of v's heads] by plain matrix products: at this size twice as fast to train as
+    """Causal attention [b, heads, t, size of a head of v] by plain matrix products: at this size twice as fast to train as
     scaled_dot_product_attention on a CPU."""
     b, heads, t, head = q.shape
     future = torch.full((t, t), -1e4, dtype=q.dtype).triu(1)

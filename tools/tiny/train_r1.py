@@ -200,9 +200,9 @@ def main() -> None:
         now = torch.cat((torch.tensor(now), loads.flatten()))
         smooth = now if smooth is None else 0.95 * smooth + 0.05 * now
         if run.step % 20 == 0:
-            shares = smooth[2:]
-            print(f"step {run.step} tokens {run.tokens} loss {smooth[0]:.4f} mtp {smooth[1]:.4f} load {shares.min():.3f} "
-                  f"to {shares.max():.3f} tokens/s {(run.tokens - before) / (time.time() - began):.0f}", flush=True)
+            shares, speed = smooth[2:], (run.tokens - before) / (time.time() - began)
+            print(f"step {run.step} tokens {run.tokens} loss {smooth[0]:.4f} mtp {smooth[1]:.4f} "
+                  f"load {shares.min():.3f} to {shares.max():.3f} tokens/s {speed:.0f}", flush=True)
             began, before = time.time(), run.tokens
         if run.step % args.eval_every == 0:
             run.save()
