@@ -77,12 +77,12 @@ DEEPSEEK_V3 = [
         lengths=[26, 1, 2, 150], seed=502, shards=3, qk_scale=1.2,
     ),
     Case(
-        "deepseek_v3", "ungrouped", "one group, weights not normalised, no dense layer, no query compression; F32",
+        "deepseek_v3", "ungrouped", "one group, weights not normalised, no dense layer, no query compression; new spelling",
         mla(48, 3, 64, 2, 283, query_rank=None, latent=20, nope=12, rope=12, value=14, max_position_embeddings=256,
             rms_norm_eps=0.02, tie_word_embeddings=False, rope_interleave=True,
             rope_parameters={"rope_type": "default", "rope_theta": 100000.0},
             **v3(20, 6, 2, normalised=False, dense=0)),
-        lengths=[28, 140], seed=503, storage=F32,
+        lengths=[28, 140], seed=503,
     ),
     Case(
         "deepseek_v3", "fp8", "linear weights in e4m3 with a factor for every 128 x 128 block; 3 files",

@@ -27,17 +27,24 @@ import reference
 from case import BF16, F16, F32, Case, shape
 from cases import CASES
 from models import GOLDENS, MOST_NOISE, TOLERANCE, differences, draw_tokens
-from weights import draw_weights
+from weights import MLA_FAMILIES, draw_weights
 
 FOLDER = GOLDENS / "gguf"
 FILE_TYPES = {F32: gguf.LlamaFileType.ALL_F32, F16: gguf.LlamaFileType.MOSTLY_F16, BF16: gguf.LlamaFileType.MOSTLY_BF16}
 TENSOR_TYPES = {F32: Type.F32, F16: Type.F16, BF16: Type.BF16}
-PRE = {"qwen2": "qwen2", "qwen3": "qwen2", "llama": "llama-bpe"}
+ARCHITECTURES = {"qwen2_moe": "qwen2moe", "qwen3_moe": "qwen3moe", "deepseek_v2": "deepseek2", "deepseek_v3": "deepseek2"}
+PRE = {"qwen2": "qwen2", "qwen3": "qwen2", "llama": "llama-bpe", "qwen2_moe": "qwen2", "qwen3_moe": "qwen2",
+       "deepseek_v2": "deepseek-llm", "deepseek_v3": "deepseek-v3"}
 LAYER_NAMES = {
     "input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k",
     "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm",
     "self_attn.k_norm": "attn_k_norm", "post_attention_layernorm": "ffn_norm", "mlp.gate_proj": "ffn_gate",
     "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+    "self_attn.q_a_proj": "attn_q_a", "self_attn.q_a_layernorm": "attn_q_a_norm", "self_attn.q_b_proj": "attn_q_b",
+    "self_attn.kv_a_proj_with_mqa": "attn_kv_a_mqa", "self_attn.kv_a_layernorm": "attn_kv_a_norm",
+    "self_attn.kv_b_proj": "attn_kv_b", "mlp.gate": "ffn_gate_inp", "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
+    **{f"mlp.{holder}.{part}_proj": f"ffn_{part}_shexp"
+       for holder in ("shared_expert", "shared_experts") for part in ("gate", "up", "down")},
 }
 MODEL_NAMES = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight",
                "lm_head.weight": "output.weight"}
@@ -47,6 +54,8 @@ def gguf_name(name: str) -> str:
     if name in MODEL_NAMES:
         return MODEL_NAMES[name]
     layer, rest = name.removeprefix("model.layers.").split(".", 1)
+    if rest == "mlp.gate.e_score_correction_bias":
+        return f"blk.{layer}.exp_probs_b.bias"
     part, kind = rest.rsplit(".", 1)
     return f"blk.{layer}.{LAYER_NAMES[part]}.{kind}"
 
@@ -57,14 +66,40 @@ def to_adjacent_pairs(rows: torch.Tensor, heads: int) -> torch.Tensor:
     return halves.transpose(1, 2).reshape(rows.shape)
 
 
-def gguf_tensors(case: Case, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors under their GGUF names; vectors become float32, as converters have it."""
+def stacked_experts(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """{GGUF name: [E, rows, columns]} of every `mlp.experts.E.X_proj.weight`, in the order of the experts."""
+    parts: dict[str, list[torch.Tensor]] = {}
+    for name, tensor in weights.items():
+        if ".mlp.experts." in name:
+            layer, part = name.split(".")[2], name.split(".")[-2].removesuffix("_proj")
+            parts.setdefault(f"blk.{layer}.ffn_{part}_exps.weight", []).append(tensor)
+    return {name: torch.stack(tensors) for name, tensors in parts.items()}
+
+
+def split_kv_b(case: Case, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
+    """attn_k_b [H, latent, nope], which is transposed within each head, and attn_v_b [H, value, latent]."""
+    c = case.config
+    heads = tensor.reshape(c["num_attention_heads"], c["qk_nope_head_dim"] + c["v_head_dim"], c["kv_lora_rank"])
+    keys, values = heads.split([c["qk_nope_head_dim"], c["v_head_dim"]], dim=1)
+    return {"attn_k_b": keys.transpose(1, 2).contiguous(), "attn_v_b": values.contiguous()}
+
+
+def gguf_tensors(case: Case, weights: dict[str, torch.Tensor], split_mla: bool = False) -> dict[str, torch.Tensor]:
+    """The tensors under their GGUF names; vectors and routers become float32, as converters have it."""
     tensors, c = {}, case.config
     for name, tensor in weights.items():
+        if ".mlp.experts." in name:
+            continue
         if case.family == "llama" and ("q_proj" in name or "k_proj" in name):
             tensor = to_adjacent_pairs(tensor, c["num_attention_heads" if "q_proj" in name else "num_key_value_heads"])
-        tensors[gguf_name(name)] = tensor.float() if tensor.dim() == 1 else tensor
-    return tensors
+        if split_mla and "kv_b_proj" in name:
+            layer = name.split(".")[2]
+            tensors |= {f"blk.{layer}.{part}.weight": t for part, t in split_kv_b(case, tensor).items()}
+            continue
+        if "shared_expert_gate" in name:
+            tensor = tensor[0]
+        tensors[gguf_name(name)] = tensor.float() if tensor.dim() == 1 or name.endswith("mlp.gate.weight") else tensor
+    return tensors | stacked_experts(weights)
 
 
 def rope_keys(case: Case) -> dict:
@@ -82,7 +117,60 @@ def llama3_divisors(case: Case, folder: Path) -> torch.Tensor:
     return (reference.load(folder, unscaled).model.rotary_emb.inv_freq.double() / scaled.double()).float()
 
 
-def add_metadata(writer: gguf.GGUFWriter, case: Case, storage: gguf.LlamaFileType) -> None:
+def add_expert_metadata(writer: gguf.GGUFWriter, case: Case) -> None:
+    """The keys of a mixture of experts. Qwen's files say nothing of norm_topk_prob, those of V2 nothing of the router's
+    function, and neither those of one group anything of groups."""
+    c = case.config
+    writer.add_expert_count(c.get("n_routed_experts") or c["num_experts"])
+    writer.add_expert_used_count(c["num_experts_per_tok"])
+    writer.add_expert_feed_forward_length(c["moe_intermediate_size"])
+    if "shared_expert_intermediate_size" in c:
+        writer.add_expert_shared_feed_forward_length(c["shared_expert_intermediate_size"])
+    if "n_shared_experts" in c:
+        writer.add_expert_shared_count(c["n_shared_experts"])
+        writer.add_expert_weights_scale(c["routed_scaling_factor"])
+        writer.add_leading_dense_block_count(c["first_k_dense_replace"])
+    if case.family == "deepseek_v3":
+        writer.add_expert_weights_norm(c["norm_topk_prob"])
+        writer.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
+    if c.get("n_group", 1) > 1:
+        writer.add_expert_group_count(c["n_group"])
+        writer.add_expert_group_used_count(c["topk_group"])
+
+
+def add_mla_metadata(writer: gguf.GGUFWriter, case: Case, split: bool) -> None:
+    """Files with a split kv_b describe attention over the latent, with one kv head; the sizes of the others are *_mla."""
+    c = case.config
+    key, value, latent, rope = c["qk_nope_head_dim"] + c["qk_rope_head_dim"], c["v_head_dim"], c["kv_lora_rank"], c["qk_rope_head_dim"]
+    writer.add_head_count_kv(1 if split else c["num_attention_heads"])
+    writer.add_key_length(latent + rope if split else key)
+    writer.add_value_length(latent if split else value)
+    if split:
+        writer.add_key_length_mla(key)
+        writer.add_value_length_mla(value)
+    if c["q_lora_rank"] is not None:
+        writer.add_q_lora_rank(c["q_lora_rank"])
+    writer.add_kv_lora_rank(latent)
+    writer.add_rope_dimension_count(rope)
+    writer.add_vocab_size(c["vocab_size"])
+
+
+def add_rope_scaling(writer: gguf.GGUFWriter, rope: dict) -> None:
+    kind = rope.get("rope_type") or rope.get("type", "default")
+    if kind in ("linear", "yarn"):
+        writer.add_rope_scaling_type(gguf.RopeScalingType(kind))
+        writer.add_rope_scaling_factor(rope["factor"])
+    if kind == "yarn":
+        plain = {"rope_type", "type", "factor", "original_max_position_embeddings", "rope_theta"}
+        assert rope.keys() - plain <= {"mscale", "mscale_all_dim", "beta_fast", "beta_slow"}
+        assert (rope.get("beta_fast", 32), rope.get("beta_slow", 1)) == (32, 1)
+        assert rope.get("mscale") == rope.get("mscale_all_dim")
+        writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+        if "mscale_all_dim" in rope:
+            writer.add_rope_scaling_yarn_log_mul(0.1 * rope["mscale_all_dim"])
+
+
+def add_metadata(writer: gguf.GGUFWriter, case: Case, storage: gguf.LlamaFileType, split_mla: bool = False) -> None:
     c, rope = case.config, rope_keys(case)
     heads = c["num_attention_heads"]
     head_dim = c.get("head_dim", c["hidden_size"] // heads)
@@ -94,7 +182,10 @@ def add_metadata(writer: gguf.GGUFWriter, case: Case, storage: gguf.LlamaFileTyp
     writer.add_embedding_length(c["hidden_size"])
     writer.add_feed_forward_length(c["intermediate_size"])
     writer.add_head_count(heads)
-    writer.add_head_count_kv(c["num_key_value_heads"])
+    if case.family in MLA_FAMILIES:
+        add_mla_metadata(writer, case, split_mla)
+    else:
+        writer.add_head_count_kv(c["num_key_value_heads"])
     if "head_dim" in c:
         writer.add_key_length(head_dim)
         writer.add_value_length(head_dim)
@@ -103,19 +194,16 @@ def add_metadata(writer: gguf.GGUFWriter, case: Case, storage: gguf.LlamaFileTyp
     if case.family == "llama":
         writer.add_vocab_size(c["vocab_size"])
         writer.add_rope_dimension_count(head_dim)
-    kind = rope.get("rope_type") or rope.get("type", "default")
-    if kind in ("linear", "yarn"):
-        writer.add_rope_scaling_type(gguf.RopeScalingType(kind))
-        writer.add_rope_scaling_factor(rope["factor"])
-    if kind == "yarn":
-        assert rope.keys() <= {"rope_type", "type", "factor", "original_max_position_embeddings", "rope_theta"}
-        writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+    if "num_experts_per_tok" in c:
+        add_expert_metadata(writer, case)
+    add_rope_scaling(writer, rope)
     gguf_tokenizer.add_to(writer, PRE[case.family], c["vocab_size"])
 
 
-def write(path: Path, case: Case, tensors: dict[str, tuple[np.ndarray, Type]], storage, per_shard: int = 0) -> None:
-    writer = gguf.GGUFWriter(path, case.family, split_max_tensors=per_shard)
-    add_metadata(writer, case, storage)
+def write(path: Path, case: Case, tensors: dict[str, tuple[np.ndarray, Type]], storage, per_shard: int = 0,
+          split_mla: bool = False) -> None:
+    writer = gguf.GGUFWriter(path, ARCHITECTURES.get(case.family, case.family), split_max_tensors=per_shard)
+    add_metadata(writer, case, storage, split_mla)
     for name, (values, kind) in tensors.items():
         writer.add_tensor(name, values, raw_dtype=kind)
     writer.write_header_to_file()
@@ -131,17 +219,18 @@ def stored_as(tensor: torch.Tensor) -> tuple[np.ndarray, Type]:
     return tensor.contiguous().numpy(), TENSOR_TYPES[tensor.dtype]
 
 
-def write_case(folder: Path, file: str, family: str, name: str, shards: int = 1) -> list[Path]:
+def write_case(folder: Path, file: str, family: str, name: str, shards: int = 1, split_mla: bool = False) -> list[Path]:
     """One file, or several, with the weights that tests/goldens/<family>/<name> holds."""
     (case,) = [c for c in CASES if (c.family, c.name) == (family, name)]
     source = GOLDENS / family / name
     weights = reference.stored_weights(source)
     names = list(draw_weights(case))  # in the order of the layers
-    tensors = gguf_tensors(case, {name: weights[name] for name in names})
+    tensors = gguf_tensors(case, {name: weights[name] for name in names}, split_mla)
     if rope_keys(case).get("rope_type") == "llama3":
         tensors["rope_freqs.weight"] = llama3_divisors(case, source)
     per_shard = -(-len(tensors) // shards) if shards > 1 else 0
-    write(folder / f"{file}.gguf", case, {n: stored_as(t) for n, t in tensors.items()}, FILE_TYPES[case.storage], per_shard)
+    write(folder / f"{file}.gguf", case, {n: stored_as(t) for n, t in tensors.items()}, FILE_TYPES[case.storage], per_shard,
+          split_mla)
     made = sorted(folder.glob(f"{file}*.gguf"))
     assert len(made) == shards
     check_bits(made, tensors)
@@ -302,6 +391,11 @@ def make(folder: Path) -> list[Path]:
     made += write_case(folder, "llama-linear-v2", "llama", "linear")
     as_version_2(made[-1])
     made += write_case(folder, "qwen3-yarn-split", "qwen3", "yarn", shards=3)
+    made += write_case(folder, "qwen2_moe-plain", "qwen2_moe", "plain")
+    made += write_case(folder, "qwen3_moe-plain", "qwen3_moe", "plain")
+    made += write_case(folder, "deepseek_v2-plain", "deepseek_v2", "plain")
+    made += write_case(folder, "deepseek_v3-plain", "deepseek_v3", "plain", split_mla=True)
+    made += write_case(folder, "deepseek_v3-ungrouped", "deepseek_v3", "ungrouped")
     made += write_quants(folder) + write_blocks(folder) + gguf_tokenizer.write_ids(folder)
     assert sorted(made) == sorted(folder.iterdir())
     return made

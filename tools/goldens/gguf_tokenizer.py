@@ -42,7 +42,7 @@ def add_to(writer: GGUFWriter, pre: str, vocab: int) -> None:
     writer.add_token_merges(MERGES)
     writer.add_bos_token_id(TOKENS.index("<|endoftext|>"))
     writer.add_eos_token_id(TOKENS.index("<|im_end|>"))
-    writer.add_add_bos_token(pre == "llama-bpe")
+    writer.add_add_bos_token(pre in ("llama-bpe", "deepseek-llm", "deepseek-v3"))
     writer.add_chat_template(CHAT_TEMPLATE)
 
 

@@ -27,10 +27,10 @@ QWEN2_MOE = [
     ),
     Case(
         "qwen2_moe", "mlp_only", "layers 0 and 2 dense by mlp_only_layers; weights normalised; new spelling; F32",
-        shape(56, 7, 7, 60, 3, 131, max_position_embeddings=256, rms_norm_eps=0.02, tie_word_embeddings=False,
+        shape(56, 7, 7, 44, 3, 101, max_position_embeddings=256, rms_norm_eps=0.02, tie_word_embeddings=False,
               rope_parameters={"rope_type": "default", "rope_theta": 50000.0},
               use_sliding_window=False, sliding_window=None, max_window_layers=3,
-              shared_expert_intermediate_size=36, **experts(24, 8, 3, True, dense=[0, 2])),
+              shared_expert_intermediate_size=26, **experts(16, 8, 3, True, dense=[0, 2])),
         lengths=[30, 140], seed=603, storage=F32,
     ),
     Case(
