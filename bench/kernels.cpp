@@ -64,9 +64,20 @@ void print(const KernelTable& table, const std::string& what, const Result& r, c
   std::fflush(stdout);
 }
 
+// Weights of the kernel's type with the numbers that it holds.
+std::pair<PackedMatrix, std::vector<float>> weights(const KernelTable& table, const MatmulKernel& kernel, int64_t N,
+                                                    int64_t K) {
+  if (kernel.weights == DType::f8_e4m3) {
+    const CodedMatrix coded(N, K, 2);
+    return {coded.pack(kernel), coded.numbers()};
+  }
+  const auto w = random_normal(N * K, 2);
+  return {pack(table, kernel, w, N, K), rounded_to(kernel.weights, w)};
+}
+
 void matmul(const KernelTable& table, const MatmulKernel& kernel, int64_t M, int64_t N, int64_t K) {
-  const auto x = random_normal(M * K, 1), w = random_normal(N * K, 2);
-  const auto packed = pack(table, kernel, w, N, K);
+  const auto x = random_normal(M * K, 1);
+  const auto [packed, w_used] = weights(table, kernel, N, K);
   const auto prepared = prepare(kernel, x, M, K);
   std::vector<float> y(M * N);
   const auto work = [&] {
@@ -75,10 +86,11 @@ void matmul(const KernelTable& table, const MatmulKernel& kernel, int64_t M, int
                   &y[i * kernel.columns], N, false);
   };
   work();
-  const auto x0 = rounded_to(kernel.inputs, {x.end() - K, x.end()}), w_used = rounded_to(kernel.weights, w);
+  const auto x0 = rounded_to(kernel.inputs, {x.end() - K, x.end()});
   const auto want = reference::matmul(x0, w_used, 1, N, K);
+  const auto magnitude = reference::matmul_magnitude(x0, w_used, 1, N, K);
   for (int64_t n = 0; n < N; ++n)
-    if (!(std::abs(y[(M - 1) * N + n] - want[n]) < 1e-5 * static_cast<double>(K))) {
+    if (!(std::abs(y[(M - 1) * N + n] - want[n]) < 1e-7 * static_cast<double>(K) * magnitude[n])) {
       fmt::print("{} matmul {} is wrong: {} and not {}\n", table.isa, name(kernel.weights), y[(M - 1) * N + n],
                  want[n]);
       std::exit(1);
@@ -123,6 +135,27 @@ void packing(const KernelTable& table, int64_t N, int64_t K) {
   print(table, fmt::format("pack_panel bf16 N={} K={}, unaligned", N, K), in_turn(bytes, work, bytes, probe), "GB/s");
 }
 
+void packing_fp8(const KernelTable& table, int64_t N, int64_t K) {
+  const MatmulKernel& kernel = table.matmul_fp8;
+  const int64_t panels = N / kernel.columns, blocks = K / kernel.block_inputs;
+  std::vector<std::byte> stored(static_cast<size_t>(N * K) + 1, std::byte{0x3c});
+  const std::vector<float> factors(static_cast<size_t>(kernel.columns * blocks), 1.0f);
+  const PageBuffer packed(static_cast<size_t>(panels * kernel.panel_bytes(K)));
+  const auto work = [&] {
+    for (int64_t i = 0; i < panels; ++i)
+      kernel.pack({.w = stored.data() + 1 + i * kernel.columns * K,
+                   .w_stride_bytes = K,
+                   .rows = kernel.columns,
+                   .K = K,
+                   .factors = factors.data(),
+                   .factor_stride = blocks},
+                  packed.data() + i * kernel.panel_bytes(K));
+  };
+  const auto probe = [&] { sink = static_cast<float>(table.read_bytes(stored.data(), stored.size())); };
+  const auto bytes = static_cast<double>(stored.size());
+  print(table, fmt::format("pack f8_e4m3 N={} K={}, unaligned", N, K), in_turn(bytes, work, bytes, probe), "GB/s");
+}
+
 void rows(const KernelTable& table) {
   const int64_t n = 1536;
   const auto a = random_normal(n, 1), b = random_normal(n, 2);
@@ -157,13 +190,14 @@ int main(int argc, char** argv) {
   using namespace cachalot;
   for (const KernelTable* table : usable_kernels()) {
     if (argc > 1 && std::find(argv + 1, argv + argc, std::string(table->isa)) == argv + argc) continue;
-    for (const MatmulKernel* kernel : {&table->matmul_bf16, &table->matmul_f32}) {
+    for (const MatmulKernel* kernel : {&table->matmul_fp8, &table->matmul_bf16, &table->matmul_f32}) {
       for (const int64_t M : {512, 64, 6}) matmul(*table, *kernel, M, 256, 1536);
       matmul(*table, *kernel, 512, 64, 8960);
       matvec(*table, *kernel, 1536);
     }
     packing(*table, 1536, 1536);
     packing(*table, 8960, 1536);
+    packing_fp8(*table, 8960, 1536);
     rows(*table);
   }
 }

@@ -17,7 +17,8 @@ bool cpu_runs_avx512() noexcept {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
 bool cpu_runs_avx512_bf16() noexcept {
-  return cpu_runs_avx512() && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
+  return cpu_runs_avx512() && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
+         __builtin_cpu_supports("avx512bf16");
 }
 
 static constexpr std::array<const KernelTable*, 4> kBestFirst = {&kAvx512Bf16Kernels, &kAvx512Kernels, &kAvx2Kernels,

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/random.h"
 #include "kernels/table.h"
 #include "tensor/quant_blocks.h"
 
@@ -46,6 +47,47 @@ inline PackedMatrix pack(const KernelTable& table, const MatmulKernel& kernel, c
                      packed.bytes.data() + i * kernel.panel_bytes(K));
   return packed;
 }
+
+// Random e4m3 codes without NaN, [N][K], and a factor per row and block of 128; factors have few enough bits for
+// their products with codes to be exact in f32.
+struct CodedMatrix {
+  int64_t N, K;
+  std::vector<uint8_t> codes;
+  std::vector<float> factors;
+
+  CodedMatrix(int64_t rows, int64_t inputs, uint64_t seed) : N(rows), K(inputs) {
+    Random random(seed);
+    codes.resize(static_cast<size_t>(N * K));
+    for (uint8_t& code : codes) do
+        code = static_cast<uint8_t>(random.next());
+      while ((code & 0x7f) == 0x7f);
+    factors.resize(static_cast<size_t>(N * blocks()));
+    for (float& factor : factors) factor = bf16_to_f32(f32_to_bf16(static_cast<float>(0.01 + random.uniform())));
+  }
+  int64_t blocks() const { return (K + 127) / 128; }
+  std::vector<float> numbers() const {
+    std::vector<float> w(codes.size());
+    dequantize(DType::f8_e4m3, std::as_bytes(std::span(codes)), w);
+    for (int64_t n = 0; n < N; ++n)
+      for (int64_t k = 0; k < K; ++k) w[n * K + k] *= factors[n * blocks() + k / 128];
+    return w;
+  }
+  PackedMatrix pack(const MatmulKernel& kernel) const {
+    PackedMatrix packed{&kernel, N, K, {}};
+    packed.bytes.resize(static_cast<size_t>(packed.panels() * kernel.panel_bytes(K)));
+    for (int64_t i = 0; i < packed.panels(); ++i) {
+      const int64_t row = i * kernel.columns;
+      const PanelRows rows = {.w = codes.data() + row * K,
+                              .w_stride_bytes = K,
+                              .rows = packed.used(i),
+                              .K = K,
+                              .factors = factors.data() + row * blocks(),
+                              .factor_stride = blocks()};
+      kernel.pack(rows, packed.bytes.data() + i * kernel.panel_bytes(K));
+    }
+    return packed;
+  }
+};
 
 // M rows of K inputs as the kernel wants them, back to back.
 inline std::vector<std::byte> prepare(const MatmulKernel& kernel, const std::vector<float>& x_MK, int64_t M,

@@ -42,13 +42,13 @@ constexpr int kColumns = kTileVectors * kLanes;
 
 // One part of one unit for all rows. Inputs are 32 bits each: an f32, or a pair of bf16.
 typedef float Input __attribute__((may_alias));
-template <class Panels, int part, int rows>
-static void step(F32x (&sums)[rows][kTileVectors], const char* x, int64_t x_stride_bytes, const float* unit) {
-  F32x w[kTileVectors];
-  for (int v = 0; v < kTileVectors; ++v) w[v] = Panels::template weights<part>(load(unit + v * kLanes));
+template <class Panels, int part, int rows, int vectors>
+static void step(F32x (&sums)[rows][vectors], const char* x, int64_t x_stride_bytes, const float* unit) {
+  F32x w[vectors];
+  for (int v = 0; v < vectors; ++v) w[v] = Panels::template weights<part>(load(unit + v * kLanes));
   for (int r = 0; r < rows; ++r) {
     const F32x x_r = set(*reinterpret_cast<const Input*>(x + r * x_stride_bytes + part * 4));
-    for (int v = 0; v < kTileVectors; ++v) sums[r][v] = Panels::step(sums[r][v], x_r, w[v]);
+    for (int v = 0; v < vectors; ++v) sums[r][v] = Panels::step(sums[r][v], x_r, w[v]);
   }
 }
 

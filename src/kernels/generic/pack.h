@@ -43,3 +43,21 @@ static void pack_panel(const void* w, int64_t w_stride_bytes, int rows, int64_t 
   }
   if (streamed) finish_streams();
 }
+
+// The units of K inputs of `input_bytes` each; a last unit that K does not fill is zero in the rest.
+static void pack_units(const char* w, int64_t w_stride_bytes, int rows, int64_t K, int input_bytes, int columns,
+                       char* out) {
+  const int64_t row_bytes = K * input_bytes, whole = row_bytes / 4, rest = row_bytes % 4;
+  pack_panel(w, w_stride_bytes, rows, whole, columns, out);
+  if (rest == 0) return;
+  out += whole * columns * 4;
+  __builtin_memset(out, 0, static_cast<size_t>(columns) * 4);
+  for (int n = 0; n < rows; ++n)
+    __builtin_memcpy(out + n * 4, w + n * w_stride_bytes + whole * 4, static_cast<size_t>(rest));
+}
+
+template <int input_bytes>
+static void pack_plain(const PanelRows& r, void* panel) noexcept {
+  pack_units(static_cast<const char*>(r.w), r.w_stride_bytes, r.rows, r.K, input_bytes, kColumns,
+             static_cast<char*>(panel));
+}

@@ -16,6 +16,10 @@ constexpr KernelTable bf16_kernels() {
   table.matmul_bf16.inputs = DType::bf16;
   table.matmul_bf16.prepare = prepare_bf16;
   table.matmul_bf16.tile = tile<Bf16Panels>;
+  table.matmul_fp8.inputs = DType::bf16;
+  table.matmul_fp8.prepare = prepare_bf16;
+  table.matmul_fp8.tile = coded_tile<E4m3PairPanels>;
+  table.matmul_fp8.pack = pack_coded<E4m3PairPanels>;
   table.bf16_loop = bf16_loop;
   table.bf16_flops = 2 * kFmaFlops;
   return table;

@@ -11,6 +11,6 @@ extern const KernelTable kScalarKernels, kAvx2Kernels, kAvx512Kernels, kAvx512Bf
 bool cpu_runs_anything() noexcept;
 bool cpu_runs_avx2() noexcept;         // AVX2, FMA, F16C
 bool cpu_runs_avx512() noexcept;       // and AVX-512 F, BW, VL, DQ
-bool cpu_runs_avx512_bf16() noexcept;  // and AVX-512 VNNI, BF16
+bool cpu_runs_avx512_bf16() noexcept;  // and AVX-512 VNNI, VBMI, BF16
 
 }  // namespace cachalot

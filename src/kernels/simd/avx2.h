@@ -4,6 +4,7 @@ constexpr int kLanes = 8;
 constexpr int kRegisters = 16;
 // matmul: 12 accumulators, 2 weights, 1 input. 3 × 4 and 4 × 3 leave no register for widened bf16 (docs/log.md).
 constexpr int kTileRows = 6, kTileVectors = 2;
+constexpr int kOneRowVectors = 8;
 
 typedef __m256 F32x;
 
@@ -56,6 +57,15 @@ static F32x times_power_of_two(F32x a, F32x n) {
 static F32x widen_low(F32x units) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(units), 16)); }
 static F32x widen_high(F32x units) {
   return _mm256_and_ps(units, _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int32_t>(0xffff0000))));
+}
+
+template <int part>
+static F32x e4m3(F32x units) {
+  __m256i code = _mm256_castps_si256(units);
+  if constexpr (part < 3) code = _mm256_slli_epi32(code, 8 * (3 - part));
+  const __m256i places = _mm256_set1_epi32(static_cast<int32_t>(0x87f00000));
+  const __m256i bits = _mm256_and_si256(_mm256_srai_epi32(code, 4), places);
+  return mul(_mm256_castsi256_ps(bits), set(0x1p120f));
 }
 
 // In three rounds: pairs of numbers, pairs of pairs, then halves of the registers.

@@ -4,6 +4,7 @@ constexpr int kLanes = 16;
 constexpr int kRegisters = 32;
 // matmul: 24 accumulators, 4 weights, 1 input. 97-99 % of the peak; 7 × 4 and 12 × 2 are no faster (docs/log.md).
 constexpr int kTileRows = 6, kTileVectors = 4;
+constexpr int kOneRowVectors = 4;
 
 typedef __m512 F32x;
 
@@ -48,6 +49,15 @@ static F32x widen_low(F32x units) { return _mm512_castsi512_ps(_mm512_slli_epi32
 static F32x widen_high(F32x units) {
   const __m512i high = _mm512_set1_epi32(static_cast<int32_t>(0xffff0000));
   return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(units), high));
+}
+
+template <int part>
+static F32x e4m3(F32x units) {
+  __m512i code = _mm512_castps_si512(units);
+  if constexpr (part < 3) code = _mm512_slli_epi32(code, 8 * (3 - part));
+  const __m512i places = _mm512_set1_epi32(static_cast<int32_t>(0x87f00000));
+  const __m512i bits = _mm512_and_si512(_mm512_srai_epi32(code, 4), places);
+  return mul(_mm512_castsi512_ps(bits), set(0x1p120f));
 }
 
 // In four rounds: pairs of numbers, pairs of pairs, then quarters of the registers.

@@ -1,4 +1,4 @@
-// What VDPBF16PS adds to avx512.h: each lane of an accumulator takes the two products of a pair at once. The
+// What VDPBF16PS and VBMI add to avx512.h: each lane of an accumulator takes the two products of a pair at once. The
 // instruction takes subnormal inputs and results for zero and rounds at most twice per pair.
 
 static F32x dot_pairs(F32x sum, F32x a, F32x b) {
@@ -12,6 +12,48 @@ struct Bf16Panels {
     return unit;
   }
   static F32x step(F32x sum, F32x x, F32x w) { return dot_pairs(sum, x, w); }
+};
+
+// Upper and lower bytes of e4m3's magnitudes as bf16, by code.
+struct E4m3Bytes {
+  alignas(64) uint8_t high[128], low[128];
+};
+constexpr E4m3Bytes e4m3_bytes() {
+  E4m3Bytes bytes{};
+  for (int code = 0; code < 127; ++code) {
+    int exponent = code >> 3, fraction = code & 7;
+    if (exponent == 0 && fraction != 0) {
+      for (exponent = 1; fraction < 8; --exponent) fraction *= 2;  // a subnormal has no leading one of its own
+      fraction -= 8;
+    }
+    const int bf16 = code == 0 ? 0 : (exponent + 120) << 7 | fraction << 4;
+    bytes.high[code] = static_cast<uint8_t>(bf16 >> 8), bytes.low[code] = static_cast<uint8_t>(bf16);
+  }
+  return bytes;
+}
+constexpr E4m3Bytes kE4m3Bytes = e4m3_bytes();
+
+// Four e4m3 codes per unit, looked up as bf16. In every group of four columns (16 bytes) the codes k, k + 1 of all
+// four come before the codes k + 2, k + 3, so that upper and lower bytes interleave into pairs.
+struct E4m3PairPanels {
+  using Plain = Bf16Panels;
+  static constexpr int kParts = 2, kInputsPerUnit = 4;
+  template <int part>
+  static F32x weights(F32x unit) {
+    const __m512i code = _mm512_castps_si512(unit), sign = _mm512_set1_epi8(static_cast<char>(0x80));
+    const auto look_up = [&](const uint8_t* table) {
+      return _mm512_permutex2var_epi8(_mm512_load_si512(table), code, _mm512_load_si512(table + 64));
+    };
+    const __m512i low = look_up(kE4m3Bytes.low);
+    const __m512i high = _mm512_ternarylogic_epi32(look_up(kE4m3Bytes.high), code, sign, 0xf8);  // a | (b & c)
+    return _mm512_castsi512_ps(part == 0 ? _mm512_unpacklo_epi8(low, high) : _mm512_unpackhi_epi8(low, high));
+  }
+  static F32x step(F32x sum, F32x x, F32x w) { return dot_pairs(sum, x, w); }
+  static void arrange(char* codes, int64_t units) {
+    const __m512i order = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
+    for (int64_t i = 0; i < units * kCodedColumns * 4; i += 64)
+      _mm512_storeu_si512(codes + i, _mm512_shuffle_epi8(_mm512_loadu_si512(codes + i), order));
+  }
 };
 
 static void prepare_bf16(const float* x_K, int64_t K, void* out) noexcept {

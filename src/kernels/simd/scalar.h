@@ -7,6 +7,7 @@
 constexpr int kLanes = 4;
 constexpr int kRegisters = 16;
 constexpr int kTileRows = 2, kTileVectors = 4;  // matmul: 8 accumulators, 4 weights, 2 inputs of 16 registers
+constexpr int kOneRowVectors = 4;               // coded matmul: accumulators of one row, enough to hide fma's latency
 
 typedef float F32x __attribute__((vector_size(16)));
 typedef int32_t I32x __attribute__((vector_size(16)));
@@ -57,6 +58,14 @@ static F32x times_power_of_two(F32x a, F32x n) {
 static F32x widen_low(F32x units) { return __builtin_bit_cast(F32x, __builtin_bit_cast(I32x, units) << 16); }
 static F32x widen_high(F32x units) {
   return __builtin_bit_cast(F32x, __builtin_bit_cast(I32x, units) & static_cast<int32_t>(0xffff0000));
+}
+
+// Byte `part` of each 32-bit unit as an e4m3 number: its bits in their f32 places, the sign drawn out by the shift
+// and its copies masked, then times 2^120 for the difference of the biases; that also normalises e4m3's subnormals.
+template <int part>
+static F32x e4m3(F32x units) {
+  const I32x code = __builtin_bit_cast(I32x, units) << (8 * (3 - part));
+  return __builtin_bit_cast(F32x, (code >> 4) & static_cast<int32_t>(0x87f00000)) * 0x1p120f;
 }
 
 // rows[i][j] becomes rows[j][i].
