@@ -83,6 +83,7 @@ void plan_run(const Checkpoint& checkpoint, const InspectOptions& o, Inspection&
   const Family& family = family_of(checkpoint.config());
   i.family = family.name;
   i.spec = family.spec(checkpoint.config());
+  keep_stored_mtp(family, checkpoint, *i.spec);
   if (i.context == 0) i.context = i.spec->context;
   const LoadOptions load = o.model.load_options();
   i.kv = load.kv.value_or(load.weights.fixed == DType::f32 ? DType::f32 : DType::bf16);

@@ -1,5 +1,7 @@
 // cachalot logits: given tokens through the model, their logits streamed into a file.
+#include <algorithm>
 #include "base/log.h"
+
 #include "base/progress.h"
 #include "cli/command.h"
 #include "cli/input.h"
@@ -24,12 +26,18 @@ int logits(const LogitsOptions& o) {
   const int64_t rows = o.last ? 1 : std::ssize(tokens);
   SafetensorsWriter writer(o.out, {{"logits", DType::f32, {rows, model.transformer->spec().vocab}}});
   Progress bar("computing", true);
-  score(*model.ops, *model.transformer, tokens,
-        {.kv = model.kv, .chunk = o.tokens.chunk, .decode_from = o.tokens.decode_from, .last_only = o.last},
-        [&](int row, std::span<const float> logits_W) {
-          writer.append(logits_W);
-          bar.update(row, std::ssize(tokens));
-        });
+  score(
+      *model.ops, *model.transformer, tokens,
+      {.kv = model.kv,
+       .chunk = o.tokens.chunk,
+       .decode_from = o.tokens.decode_from,
+       .declared_tokens = std::clamp<int>(o.tokens.decode_from, 0, static_cast<int>(tokens.size())),  // as a prompt's
+       .expanded_tokens = expanded_tokens(static_cast<int>(tokens.size())),
+       .last_only = o.last},
+      [&](int row, std::span<const float> logits_W) {
+        writer.append(logits_W);
+        bar.update(row, std::ssize(tokens));
+      });
   bar.finish();
   writer.finish();
   note("{} rows of {} logits written to {}", rows, model.transformer->spec().vocab, o.out);

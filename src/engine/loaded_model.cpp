@@ -189,6 +189,9 @@ MemoryPlan plan_memory(const ModelSpec& spec, const std::vector<BoundTensor>& te
   const auto cache_at = [&](int tokens) { return cache_bytes(ops, layout, tokens, o.max_rows, kv); };
 
   plan.context = o.context > 0 ? o.context : spec.context;
+  if (spec.learned_positions > 0 && plan.context > spec.learned_positions)
+    throw Error(fmt::format("a context of {} tokens is asked for, but the model knows {} positions", plan.context,
+                            spec.learned_positions));
   plan.cache_bytes = cache_at(plan.context);
   if (o.context == 0) {
     while (plan.total_bytes() > plan.available_bytes && plan.context > 512) {
@@ -216,6 +219,7 @@ LoadedModel LoadedModel::load(const fs::path& path, const LoadOptions& o) {
   ModelSpec spec = family.spec(checkpoint.config());
   spec.family = family.name;
   keep_stored_mtp(family, checkpoint, spec);
+  if (!o.mtp) spec.mtp.clear();
   const auto tensors = bind_tensors(family, spec, checkpoint, o.weights);
 
   auto ops = std::make_unique<CpuOps>(best_kernels(), o.threads > 0 ? o.threads : default_threads());

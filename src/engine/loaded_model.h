@@ -45,6 +45,7 @@ struct LoadOptions {
   int context = 0;          // 0 = the checkpoint's own, bounded by memory
   int max_rows = 512;       // rows of one step
   bool progress = true;     // a bar on stderr when loading takes over a second
+  bool mtp = false;         // the module that drafts tokens, where the checkpoint has one
   bool text = true;         // tokenizer, template and generation defaults, too; what only computes needs none
 };
 

@@ -32,6 +32,8 @@ void score(Ops& ops, const Transformer& model, std::span<const int32_t> tokens, 
     if (token < 0 || token >= model.spec().vocab)
       throw Error(fmt::format("token {} is outside the model's vocabulary of {}", token, model.spec().vocab));
 
+  if (const int rows = model.spec().learned_positions; rows > 0 && total > rows)
+    throw Error(fmt::format("{} tokens are given, but the model knows {} positions", total, rows));
   const bool causal = model.spec().causal();
   if (!causal && (o.chunk > 0 || o.decode_from >= 0))
     throw Error("the text must be read whole").because("the model's symmetric windows see tokens that come later");

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/quote.h"
 #include "tensor/quant_blocks.h"
 
@@ -200,8 +201,15 @@ class Translator {
   void translate_qwen1() {
     out_["kv_channels"] = out_["head_dim"];
     out_["layer_norm_epsilon"] = out_["rms_norm_eps"];
-    out_["seq_length"] = out_["max_position_embeddings"];
     out_["no_bias"] = true;
+    // The format has no keys for NTK and LogN. What released them: 1.8B, 7B and 14B (told by its width) have both
+    // from the length they were trained at, 72B (told by its base) has neither.
+    const bool scaled = number_or("rope.freq_base", 10000) == 10000;
+    const bool is_14b = out_["hidden_size"] == 5120;
+    out_["seq_length"] = std::min<int64_t>(is_14b ? 2048 : 8192, out_["max_position_embeddings"].get<int64_t>());
+    out_["use_dynamic_ntk"] = out_["use_logn_attn"] = scaled;
+    warn("{}: GGUF cannot say how Qwen1 reads long texts; assumed: dynamic NTK and LogN {} {} tokens", file_.where(),
+         scaled ? "from" : "off, trained at", out_["seq_length"].get<int64_t>());
   }
 
   // Rows of a stacked tensor of experts [E, rows, columns], or of a plain one [rows, columns].

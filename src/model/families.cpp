@@ -8,10 +8,10 @@
 
 namespace cachalot {
 
-extern const Family kQwen2, kQwen3, kLlama, kDeepseekV2, kDeepseekV3, kQwen2Moe, kQwen3Moe;
+extern const Family kCachalot, kDeepseekV2, kDeepseekV3, kLlama, kQwen, kQwen2, kQwen2Moe, kQwen3, kQwen3Moe;
 
-static constexpr std::array kFamilies = {&kQwen2,      &kQwen3,    &kLlama,   &kDeepseekV2,
-                                         &kDeepseekV3, &kQwen2Moe, &kQwen3Moe};
+static constexpr std::array kFamilies = {&kQwen2,      &kQwen3, &kQwen2Moe, &kQwen3Moe, &kDeepseekV2,
+                                         &kDeepseekV3, &kLlama, &kQwen,     &kCachalot};
 
 std::span<const Family* const> all_families() { return kFamilies; }
 
