@@ -9,6 +9,7 @@
 #include "base/mapped_file.h"
 #include "base/quote.h"
 #include "formats/json_text.h"
+#include "formats/tiktoken.h"
 #include "formats/tokenizer_json.h"
 
 namespace cachalot {
@@ -284,9 +285,6 @@ void read_tokenizer(TokenizerJson file, Vocabulary& v) {
 
 Error no_tokenizer(const std::filesystem::path& folder) {
   Error error = Error("there is no tokenizer.json").in(folder.string());
-  if (std::filesystem::exists(folder / "qwen.tiktoken")) {
-    return std::move(error).because("the folder has a qwen.tiktoken").hint("Qwen 1 checkpoints do not run yet");
-  }
   if (std::filesystem::exists(folder / "tokenizer.model")) {
     return std::move(error)
         .because("the folder has a tokenizer.model, which is SentencePiece's format")
@@ -315,7 +313,10 @@ Vocabulary parse_hf_vocabulary(std::string_view tokenizer_json, std::string_view
 
 Vocabulary read_hf_vocabulary(const std::filesystem::path& folder) {
   const auto tokenizer = folder / "tokenizer.json", config = folder / "tokenizer_config.json";
-  if (!std::filesystem::exists(tokenizer)) throw no_tokenizer(folder);
+  if (!std::filesystem::exists(tokenizer)) {
+    if (std::filesystem::exists(folder / kQwenTiktoken)) return read_qwen_tiktoken(folder / kQwenTiktoken);
+    throw no_tokenizer(folder);
+  }
   const std::string config_text = std::filesystem::exists(config) ? read_text_file(config) : "";
   return parse_hf_vocabulary(read_text_file(tokenizer, kLargestFile), config_text, folder.string());
 }

@@ -10,7 +10,8 @@
 
 namespace cachalot {
 
-// `folder` holds tokenizer.json and, usually, tokenizer_config.json. Throws Error.
+// `folder` holds tokenizer.json and, usually, tokenizer_config.json; or, in Qwen 1's checkpoints, qwen.tiktoken
+// (tiktoken.h), which counts when there is no tokenizer.json. Throws Error.
 Vocabulary read_hf_vocabulary(const std::filesystem::path& folder);
 
 // The same from the files' texts; the second may be empty. `where` names the source in errors. BOS and EOS are added

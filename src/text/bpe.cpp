@@ -33,11 +33,11 @@ Bpe::Bpe(const std::array<int, 256>& id_of_byte, std::span<const Merge> merges) 
   while (size < merges.size() * 2) size *= 2;
   mask_ = size - 1;
   slots_.assign(size, Slot{0, kNoMerge, -1});
-  for (size_t rank = 0; rank < merges.size(); ++rank) {
-    const uint64_t pair = pair_key(merges[rank].left, merges[rank].right);
+  for (const Merge& merge : merges) {
+    const uint64_t pair = pair_key(merge.left, merge.right);
     uint64_t at = mix(pair) & mask_;
     while (slots_[at].rank != kNoMerge && slots_[at].pair != pair) at = (at + 1) & mask_;
-    slots_[at] = {pair, static_cast<int>(rank), merges[rank].result};
+    slots_[at] = {pair, merge.rank, merge.result};
   }
 }
 

@@ -12,7 +12,8 @@ namespace cachalot {
 class Bpe {
  public:
   struct Merge {
-    int left, right, result;  // token ids; a merge's rank is its place in the list
+    int left, right, result;  // token ids
+    int rank;                 // lower joins first; several merges may share one
   };
   // `id_of_byte` holds the token of each single byte, -1 where there is none. Of two merges of the same pair the
   // later one counts, as in Hugging Face's library.

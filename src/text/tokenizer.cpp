@@ -84,7 +84,7 @@ std::vector<Bpe::Merge> resolve_merges(const Vocabulary& v) {
     joined = left;
     joined += right;
     const int result = guess < tokens && v.tokens[guess] == joined ? guess : id_of(joined, rank);
-    merges.push_back({id_of(left, rank), id_of(right, rank), result});
+    merges.push_back({id_of(left, rank), id_of(right, rank), result, static_cast<int>(rank)});
     guess = result + 1;
   }
   return merges;
@@ -152,7 +152,7 @@ Tokenizer::Tokenizer(const Vocabulary& vocabulary) try
     const auto id = model_ids_.find(std::string_view(&text, 1), [this](int i) { return bytes(i); });
     id_of_byte[byte] = id ? *id : vocabulary.unknown.value_or(-1);
   }
-  bpe_ = Bpe(id_of_byte, resolve_merges(vocabulary));
+  bpe_ = Bpe(id_of_byte, vocabulary.join_by_id ? merges_by_id() : resolve_merges(vocabulary));
 } catch (Error& error) { throw std::move(error).in(vocabulary.where); }
 
 void Tokenizer::load_tokens(const Vocabulary& v) {
@@ -201,6 +201,22 @@ void Tokenizer::load_bos_eos(const Vocabulary& v) {
   check(v.unknown, "the unknown token", false);
   bos_ = v.bos;
   eos_ = v.eos;
+}
+
+// Every way to cut a token into two tokens, with the token's id for a rank.
+std::vector<Bpe::Merge> Tokenizer::merges_by_id() const {
+  const auto text_of = [this](int id) { return bytes(id); };
+  std::vector<Bpe::Merge> merges;
+  for (int id = 0; id < size(); ++id) {
+    const std::string_view token = bytes(id);
+    if (model_ids_.find(token, text_of) != id) continue;  // an added token
+    for (size_t cut = 1; cut < token.size(); ++cut) {
+      const auto left = model_ids_.find(token.substr(0, cut), text_of);
+      if (!left) continue;
+      if (const auto right = model_ids_.find(token.substr(cut), text_of)) merges.push_back({*left, *right, id, id});
+    }
+  }
+  return merges;
 }
 
 std::vector<int> Tokenizer::encode(std::string_view text, bool special) const {

@@ -66,7 +66,9 @@ class Tokenizer {
   class PieceCache;
   void load_tokens(const Vocabulary& vocabulary);
   void load_bos_eos(const Vocabulary& vocabulary);
+  std::vector<Bpe::Merge> merges_by_id() const;
   void encode_valid(std::string_view text, const Finders& added, PieceCache& cache, std::vector<int>& ids) const;
+  std::vector<AddedTokenFinder::Part> added_parts(std::string_view text) const;
   void encode_plain(std::string_view text, PieceCache& cache, std::vector<int>& ids) const;
 
   std::string where_;

@@ -22,6 +22,22 @@ std::string Tokenizer::marked_plain(std::string_view text, std::string_view mark
   return out;
 }
 
+// The parts of `text` by all added tokens, those that are looked for after normalisation included.
+std::vector<AddedTokenFinder::Part> Tokenizer::added_parts(std::string_view text) const {
+  std::vector<AddedTokenFinder::Part> raw, parts, inner;
+  all_.raw.split(text, raw);
+  for (const auto& part : raw) {
+    if (part.id) {
+      parts.push_back(part);
+      continue;
+    }
+    inner.clear();
+    all_.normalized.split(text.substr(part.begin, part.end - part.begin), inner);
+    for (auto& p : inner) parts.push_back({p.begin + part.begin, p.end + part.begin, p.id});
+  }
+  return parts;
+}
+
 std::vector<int> Tokenizer::encode_marked(std::string_view text, std::string_view mark) const {
   std::vector<int> ids;
   std::string run;  // text since the last added token that a template wrote
@@ -31,9 +47,7 @@ std::vector<int> Tokenizer::encode_marked(std::string_view text, std::string_vie
     ids.insert(ids.end(), part.begin(), part.end());
     run.clear();
   };
-  std::vector<AddedTokenFinder::Part> parts;
-  all_.raw.split(text, parts);
-  for (const auto& part : parts) {
+  for (const auto& part : added_parts(text)) {
     // A token of one character is followed by its mark where a user wrote it.
     if (part.id && !text.substr(part.end).starts_with(mark)) {
       end_run();

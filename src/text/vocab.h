@@ -44,6 +44,8 @@ struct Vocabulary {
   // Token strings by id, in the 256-letter alphabet of byte-level BPE ("Ġthe"). "" = no such token in the model part.
   std::vector<std::string> tokens;
   std::vector<std::pair<std::string, std::string>> merges;  // best first, same alphabet
+  // tiktoken's form: no list of merges; the adjacent pair is joined that makes up the token of the lowest id.
+  bool join_by_id = false;
   std::vector<AddedToken> added;
   bool nfc = false;                     // bring text into normal form C first
   std::vector<PreTokenizerStep> steps;  // each splits the pieces that the one before it left
