@@ -99,7 +99,7 @@ CASES = [
     ),
     Case(
         "neither", "as the 72B: neither NTK nor LogN past seq_length, base 1e6; 8 heads",
-        shape(64, 8, 44, 2, 137, 32, rotary_emb_base=1000000, rope_theta=1000000, padded_vocab_size=152064,
+        shape(64, 8, 44, 2, 283, 32, rotary_emb_base=1000000, rope_theta=1000000, padded_vocab_size=152064,
               use_dynamic_ntk=False, use_logn_attn=False),
         lengths=[33, 160], seed=405,
     ),
