@@ -1,6 +1,7 @@
-// tokenizer.json, byte for byte from the fuzzer, up to a NUL and then tokenizer_config.json; what loads has to encode
-// and decode too.
+// tokenizer.json, byte for byte from the fuzzer, up to a NUL and then tokenizer_config.json, or else a qwen.tiktoken;
+// what loads has to encode and decode too.
 #include <algorithm>
+#include <cctype>
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -8,6 +9,7 @@
 
 #include "base/error.h"
 #include "formats/hf_tokenizer.h"
+#include "formats/tiktoken.h"
 #include "text/stream_decoder.h"
 #include "text/tokenizer.h"
 #include "text/unicode.h"
@@ -29,10 +31,12 @@ static void use(const Tokenizer& tokenizer, std::string_view text, bool special)
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view input(reinterpret_cast<const char*>(data), size);
+  const bool is_tiktoken = size > 0 && std::isalnum(data[0]);  // no JSON object begins so
   const size_t cut = std::min(input.find('\0'), size);
   const std::string_view config = input.substr(std::min(cut + 1, size));
   try {
-    const Tokenizer tokenizer(parse_hf_vocabulary(input.substr(0, cut), config, "fuzz"));
+    const Tokenizer tokenizer(is_tiktoken ? parse_qwen_tiktoken(input, "fuzz")
+                                          : parse_hf_vocabulary(input.substr(0, cut), config, "fuzz"));
     use(tokenizer, "ab <s>Ab12  \r\n e\xCC\x81.\xFF's", true);
     use(tokenizer, input.substr(0, 200), false);
   } catch (const Error&) {}
