@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "engine/scoring.h"
 #include "support/goldens.h"
@@ -10,9 +11,9 @@ namespace cachalot::testing {
 
 // Rows of logits that a golden sequence wants, computed by us.
 static std::vector<float> computed_rows(TestModel& model, const std::vector<int32_t>& tokens,
-                                        const std::vector<int32_t>& rows, DType kv = DType::f32) {
+                                        const std::vector<int32_t>& rows, const ScoreOptions& options) {
   std::vector<float> logits;
-  score(model.ops, model.transformer, tokens, {.kv = kv}, [&](int row, std::span<const float> logits_W) {
+  score(model.ops, model.transformer, tokens, options, [&](int row, std::span<const float> logits_W) {
     if (std::find(rows.begin(), rows.end(), row) != rows.end())
       logits.insert(logits.end(), logits_W.begin(), logits_W.end());
   });
@@ -44,6 +45,13 @@ static Difference compare(const std::vector<float>& got, const std::vector<float
   return d;
 }
 
+// How many tokens of sequence `s` make up its declared length: the others come as if they had been generated.
+static int declared_tokens(const SafetensorsFile& golden, int s, size_t tokens) {
+  const auto found = golden.metadata().find("declared");
+  return found == golden.metadata().end() ? static_cast<int>(tokens)
+                                          : nlohmann::json::parse(found->second).at(s).get<int>();
+}
+
 class Golden : public ::testing::TestWithParam<std::filesystem::path> {};
 
 TEST_P(Golden, LogitsAgreeWithTransformersOnEveryIsa) {
@@ -62,7 +70,10 @@ TEST_P(Golden, LogitsAgreeWithTransformersOnEveryIsa) {
       if (!best && tokens.size() > 256) continue;  // long cases on the best instruction set only
       const auto rows = values<int32_t>(golden, "rows" + n);
       const auto want = values<float>(golden, "logits" + n);
-      const auto got = computed_rows(model, tokens, rows);
+      const int declared = declared_tokens(golden, s, tokens.size());
+      ScoreOptions options{.kv = DType::f32, .declared_tokens = declared};
+      if (declared < static_cast<int>(tokens.size())) options.decode_from = declared;
+      const auto got = computed_rows(model, tokens, rows, options);
       ASSERT_EQ(got.size(), want.size());
       const auto [largest, wrong_argmax] = compare(got, want, want.size() / rows.size(), tolerance);
       EXPECT_LE(largest, tolerance) << "sequence " << s << " of " << tokens.size() << " tokens";
@@ -82,7 +93,8 @@ TEST_P(Golden, InverseFrequenciesAreTheReferencesBitForBit) {
   for (int s = 0; s < std::stoi(golden.metadata().at("sequences")); ++s) {
     const auto n = "." + std::to_string(s);
     const auto want = values<float>(golden, "inv_freq" + n);
-    const auto got = inverse_frequencies(rope, static_cast<int>(values<int32_t>(golden, "tokens" + n).size()));
+    const int declared = declared_tokens(golden, s, values<int32_t>(golden, "tokens" + n).size());
+    const auto got = rope.dim > 0 ? inverse_frequencies(rope, declared) : std::vector<float>();
     EXPECT_EQ(got, want) << "sequence " << s;
   }
 }
