@@ -379,9 +379,14 @@ def provenance(seed: int) -> dict[str, str]:
             "torch": torch.__version__.split("+")[0], "seed": str(seed)}
 
 
+def own_files(folder: Path) -> list[Path]:
+    """All but those of Qwen1, which qwen1_gguf.py makes."""
+    return sorted(path for path in folder.iterdir() if not path.match("qwen-*.gguf"))
+
+
 def make(folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.iterdir():
+    for old in own_files(folder):
         old.unlink()
     made = write_case(folder, "qwen2-plain", "qwen2", "plain")
     made += write_case(folder, "qwen3-plain", "qwen3", "plain")
@@ -397,7 +402,7 @@ def make(folder: Path) -> list[Path]:
     made += write_case(folder, "deepseek_v3-plain", "deepseek_v3", "plain", split_mla=True)
     made += write_case(folder, "deepseek_v3-ungrouped", "deepseek_v3", "ungrouped")
     made += write_quants(folder) + write_blocks(folder) + gguf_tokenizer.write_ids(folder)
-    assert sorted(made) == sorted(folder.iterdir())
+    assert sorted(made) == own_files(folder)
     return made
 
 
@@ -410,7 +415,7 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as temporary:
         made = make(Path(temporary))
-        found = differences(Path(temporary), FOLDER)
+        found = [line for line in differences(Path(temporary), FOLDER) if not line.startswith("qwen-")]
     print("\n".join(f"DIFFERS: {line}" for line in found) or f"{len(made)} files: same")
     return 1 if found else 0
 
