@@ -33,18 +33,18 @@ TEST_P(SameWeights, GiveTheLogitsOfTheSafetensorsBitForBit) {
   EXPECT_EQ(all_logits(golden_root() / "gguf" / GetParam().file, tokens), all_logits(folder, tokens));
 }
 
-INSTANTIATE_TEST_SUITE_P(Gguf, SameWeights,
-                         ::testing::Values(Pair{"qwen2-plain.gguf", "qwen2/plain"},
-                                           Pair{"qwen3-plain.gguf", "qwen3/plain"},
-                                           Pair{"qwen3-yarn.gguf", "qwen3/yarn"},
-                                           Pair{"qwen3-yarn-split-00001-of-00003.gguf", "qwen3/yarn"},
-                                           Pair{"llama-plain.gguf", "llama/plain"},
-                                           Pair{"llama-linear-v2.gguf", "llama/linear"}),
-                         [](const auto& info) {
-                           std::string name = info.param.file;
-                           std::replace_if(name.begin(), name.end(), [](char c) { return !std::isalnum(c); }, '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Gguf, SameWeights,
+    ::testing::Values(Pair{"qwen2-plain.gguf", "qwen2/plain"}, Pair{"qwen-plain.gguf", "qwen/plain"},
+                      Pair{"qwen-neither.gguf", "qwen/neither"}, Pair{"qwen3-plain.gguf", "qwen3/plain"},
+                      Pair{"qwen3-yarn.gguf", "qwen3/yarn"},
+                      Pair{"qwen3-yarn-split-00001-of-00003.gguf", "qwen3/yarn"},
+                      Pair{"llama-plain.gguf", "llama/plain"}, Pair{"llama-linear-v2.gguf", "llama/linear"}),
+    [](const auto& info) {
+      std::string name = info.param.file;
+      std::replace_if(name.begin(), name.end(), [](char c) { return !std::isalnum(c); }, '_');
+      return name;
+    });
 
 TEST(Gguf, StoredLlama3DivisorsAgreeWithTheFormulaToRounding) {
   const auto folder = golden_root() / "llama/llama3";
