@@ -39,20 +39,20 @@ class Conversation {
   // Forgets everything; "" for no system message.
   void start(const std::string& system) {
     system_ = system;
-    messages_ = Json::array();
+    messages_ = asked_ = Json::array();
     if (!system.empty()) messages_.push_back({{"role", "system"}, {"content", system}});
   }
   const std::string& system() const { return system_; }
 
   void say(const std::string& text, const Interrupt& interrupt) {
-    messages_.push_back({{"role", "user"}, {"content", text}});
+    asked_ = messages_;
+    asked_.push_back({{"role", "user"}, {"content", text}});
     answer(interrupt);
   }
 
-  // Drops the last answer and makes another. Returns false when there is none.
+  // Asks the last question again, and forgets what was answered. Returns false when there was none.
   bool retry(const Interrupt& interrupt) {
-    if (messages_.empty() || messages_.back()["role"] != "assistant") return false;
-    messages_.erase(messages_.size() - 1);
+    if (asked_.empty()) return false;
     answer(interrupt);
     return true;
   }
@@ -60,40 +60,34 @@ class Conversation {
  private:
   using Json = nlohmann::ordered_json;
 
-  // Answers the last message. A message that cannot be answered is forgotten, and the program goes on.
+  // Answers the last of the messages asked, which become the conversation then. When there is no answer, the
+  // conversation stays as it was and the program goes on.
   void answer(const Interrupt& interrupt) {
     AnswerPrinter printer;
     try {
-      const Prompt prompt = chat_prompt(*model_.text, {{"messages", messages_}, {"add_generation_prompt", true}});
+      const Prompt prompt = chat_prompt(*model_.text, {{"messages", asked_}, {"add_generation_prompt", true}});
       const Answer answer = generate(engine_, model_, prompt, options_, printer.sink(), interrupt);
       printer.finish();
       ++options_.sampling.seed;  // or /retry would say the same again
-      remember(answer);
       const Style style = style_of(stderr);
       fmt::print(stderr, "{}{}{}\n", style.dim, statistics(answer, model_.engine_options()), style.plain);
+      if (answer.text.empty() && answer.finish == FinishReason::cancelled) return;  // nothing was said
+      Json message = {{"role", "assistant"}, {"content", answer.text}};
+      if (!answer.reasoning.empty()) message["reasoning_content"] = answer.reasoning;
+      messages_ = asked_;
+      messages_.push_back(std::move(message));
     } catch (const Error& error) {
       printer.finish();
-      messages_.erase(messages_.size() - 1);
-      fmt::print(stderr, "cachalot: {}\n  the message was not added to the conversation; /reset begins a new one\n",
-                 error.what());
+      fmt::print(stderr, "cachalot: {}\n  the conversation is as it was; /reset begins a new one\n", error.what());
     }
-  }
-
-  void remember(const Answer& answer) {
-    if (answer.text.empty() && answer.finish == FinishReason::cancelled) {
-      messages_.erase(messages_.size() - 1);  // nothing was said
-      return;
-    }
-    Json message = {{"role", "assistant"}, {"content", answer.text}};
-    if (!answer.reasoning.empty()) message["reasoning_content"] = answer.reasoning;
-    messages_.push_back(std::move(message));
   }
 
   const LoadedModel& model_;
   Engine engine_;
   AnswerOptions options_;
   std::string system_;
-  Json messages_;
+  Json messages_;  // what was said
+  Json asked_;     // what the model was asked last: messages that end in the user's; empty before that
 };
 
 // A line that begins with a slash. Returns false when the user wants to leave.
@@ -111,7 +105,7 @@ bool obey(const std::string& line, Conversation& conversation, const Interrupt& 
     conversation.start(argument);
     fmt::print(stderr, "A new conversation, {} a system message.\n", argument.empty() ? "without" : "with");
   } else if (word == "/retry") {
-    if (!conversation.retry(interrupt)) fmt::print(stderr, "There is no answer yet.\n");
+    if (!conversation.retry(interrupt)) fmt::print(stderr, "There is no message yet.\n");
   } else {
     fmt::print(stderr, "There is no command {}; /help lists them. (A space in front sends the line to the model.)\n",
                printable(word));

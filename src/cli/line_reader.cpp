@@ -80,6 +80,8 @@ std::optional<LineReader::Line> LineReader::read(const std::string& prompt) {
       editor_->prompt = more ? "… " : prompt;
       editor_->dropped = false;
       int count = 0;
+      el_set(editor_->edit, EL_PREP_TERM,
+             1);  // before the prompt is shown, or a key typed at once would miss the editor
       const char* text = el_gets(editor_->edit, &count);
       if (text && count > 0) part = Line{std::string(text, static_cast<size_t>(count)), editor_->dropped};
       if (editor_->dropped) return Line{"", true};

@@ -80,6 +80,19 @@ class ProgramTest : public testing::Test {
 
   std::string path(const std::string& name) const { return folder_ / name; }
 
+  // A copy of the shipped model that knows no end: with a large --context it answers for minutes.
+  std::string endless_model() const {
+    fs::copy(std::string(CACHALOT_SOURCE_DIR "/models/tiny-qwen"), folder_ / "endless", fs::copy_options::recursive);
+    for (const auto& [file, key] : {std::pair{"config.json", "eos_token_id"},
+                                    {"generation_config.json", "eos_token_id"},
+                                    {"tokenizer_config.json", "eos_token"}}) {
+      auto config = nlohmann::ordered_json::parse(read_file(folder_ / "endless" / file));
+      config.erase(key);
+      write_file(folder_ / "endless" / file, config.dump());
+    }
+    return path("endless");
+  }
+
   fs::path folder_;
 };
 

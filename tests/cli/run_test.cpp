@@ -128,16 +128,7 @@ TEST_F(Run, WordsThatBeginWithADashFollowTwoDashes) {
 }
 
 TEST_F(Run, CtrlCEndsTheAnswerCleanly) {
-  // A model that knows no end, with room to go on for minutes.
-  fs::copy(kShipped, folder_ / "endless", fs::copy_options::recursive);
-  for (const auto& [file, key] : {std::pair{"config.json", "eos_token_id"},
-                                  {"generation_config.json", "eos_token_id"},
-                                  {"tokenizer_config.json", "eos_token"}}) {
-    auto config = Json::parse(read_file(folder_ / "endless" / file));
-    config.erase(key);
-    write_file(folder_ / "endless" / file, config.dump());
-  }
-  const Outcome o = run({"run", path("endless"), kQuestion, "--threads", "1", "--context", "300000", "--json"}, "",
+  const Outcome o = run({"run", endless_model(), kQuestion, "--threads", "1", "--context", "300000", "--json"}, "",
                         /*interrupt_after_ms=*/3000);
   EXPECT_EQ(o.status, 130) << o.err;
   EXPECT_EQ(o.json()["finish_reason"], "cancelled");
@@ -157,7 +148,7 @@ TEST_F(Chat, LinesWithASlashAreCommands) {
       run({"chat", kShipped, "--threads", "1"},
           "/help\n/nonsense\n/retry\n/system Be brief.\n/reset\n" + kQuestion + "\n/retry\n/exit\nnever read\n");
   EXPECT_EQ(o.status, 0);
-  EXPECT_THAT(o.err, AllOf(HasSubstr("/reset"), HasSubstr("no command /nonsense"), HasSubstr("no answer yet")));
+  EXPECT_THAT(o.err, AllOf(HasSubstr("/reset"), HasSubstr("no command /nonsense"), HasSubstr("no message yet")));
   EXPECT_EQ(std::count(o.out.begin(), o.out.end(), '\n'), 2) << "the question and its retry: " << o.out;
 }
 
@@ -166,6 +157,18 @@ TEST_F(Chat, AMessageThatDoesNotFitIsForgottenAndTheConversationGoesOn) {
   EXPECT_EQ(o.status, 0);
   EXPECT_THAT(o.err, HasSubstr("the context holds"));
   EXPECT_THAT(o.out, HasSubstr("133"));
+}
+
+TEST_F(Chat, AMessageThatTheTemplateRefusesIsForgottenAndTheConversationStays) {
+  fs::copy(kShipped, folder_ / "strict", fs::copy_options::recursive);
+  const std::string refusal = "{% if 'sugar' in messages[-1].content %}{{ raise_exception('No sugar.') }}{% endif %}";
+  auto config = Json::parse(read_file(folder_ / "strict" / "tokenizer_config.json"));
+  config["chat_template"] = refusal + config["chat_template"].get<std::string>();
+  write_file(folder_ / "strict" / "tokenizer_config.json", config.dump());
+  const Outcome o = run({"chat", path("strict"), "--threads", "1"}, kQuestion + "\nsugar\n" + kQuestion + "\n");
+  EXPECT_EQ(o.status, 0);
+  EXPECT_THAT(o.err, HasSubstr("No sugar."));
+  EXPECT_EQ(std::count(o.out.begin(), o.out.end(), '\n'), 2) << "an answer before and one after: " << o.out;
 }
 
 }  // namespace
