@@ -32,11 +32,7 @@ def import_released(folder: Path) -> types.ModuleType:
     package = types.ModuleType("released_qwen")
     package.__path__ = [str(folder)]
     sys.modules[package.__name__] = package
-    here, path = Path(__file__).resolve().parent, sys.path
-    # tokenizers.py beside this file would be taken for the package of that name.
-    sys.path = [entry for entry in path if Path(entry).resolve() != here]
     code = importlib.import_module("released_qwen.modeling_qwen")
-    sys.path = path
     # Gone from transformers 5; the released code calls it with no mask, and wants one None per layer.
     code.QWenPreTrainedModel.get_head_mask = lambda self, mask, layers: [None] * layers
     return code
