@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "model/parameters.h"
 
 namespace cachalot {
 
@@ -44,9 +45,7 @@ void replace(std::string& text, std::string_view what, int64_t number) {
   if (const auto at = text.find(what); at != text.npos) text.replace(at, what.size(), std::to_string(number));
 }
 
-// Walks the parameters of a spec, finds each in the checkpoint and hands it to `load`. The walk is the one place that
-// knows which parameters a spec has and in which arrangements checkpoints store them; binding and loading are the
-// same walk with another `load`.
+// Finds every parameter of a spec in the checkpoint, in the arrangement that it has there, and hands it to `load`.
 class Binder {
  public:
   using Load = std::function<Weight(const BoundTensor&)>;
@@ -54,23 +53,10 @@ class Binder {
       : family_(family), checkpoint_(checkpoint), policy_(policy), load_(std::move(load)) {}
 
   ModelWeights bind(const ModelSpec& spec) {
-    width_ = spec.width;
-    ModelWeights m;
-    m.embed_WD = matrix("embed", spec.vocab, width_);
-    if (spec.learned_positions > 0) m.positions = matrix("positions", spec.learned_positions, width_);
-    for (const LayerSpec& layer : spec.layers) {
-      m.layers.push_back(bind_layer(layer));
-      ++layer_;
-    }
-    for (const LayerSpec& layer : spec.mtp) {
-      m.mtp.push_back(bind_mtp(layer));
-      ++layer_;
-    }
-    m.norm_D = vector("norm", width_);
-    if (!spec.tied_head) m.head_WD = matrix("head", spec.vocab, width_);
-    if (spec.head_bias) m.head_bias_W = vector("head", spec.vocab, ".bias");
+    ModelWeights weights;
+    for_each_parameter(spec, weights, [&](const Parameter& p, Weight& weight) { weight = load_(bound(p)); });
     check_leftovers(spec);
-    return m;
+    return weights;
   }
 
   // Whether the checkpoint has the tensor of a slot in layer `layer`.
@@ -80,232 +66,67 @@ class Binder {
   }
 
  private:
-  // -- Blocks
+  // -- Arrangements
 
-  LayerWeights bind_layer(const LayerSpec& layer) {
-    LayerWeights w;
-    w.attn_norm_D = vector("attn.norm", width_);
-    if (layer.gqa())
-      w.attention = bind_gqa(*layer.gqa());
+  BoundTensor bound(const Parameter& p) {
+    layer_ = p.layer;
+    BoundTensor b{.slot = p.slot,
+                  .parts = {},
+                  .sources = {},
+                  .shape = p.shape(),
+                  .held_as = DType::f32,
+                  .vectors = p.kind == Parameter::Kind::vector};
+    if (p.within && is_within(p))
+      add_rows_within(p, b);
+    else if (p.stack > 0)
+      add_stack(p, b);
     else
-      w.attention = bind_mla(*layer.mla());
-    w.ffn_norm_D = vector("ffn.norm", width_);
-    if (layer.dense())
-      w.ffn = bind_ffn("ffn", *layer.dense());
-    else
-      w.ffn = bind_moe(*layer.moe());
-    return w;
-  }
-
-  GqaWeights bind_gqa(const GqaSpec& a) {
-    const int64_t U = int64_t{a.heads} * a.head_dim, kv = int64_t{a.kv_heads} * a.head_dim;
-    GqaWeights w;
-    if (find("attn.qkv")) {  // one matrix: the rows of q, then of k, then of v
-      w.q = fused("attn.qkv", 0, U, U + 2 * kv, a.qkv_bias);
-      w.k = fused("attn.qkv", U, kv, U + 2 * kv, a.qkv_bias);
-      w.v = fused("attn.qkv", U + kv, kv, U + 2 * kv, a.qkv_bias);
-    } else {
-      w.q = linear("attn.q", U, width_, a.qkv_bias);
-      w.k = linear("attn.k", kv, width_, a.qkv_bias);
-      w.v = linear("attn.v", kv, width_, a.qkv_bias);
-    }
-    if (a.qk_norm) {
-      w.q_norm_K = vector("attn.q_norm", a.head_dim);
-      w.k_norm_K = vector("attn.k_norm", a.head_dim);
-    }
-    if (a.compressed_dim > 0) {
-      w.k_compress = matrix("attn.k_compress", a.compressed_dim, kv);
-      w.v_compress = matrix("attn.v_compress", a.compressed_dim, kv);
-    }
-    w.out = linear("attn.out", width_, int64_t{a.heads} * a.cached_head_dim(), a.out_bias);
-    return w;
-  }
-
-  MlaWeights bind_mla(const MlaSpec& a) {
-    const int64_t U = int64_t{a.heads} * (a.nope_dim + a.rope.dim), L = a.kv_rank + a.rope.dim;
-    MlaWeights w;
-    if (a.q_rank > 0) {
-      w.q_down = linear("attn.q_down", a.q_rank, width_, a.bias);
-      w.q_norm_Q = vector("attn.q_down_norm", a.q_rank);
-      w.q_up = linear("attn.q_up", U, a.q_rank, false);
-    } else {
-      w.q = linear("attn.q", U, width_, false);
-    }
-    w.kv_down = linear("attn.kv_down", L, width_, a.bias);
-    w.kv_norm_C = vector("attn.kv_norm", a.kv_rank);
-    w.up = find("attn.kv_up") ? bind_latent_fused(a) : bind_latent_split(a);
-    w.out = linear("attn.out", width_, int64_t{a.heads} * a.value_dim, a.bias);
-    return w;
-  }
-
-  // One matrix [H (N + V), C]: per head the rows that make its keys, then those that make its values.
-  LatentWeights bind_latent_fused(const MlaSpec& a) {
-    const int64_t head_rows = a.nope_dim + a.value_dim;
-    const StoredTensor& stored = required("attn.kv_up", ".weight", {a.heads * head_rows, a.kv_rank});
-    BoundTensor k_up = bound("attn.kv_up", {&stored}, {a.heads, a.kv_rank, a.nope_dim}, latent_type(stored));
-    BoundTensor v_up = bound("attn.kv_up", {&stored}, {a.heads, a.value_dim, a.kv_rank}, latent_type(stored));
-    for (int64_t h = 0; h < a.heads; ++h) {
-      const int64_t first = h * head_rows, middle = first + a.nope_dim;
-      k_up.parts.push_back({stored.rows_part(first, middle), /*transposed=*/true});
-      v_up.parts.push_back({stored.rows_part(middle, first + head_rows)});
-    }
-    return {load_(k_up), load_(v_up)};
-  }
-
-  // Two stacks: keys [H, C, N], already transposed, and values [H, V, C].
-  LatentWeights bind_latent_split(const MlaSpec& a) {
-    const StoredTensor& k = required("attn.k_up", ".weight", {a.heads, a.kv_rank, a.nope_dim});
-    const StoredTensor& v = required("attn.v_up", ".weight", {a.heads, a.value_dim, a.kv_rank});
-    return {load_(stacked("attn.k_up", k, {a.heads, a.kv_rank, a.nope_dim}, latent_type(k))),
-            load_(stacked("attn.v_up", v, {a.heads, a.value_dim, a.kv_rank}, latent_type(v)))};
-  }
-
-  // The up-projections are read both ways, so they are held in a type of single numbers.
-  DType latent_type(const StoredTensor& stored) const {
-    return policy_.held_as(stored.dtype) == DType::f32 ? DType::f32 : DType::bf16;
-  }
-
-  FfnWeights bind_ffn(const std::string& slot, const FfnSpec& f) {
-    FfnWeights w;
-    if (f.form.gated) w.gate = linear(slot + ".gate", f.hidden, width_, f.bias);
-    w.up = linear(slot + ".up", f.hidden, width_, f.bias);
-    w.down = linear(slot + ".down", width_, f.hidden, f.bias);
-    return w;
-  }
-
-  MoeWeights bind_moe(const MoeSpec& s) {
-    const int64_t E = s.gate.experts, F = s.expert.hidden;
-    MoeWeights w;
-    w.router.w = precise_matrix("moe.router", E, width_);
-    if (s.router_bias) w.router.bias = vector("moe.router", E, ".bias");
-    if (s.correction_bias) w.correction_E = vector("moe.correction", E, "");
-    if (s.expert.form.gated && find("experts.gate_up")) {  // one stack: per expert the rows of gate, then of up
-      const StoredTensor& stored = required("experts.gate_up", ".weight", {E, 2 * F, width_});
-      w.experts.gate_EFD = load_(stacked_rows("experts.gate", stored, E, 0, F));
-      w.experts.up_EFD = load_(stacked_rows("experts.up", stored, E, F, 2 * F));
-    } else {
-      if (s.expert.form.gated) w.experts.gate_EFD = experts("experts.gate", E, F, width_);
-      w.experts.up_EFD = experts("experts.up", E, F, width_);
-    }
-    w.experts.down_EDF = experts("experts.down", E, width_, F);
-    if (s.expert.bias) {
-      if (s.expert.form.gated) w.experts.gate_bias_EF = expert_vectors("experts.gate", E, F);
-      w.experts.up_bias_EF = expert_vectors("experts.up", E, F);
-      w.experts.down_bias_ED = expert_vectors("experts.down", E, width_);
-    }
-    if (s.shared.hidden > 0) w.shared = bind_ffn("shared", s.shared);
-    if (s.shared_gate) w.shared_gate = precise_matrix("shared.scale", 1, width_);
-    return w;
-  }
-
-  MtpWeights bind_mtp(const LayerSpec& layer) {
-    MtpWeights w;
-    w.embed_norm_D = vector("mtp.embed_norm", width_);
-    w.hidden_norm_D = vector("mtp.hidden_norm", width_);
-    w.combine = matrix("mtp.combine", width_, 2 * width_);
-    w.layer = bind_layer(layer);
-    w.norm_D = vector("mtp.norm", width_);
-    return w;
-  }
-
-  // -- Parameters
-
-  static BoundTensor bound(std::string_view slot, std::vector<const StoredTensor*> sources,
-                           std::vector<int64_t> shape, DType held_as) {
-    return {.slot = std::string(slot),
-            .parts = {},
-            .sources = std::move(sources),
-            .shape = std::move(shape),
-            .held_as = held_as,
-            .vectors = false};
-  }
-
-  Linear linear(std::string_view slot, int64_t outputs, int64_t inputs, bool bias) {
-    Linear l{.w = matrix(slot, outputs, inputs), .bias = {}};
-    if (bias) l.bias = vector(slot, outputs, ".bias");
-    return l;
-  }
-
-  // Rows [first, first + outputs) of a matrix of `all` rows.
-  Linear fused(std::string_view slot, int64_t first, int64_t outputs, int64_t all, bool bias) {
-    const StoredTensor& stored = required(slot, ".weight", {all, width_});
-    BoundTensor rows = bound(slot, {&stored}, {outputs, width_}, policy_.held_as(stored.dtype));
-    rows.parts.push_back({stored.rows_part(first, first + outputs)});
-    Linear l{.w = load_(rows), .bias = {}};
-    if (!bias) return l;
-    const StoredTensor& stored_bias = required(slot, ".bias", {all});
-    BoundTensor part = bound(slot, {&stored_bias}, {outputs}, DType::f32);
-    part.vectors = true;
-    part.parts.push_back({stored_bias.components(first, first + outputs)});
-    l.bias = load_(part);
-    return l;
-  }
-
-  Weight matrix(std::string_view slot, int64_t outputs, int64_t inputs) {
-    const StoredTensor& stored = required(slot, ".weight", {outputs, inputs});
-    BoundTensor b = bound(slot, {&stored}, {outputs, inputs}, policy_.held_as(stored.dtype));
-    b.parts.push_back({stored});
-    return load_(b);
-  }
-
-  // Held in f32 whatever the policy says. A single row may be stored as a vector.
-  Weight precise_matrix(std::string_view slot, int64_t outputs, int64_t inputs) {
-    const StoredTensor* vector = outputs == 1 ? find(slot) : nullptr;
-    const bool flat = vector && vector->shape.size() == 1;
-    const StoredTensor& stored =
-        flat ? required(slot, ".weight", {inputs}) : required(slot, ".weight", {outputs, inputs});
-    BoundTensor b = bound(slot, {&stored}, {outputs, inputs}, DType::f32);
-    b.parts.push_back({stored});
-    return load_(b);
-  }
-
-  Weight vector(std::string_view slot, int64_t size, std::string_view suffix = ".weight") {
-    const StoredTensor& stored = required(slot, suffix, {size});
-    BoundTensor b = bound(slot, {&stored}, {size}, DType::f32);
-    b.vectors = true;
-    b.parts.push_back({stored});
-    return load_(b);
-  }
-
-  BoundTensor stacked(std::string_view slot, const StoredTensor& stored, std::vector<int64_t> shape, DType held_as) {
-    BoundTensor b = bound(slot, {&stored}, shape, held_as);
-    for (int64_t i = 0; i < shape[0]; ++i) b.parts.push_back({stored.rows_part(i * shape[1], (i + 1) * shape[1])});
+      add_single(p, b);
+    b.held_as = p.held_as(policy_, b.sources[0]->dtype);
     return b;
   }
 
-  // Rows [begin, end) of every matrix of a stack.
-  BoundTensor stacked_rows(std::string_view slot, const StoredTensor& stored, int64_t count, int64_t begin,
-                           int64_t end) {
-    const int64_t rows = stored.rows() / count;
-    BoundTensor b = bound(slot, {&stored}, {count, end - begin, stored.columns()}, policy_.held_as(stored.dtype));
-    for (int64_t i = 0; i < count; ++i) b.parts.push_back({stored.rows_part(i * rows + begin, i * rows + end)});
-    return b;
+  // Whether the checkpoint stores the parameter in its other arrangement, or should.
+  bool is_within(const Parameter& p) const {
+    return find(p.within->slot) || (!first_listed(p.slot) && first_listed(p.within->slot));
   }
 
-  // A stack, or one tensor per expert.
-  Weight experts(std::string_view slot, int64_t count, int64_t outputs, int64_t inputs) {
-    if (!per_expert(slot)) {
-      const StoredTensor& stored = required(slot, ".weight", {count, outputs, inputs});
-      return load_(stacked(slot, stored, {count, outputs, inputs}, policy_.held_as(stored.dtype)));
+  void add_rows_within(const Parameter& p, BoundTensor& b) {
+    const Parameter::Within& w = *p.within;
+    const StoredTensor& stored = required(w.slot, p.suffix, w.shape);
+    b.sources = {&stored};
+    if (b.vectors) {
+      b.parts.push_back({stored.components(w.first, w.first + p.columns)});
+      return;
     }
-    BoundTensor b = bound(slot, {}, {count, outputs, inputs}, DType::f32);
-    for (expert_ = 0; expert_ < count; ++expert_) {
-      b.sources.push_back(&required(slot, ".weight", {outputs, inputs}));
-      b.parts.push_back({*b.sources.back()});
+    const int64_t count = std::max<int64_t>(1, p.stack), rows = stored.rows() / count;
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t first = i * rows + w.first;
+      b.parts.push_back({stored.rows_part(first, first + (w.transposed ? p.columns : p.rows)), w.transposed});
     }
-    b.held_as = policy_.held_as(b.sources[0]->dtype);
-    return load_(b);
   }
 
-  Weight expert_vectors(std::string_view slot, int64_t count, int64_t size) {
-    CHECK(per_expert(slot), "no container stores stacks of expert biases");
-    BoundTensor b = bound(slot, {}, {count, size}, DType::f32);
-    b.vectors = true;
-    for (expert_ = 0; expert_ < count; ++expert_) {
-      b.sources.push_back(&required(slot, ".bias", {size}));
-      b.parts.push_back({*b.sources.back()});
+  // One tensor, or one per expert.
+  void add_stack(const Parameter& p, BoundTensor& b) {
+    const auto shape = p.shape();
+    if (per_expert(p.slot)) {
+      for (expert_ = 0; expert_ < p.stack; ++expert_) {
+        b.sources.push_back(&required(p.slot, p.suffix, {shape.begin() + 1, shape.end()}));
+        b.parts.push_back({*b.sources.back()});
+      }
+      return;
     }
-    return load_(b);
+    const StoredTensor& stored = required(p.slot, p.suffix, shape);
+    b.sources = {&stored};
+    for (int64_t i = 0; i < p.stack; ++i) b.parts.push_back({stored.rows_part(i * p.rows, (i + 1) * p.rows)});
+  }
+
+  // A matrix of one row may be stored as a vector.
+  void add_single(const Parameter& p, BoundTensor& b) {
+    const StoredTensor* found = p.rows == 1 ? find(p.slot, p.suffix) : nullptr;
+    const bool flat = found && found->shape.size() == 1;
+    b.sources = {&required(p.slot, p.suffix, flat ? std::vector<int64_t>{p.columns} : p.shape())};
+    b.parts.push_back({*b.sources[0]});
   }
 
   // -- Names
@@ -315,7 +136,7 @@ class Binder {
   bool per_expert(std::string_view slot) {
     expert_ = 0;
     const SlotName* name = listed(slot, ".weight");
-    return pattern_of(name ? *name : *first_listed(slot)).find("{e}") != std::string_view::npos;
+    return pattern_of(name ? *name : expected(slot)).find("{e}") != std::string_view::npos;
   }
 
   std::string_view pattern_of(const SlotName& name) const {
@@ -341,10 +162,16 @@ class Binder {
       if (name.slot == slot && !pattern_of(name).empty() && find_named(stored_name(name), suffix)) return &name;
     return nullptr;
   }
+  // The first name that the slot has in this container; nullptr when none.
   const SlotName* first_listed(std::string_view slot) const {
     for (const SlotName& name : family_.weights)
       if (name.slot == slot && !pattern_of(name).empty()) return &name;
-    CHECK(false, "family {} has no slot {}", family_.name, slot);
+    return nullptr;
+  }
+  const SlotName& expected(std::string_view slot) const {
+    const SlotName* name = first_listed(slot);
+    CHECK(name, "family {} has no slot {}", family_.name, slot);
+    return *name;
   }
 
   const StoredTensor* find(std::string_view slot, std::string_view suffix = ".weight") const {
@@ -355,7 +182,7 @@ class Binder {
   const StoredTensor& required(std::string_view slot, std::string_view suffix, const std::vector<int64_t>& shape) {
     const StoredTensor* stored = find(slot, suffix);
     if (!stored)
-      throw Error(fmt::format("tensor '{}{}' is missing", stored_name(*first_listed(slot)), suffix))
+      throw Error(fmt::format("tensor '{}{}' is missing", stored_name(expected(slot)), suffix))
           .in(checkpoint_.path().string())
           .because(fmt::format("a model of family '{}' with this config needs it, of shape [{}]", family_.name,
                                fmt::join(shape, ", ")))
@@ -372,8 +199,8 @@ class Binder {
 
   // The module for the token after the next, when the run does not use it.
   bool of_unused_mtp(const StoredTensor& tensor, const ModelSpec& spec) const {
-    const auto stored = static_cast<int>(spec.layers.size()) + spec.stored_mtp;
-    for (int layer = layer_; layer < stored; ++layer)
+    const auto layers = static_cast<int>(spec.layers.size());
+    for (int layer = layers + static_cast<int>(spec.mtp.size()); layer < layers + spec.stored_mtp; ++layer)
       for (const std::string_view prefix : {"model.layers.", "blk."})
         if (tensor.name.starts_with(fmt::format("{}{}.", prefix, layer))) return true;
     return false;
@@ -403,7 +230,6 @@ class Binder {
   const Checkpoint& checkpoint_;
   const WeightsPolicy& policy_;
   Load load_;
-  int64_t width_ = 0;
   int layer_ = 0;
   int64_t expert_ = 0;
   std::set<const StoredTensor*> used_;
