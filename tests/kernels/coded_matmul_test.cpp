@@ -139,6 +139,7 @@ TEST(CodedMatmul, APanelHoldsTheFactorsAndThenTheUnitsOfEachBlock) {
     EXPECT_EQ(kernel.columns, 64);
     EXPECT_EQ(kernel.panel_bytes(128), 64 * (128 + 4)) << "one byte per weight, one factor per block";
     EXPECT_EQ(kernel.panel_bytes(130), 64 * (132 + 8));
+    const float code_scale = kernel.inputs == DType::f32 ? 256 : 1;
     const CodedMatrix w(3, 130, 5);
     const auto packed = w.pack(kernel);
     ASSERT_EQ(static_cast<int64_t>(packed.bytes.size()), kernel.panel_bytes(130));
@@ -147,7 +148,7 @@ TEST(CodedMatmul, APanelHoldsTheFactorsAndThenTheUnitsOfEachBlock) {
       for (int n = 0; n < 64; ++n) {
         float factor;
         std::memcpy(&factor, at + n * 4, 4);
-        EXPECT_EQ(factor, n < 3 ? w.factors[n * 2 + block] : 0);
+        EXPECT_EQ(factor, n < 3 ? code_scale * w.factors[n * 2 + block] : 0);
       }
     }
   }

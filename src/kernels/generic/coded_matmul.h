@@ -1,7 +1,7 @@
 // The matrix product with coded weights: y[m][n] = sum over blocks b of factor[n][b] * (sum over k of b of
 // x[m][k] * code[n][k]); panels in MatmulKernel of table.h. A format is a class like E4m3Panels below.
 //
-// One row decodes in registers and reads memory in order. Several rows decode a block once into a plain panel on the
+// A few rows decode in registers and read memory in order. More of them decode a block once into a plain panel on the
 // stack, small enough for the first two caches, and pass over that. Both take k in the same order with the same
 // operations, so a row's result does not depend on its company.
 //
@@ -11,18 +11,27 @@
 
 constexpr int kBlockInputs = 128;
 constexpr int kCodedColumns = 64;  // with fewer the chain of one row would wait for its own sums (docs/log.md)
-static_assert(kCodedColumns % kColumns == 0 && kCodedColumns % (kOneRowVectors * kLanes) == 0);
+static_assert(kCodedColumns % kColumns == 0);
+
+// How many vectors of outputs a few rows take at once: all of a panel's as long as the sums stay in registers.
+constexpr int few_rows_vectors(int rows) {
+  int vectors = kCodedColumns / kLanes;
+  while (rows * vectors > kTileRows * kTileVectors) vectors /= 2;
+  return vectors;
+}
 
 // Four e4m3 codes per unit, widened to f32.
 struct E4m3Panels {
-  using Plain = F32Panels;  // how a decoded block multiplies
-  static constexpr int kParts = 4, kInputsPerUnit = 4;
+  using Plain = F32Panels;                              // how a decoded block multiplies
+  static constexpr int kParts = 4, kInputsPerUnit = 4;  // steps and inputs per unit
+  static constexpr int kFewRows = kTileRows;            // so many rows are faster without the plain panel
+  static constexpr float kCodeScale = 0x1p-8f;          // weights() gives the codes times this
   template <int part>
-  static F32x weights(F32x unit) {
-    return e4m3<part>(unit);
+  static F32x weights(const float* units) {
+    return e4m3<part>(units);
   }
   static F32x step(F32x sum, F32x x, F32x w) { return fma(x, w, sum); }
-  static void arrange(char* /*codes*/, int64_t /*units*/) {}  // the order in which pack_units leaves them
+  static F32x arrange(F32x units) { return arrange_e4m3(units); }  // of kLanes columns, in the order of a panel
 };
 
 // One block of one panel, and where its share of the results goes.
@@ -34,7 +43,6 @@ struct CodedBlock {
   int used;
   float* y;
   int64_t y_stride;
-  bool accumulate;
 
   // The same for the columns from `column` on.
   CodedBlock from(int column) const {
@@ -44,37 +52,70 @@ struct CodedBlock {
   }
 };
 
-template <int vectors>
-static void add_scaled(const F32x (&sums)[vectors], const CodedBlock& b, float* y) {
-  for (int v = 0; v < vectors; ++v, y += kLanes) {
-    const int left = b.used - v * kLanes;
-    if (left <= 0) return;
-    const F32x from = !b.accumulate ? set(0) : left < kLanes ? load(y, left) : load(y);
-    const F32x sum = fma(load(b.factors + v * kLanes), sums[v], from);
-    if (left < kLanes)
-      store(y, sum, left);
-    else
-      store(y, sum);
-  }
+// y = fma(factor, sum, y). Here and below loops over sums are unrolled by force: left to itself, gcc 12 does it too
+// late to keep them in registers.
+template <int rows, int vectors>
+static void add_scaled(const F32x (&sums)[rows][vectors], const CodedBlock& b) {
+  const float* factors = b.factors;
+  float* y = b.y;
+  const int64_t y_stride = b.y_stride;
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v)
+      store(y + r * y_stride + v * kLanes,
+            fma(load(factors + v * kLanes), sums[r][v], load(y + r * y_stride + v * kLanes)));
 }
 
-// A whole block for one row and kOneRowVectors * kLanes columns.
-template <class Format>
-static void one_row(const CodedBlock& b) {
-  F32x sums[1][kOneRowVectors];
-  for (F32x& sum : sums[0]) sum = set(0);
+// Calls work() with a block of `columns` columns, all of which exist: those that do not are given a place of their
+// own.
+template <int rows, int columns, class Work>
+static void with_all_columns(const CodedBlock& b, Work work) {
+  if (b.used >= columns) return work(b);
+  float y[rows][columns] = {};
+  const auto bytes = static_cast<size_t>(b.used) * sizeof(float);
+  for (int r = 0; r < rows; ++r) __builtin_memcpy(y[r], b.y + r * b.y_stride, bytes);
+  CodedBlock all = b;
+  all.y = y[0], all.y_stride = columns;
+  work(all);
+  for (int r = 0; r < rows; ++r) __builtin_memcpy(b.y + r * b.y_stride, y[r], bytes);
+}
+
+// One vector of a unit for all rows: its parts in ascending order.
+template <class Format, int part, int rows, int vectors>
+static void coded_step(F32x (&sums)[rows][vectors], int v, const char* x, int64_t x_stride_bytes,
+                       const float* units) {
+  const F32x w = Format::template weights<part>(units);
+  for (int r = 0; r < rows; ++r) {
+    const F32x x_r = set(*reinterpret_cast<const Input*>(x + r * x_stride_bytes + part * 4));
+    sums[r][v] = Format::step(sums[r][v], x_r, w);
+  }
+  if constexpr (part + 1 < Format::kParts) coded_step<Format, part + 1>(sums, v, x, x_stride_bytes, units);
+}
+
+// A whole block for a few rows and vectors * kLanes columns.
+template <class Format, int rows, int vectors>
+static void few_rows(const CodedBlock& b) {
+  F32x sums[rows][vectors];
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) sums[r][v] = set(0);
   const char* x = b.x;
   const float* codes = b.codes;
-  for (int k = 0; k < kBlockInputs; k += Format::kInputsPerUnit, codes += kCodedColumns) {
-    step<Format, 0>(sums, x, 0, codes);
-    step<Format, 1>(sums, x, 0, codes);
-    if constexpr (Format::kParts == 4) {
-      step<Format, 2>(sums, x, 0, codes);
-      step<Format, 3>(sums, x, 0, codes);
-    }
-    x += Format::kParts * 4;
+  for (int k = 0; k < kBlockInputs; k += Format::kInputsPerUnit, codes += kCodedColumns, x += Format::kParts * 4)
+    for (int v = 0; v < vectors; ++v) coded_step<Format, 0>(sums, v, x, b.x_stride_bytes, codes + v * kLanes);
+  add_scaled(sums, b);
+}
+
+template <class Format, int most>
+static void few_rows_of(int rows, const CodedBlock& b) {
+  if constexpr (most > 1) {
+    if (rows < most) return few_rows_of<Format, most - 1>(rows, b);
   }
-  add_scaled(sums[0], b, b.y);
+  constexpr int vectors = few_rows_vectors(most), columns = vectors * kLanes;
+  for (int column = 0; column < b.used; column += columns)
+    with_all_columns<most, columns>(b.from(column), few_rows<Format, most, vectors>);
 }
 
 // Decodes kColumns columns of a block into a panel of its Plain form: [input or pair][kColumns].
@@ -83,13 +124,13 @@ static void decode(const CodedBlock& b, float* plain) {
   const float* codes = b.codes;
   for (int k = 0; k < b.inputs; k += Format::kInputsPerUnit, codes += kCodedColumns)
     for (int v = 0; v < kTileVectors; ++v) {
-      const F32x unit = load(codes + v * kLanes);
+      const float* units = codes + v * kLanes;
       float* to = plain + k / Format::kInputsPerUnit * Format::kParts * kColumns + v * kLanes;
-      store(to, Format::template weights<0>(unit));
-      store(to + kColumns, Format::template weights<1>(unit));
+      store(to, Format::template weights<0>(units));
+      store(to + kColumns, Format::template weights<1>(units));
       if constexpr (Format::kParts == 4) {
-        store(to + 2 * kColumns, Format::template weights<2>(unit));
-        store(to + 3 * kColumns, Format::template weights<3>(unit));
+        store(to + 2 * kColumns, Format::template weights<2>(units));
+        store(to + 3 * kColumns, Format::template weights<3>(units));
       }
     }
 }
@@ -97,12 +138,14 @@ static void decode(const CodedBlock& b, float* plain) {
 template <class Plain, int rows>
 static void scaled_block(const CodedBlock& b, const float* plain) {
   F32x sums[rows][kTileVectors];
-  for (auto& row : sums)
-    for (F32x& sum : row) sum = set(0);
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < kTileVectors; ++v) sums[r][v] = set(0);
   const char* x = b.x;
   for (int k = 0; k < b.inputs; k += Plain::kInputsPerUnit, x += 4, plain += kColumns)
     step<Plain, 0>(sums, x, b.x_stride_bytes, plain);
-  for (int r = 0; r < rows; ++r) add_scaled(sums[r], b, b.y + r * b.y_stride);
+  add_scaled(sums, b);
 }
 
 template <class Plain, int most>
@@ -110,7 +153,7 @@ static void scaled_block_of(int rows, const CodedBlock& b, const float* plain) {
   if constexpr (most > 1) {
     if (rows < most) return scaled_block_of<Plain, most - 1>(rows, b, plain);
   }
-  scaled_block<Plain, most>(b, plain);
+  with_all_columns<most, kColumns>(b, [&](const CodedBlock& all) { scaled_block<Plain, most>(all, plain); });
 }
 
 // kColumns columns of a block for all rows, which are taken in equal groups as in tile().
@@ -130,6 +173,9 @@ template <class Format>
 static void coded_tile(const void* x, int64_t x_stride_bytes, int64_t rows, const void* panel, int64_t K, int used,
                        float* y, int64_t y_stride, bool accumulate) noexcept {
   const auto* at = static_cast<const float*>(panel);
+  if (!accumulate)
+    for (int64_t r = 0; r < rows; ++r)
+      __builtin_memset(y + r * y_stride, 0, static_cast<size_t>(used) * sizeof(float));
   for (int64_t k = 0; k < K; k += kBlockInputs) {
     const int inputs = static_cast<int>(K - k < kBlockInputs ? K - k : kBlockInputs);
     const CodedBlock b = {.x = static_cast<const char*>(x) + k / Format::kInputsPerUnit * Format::kParts * 4,
@@ -139,30 +185,53 @@ static void coded_tile(const void* x, int64_t x_stride_bytes, int64_t rows, cons
                           .inputs = inputs,
                           .used = used,
                           .y = y,
-                          .y_stride = y_stride,
-                          .accumulate = accumulate || k > 0};
-    const bool alone = rows == 1 && inputs == kBlockInputs;
-    for (int column = 0; column < used; column += alone ? kOneRowVectors * kLanes : kColumns) {
-      if (alone)
-        one_row<Format>(b.from(column));
-      else
-        many_rows<Format>(b.from(column), rows);
-    }
+                          .y_stride = y_stride};
+    if (rows <= Format::kFewRows && inputs == kBlockInputs)
+      few_rows_of<Format, Format::kFewRows>(static_cast<int>(rows), b);
+    else
+      for (int column = 0; column < used; column += kColumns) many_rows<Format>(b.from(column), rows);
     at += kCodedColumns * (1 + (inputs + Format::kInputsPerUnit - 1) / Format::kInputsPerUnit);
   }
 }
 
+// The codes of one block for kLanes columns of a panel, `rows` of which exist; as load_square() and pack_panel() do
+// it.
+template <class Format>
+static void pack_codes(const char* w, int64_t w_stride_bytes, int rows, int inputs, bool streamed, float* codes) {
+  const int whole = inputs / 4, rest = inputs % 4;
+  for (int u = 0; u < whole; u += kLanes) {
+    const int wide = whole - u < kLanes ? whole - u : kLanes;
+    F32x square[kLanes];
+    load_square(w + u * 4, w_stride_bytes, rows, wide, square);
+    for (int i = 0; i < wide; ++i, codes += kCodedColumns) {
+      if (streamed)
+        stream(codes, Format::arrange(square[i]));
+      else
+        store(codes, Format::arrange(square[i]));
+    }
+  }
+  if (rest == 0) return;
+  uint32_t last[kLanes] = {};
+  for (int n = 0; n < rows; ++n)
+    __builtin_memcpy(&last[n], w + n * w_stride_bytes + whole * 4, static_cast<size_t>(rest));
+  store(codes, Format::arrange(load(last)));
+}
+
 template <class Format>
 static void pack_coded(const PanelRows& r, void* panel) noexcept {
-  auto* out = static_cast<float*>(panel);
-  for (int64_t k = 0; k < r.K; k += kBlockInputs) {
-    for (int n = 0; n < kCodedColumns; ++n)
-      *out++ = n < r.rows ? r.factors[n * r.factor_stride + k / kBlockInputs] : 0;
-    const int64_t inputs = r.K - k < kBlockInputs ? r.K - k : kBlockInputs;
-    const int64_t units = (inputs + Format::kInputsPerUnit - 1) / Format::kInputsPerUnit;
-    auto* codes = reinterpret_cast<char*>(out);
-    pack_units(static_cast<const char*>(r.w) + k, r.w_stride_bytes, r.rows, inputs, 1, kCodedColumns, codes);
-    Format::arrange(codes, units);
-    out += units * kCodedColumns;
+  const bool aligned = reinterpret_cast<uintptr_t>(panel) % sizeof(F32x) == 0;
+  const bool streamed = aligned && r.K * kCodedColumns >= kStreamFromBytes;
+  for (int n = 0; n < kCodedColumns; n += kLanes) {
+    const int rows = r.rows < n ? 0 : r.rows - n < kLanes ? r.rows - n : kLanes;
+    const char* w = static_cast<const char*>(r.w) + (rows > 0 ? n * r.w_stride_bytes : 0);
+    auto* out = static_cast<float*>(panel) + n;
+    for (int64_t k = 0; k < r.K; k += kBlockInputs) {
+      const int inputs = static_cast<int>(r.K - k < kBlockInputs ? r.K - k : kBlockInputs);
+      for (int i = 0; i < kLanes; ++i)
+        out[i] = i < rows ? r.factors[(n + i) * r.factor_stride + k / kBlockInputs] / Format::kCodeScale : 0;
+      pack_codes<Format>(w + k, r.w_stride_bytes, rows, inputs, streamed, out + kCodedColumns);
+      out += kCodedColumns * (1 + (inputs + Format::kInputsPerUnit - 1) / Format::kInputsPerUnit);
+    }
   }
+  if (streamed) finish_streams();
 }

@@ -4,7 +4,6 @@ constexpr int kLanes = 8;
 constexpr int kRegisters = 16;
 // matmul: 12 accumulators, 2 weights, 1 input. 3 × 4 and 4 × 3 leave no register for widened bf16 (docs/log.md).
 constexpr int kTileRows = 6, kTileVectors = 2;
-constexpr int kOneRowVectors = 8;
 
 typedef __m256 F32x;
 
@@ -59,13 +58,18 @@ static F32x widen_high(F32x units) {
   return _mm256_and_ps(units, _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int32_t>(0xffff0000))));
 }
 
+static F32x arrange_e4m3(F32x units) {
+  const __m256i order = _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15,  //
+                                         0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+  const __m256i halves = _mm256_shuffle_epi8(_mm256_castps_si256(units), order);
+  return _mm256_castsi256_ps(_mm256_permute4x64_epi64(halves, 0xd8));
+}
 template <int part>
-static F32x e4m3(F32x units) {
-  __m256i code = _mm256_castps_si256(units);
-  if constexpr (part < 3) code = _mm256_slli_epi32(code, 8 * (3 - part));
-  const __m256i places = _mm256_set1_epi32(static_cast<int32_t>(0x87f00000));
-  const __m256i bits = _mm256_and_si256(_mm256_srai_epi32(code, 4), places);
-  return mul(_mm256_castsi256_ps(bits), set(0x1p120f));
+static F32x e4m3(const void* units) {
+  __m128i code = _mm_loadu_si128(static_cast<const __m128i*>(units) + part / 2);
+  if constexpr (part % 2 == 0) code = _mm_slli_epi16(code, 8);
+  const __m128i places = _mm_set1_epi16(static_cast<int16_t>(0xbf80));
+  return _mm256_cvtph_ps(_mm_and_si128(_mm_srai_epi16(code, 1), places));
 }
 
 // In three rounds: pairs of numbers, pairs of pairs, then halves of the registers.

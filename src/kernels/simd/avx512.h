@@ -4,7 +4,6 @@ constexpr int kLanes = 16;
 constexpr int kRegisters = 32;
 // matmul: 24 accumulators, 4 weights, 1 input. 97-99 % of the peak; 7 × 4 and 12 × 2 are no faster (docs/log.md).
 constexpr int kTileRows = 6, kTileVectors = 4;
-constexpr int kOneRowVectors = 4;
 
 typedef __m512 F32x;
 
@@ -51,13 +50,17 @@ static F32x widen_high(F32x units) {
   return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(units), high));
 }
 
+static F32x arrange_e4m3(F32x units) {
+  const __m512i order = _mm512_set_epi16(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1, 30, 28, 26, 24,
+                                         22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+  return _mm512_castsi512_ps(_mm512_permutexvar_epi16(order, _mm512_castps_si512(units)));
+}
 template <int part>
-static F32x e4m3(F32x units) {
-  __m512i code = _mm512_castps_si512(units);
-  if constexpr (part < 3) code = _mm512_slli_epi32(code, 8 * (3 - part));
-  const __m512i places = _mm512_set1_epi32(static_cast<int32_t>(0x87f00000));
-  const __m512i bits = _mm512_and_si512(_mm512_srai_epi32(code, 4), places);
-  return mul(_mm512_castsi512_ps(bits), set(0x1p120f));
+static F32x e4m3(const void* units) {
+  __m256i code = _mm256_loadu_si256(static_cast<const __m256i*>(units) + part / 2);
+  if constexpr (part % 2 == 0) code = _mm256_slli_epi16(code, 8);
+  const __m256i places = _mm256_set1_epi16(static_cast<int16_t>(0xbf80));
+  return _mm512_cvtph_ps(_mm256_and_si256(_mm256_srai_epi16(code, 1), places));
 }
 
 // In four rounds: pairs of numbers, pairs of pairs, then quarters of the registers.

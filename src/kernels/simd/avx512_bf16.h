@@ -33,14 +33,16 @@ constexpr E4m3Bytes e4m3_bytes() {
 }
 constexpr E4m3Bytes kE4m3Bytes = e4m3_bytes();
 
-// Four e4m3 codes per unit, looked up as bf16. In every group of four columns (16 bytes) the codes k, k + 1 of all
-// four come before the codes k + 2, k + 3, so that upper and lower bytes interleave into pairs.
+// Four e4m3 codes per unit, looked up as bf16: their upper and lower bytes interleave into pairs, in groups of four
+// columns.
 struct E4m3PairPanels {
   using Plain = Bf16Panels;
   static constexpr int kParts = 2, kInputsPerUnit = 4;
+  static constexpr int kFewRows = 5;  // six spill
+  static constexpr float kCodeScale = 1;
   template <int part>
-  static F32x weights(F32x unit) {
-    const __m512i code = _mm512_castps_si512(unit), sign = _mm512_set1_epi8(static_cast<char>(0x80));
+  static F32x weights(const float* units) {
+    const __m512i code = _mm512_loadu_si512(units), sign = _mm512_set1_epi8(static_cast<char>(0x80));
     const auto look_up = [&](const uint8_t* table) {
       return _mm512_permutex2var_epi8(_mm512_load_si512(table), code, _mm512_load_si512(table + 64));
     };
@@ -49,10 +51,9 @@ struct E4m3PairPanels {
     return _mm512_castsi512_ps(part == 0 ? _mm512_unpacklo_epi8(low, high) : _mm512_unpackhi_epi8(low, high));
   }
   static F32x step(F32x sum, F32x x, F32x w) { return dot_pairs(sum, x, w); }
-  static void arrange(char* codes, int64_t units) {
+  static F32x arrange(F32x units) {
     const __m512i order = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
-    for (int64_t i = 0; i < units * kCodedColumns * 4; i += 64)
-      _mm512_storeu_si512(codes + i, _mm512_shuffle_epi8(_mm512_loadu_si512(codes + i), order));
+    return _mm512_castsi512_ps(_mm512_shuffle_epi8(_mm512_castps_si512(units), order));
   }
 };
 

@@ -7,7 +7,6 @@
 constexpr int kLanes = 4;
 constexpr int kRegisters = 16;
 constexpr int kTileRows = 2, kTileVectors = 4;  // matmul: 8 accumulators, 4 weights, 2 inputs of 16 registers
-constexpr int kOneRowVectors = 4;               // coded matmul: accumulators of one row, enough to hide fma's latency
 
 typedef float F32x __attribute__((vector_size(16)));
 typedef int32_t I32x __attribute__((vector_size(16)));
@@ -60,12 +59,16 @@ static F32x widen_high(F32x units) {
   return __builtin_bit_cast(F32x, __builtin_bit_cast(I32x, units) & static_cast<int32_t>(0xffff0000));
 }
 
-// Byte `part` of each 32-bit unit as an e4m3 number: its bits in their f32 places, the sign drawn out by the shift
-// and its copies masked, then times 2^120 for the difference of the biases; that also normalises e4m3's subnormals.
+// Units of four e4m3 codes: arrange_e4m3() puts those of kLanes columns into the order that e4m3() likes best (f16
+// conversions want one pair of every column side by side; here it stays as it is), e4m3<k>() gives code k of each
+// column times 2^-8. The bits are put in their places, the sign drawn out by an arithmetic shift and its copies
+// masked; the difference of the biases is left to whoever multiplies (to f16 it is 2^8), and subnormals are
+// subnormals.
+static F32x arrange_e4m3(F32x units) { return units; }
 template <int part>
-static F32x e4m3(F32x units) {
-  const I32x code = __builtin_bit_cast(I32x, units) << (8 * (3 - part));
-  return __builtin_bit_cast(F32x, (code >> 4) & static_cast<int32_t>(0x87f00000)) * 0x1p120f;
+static F32x e4m3(const void* units) {
+  const I32x code = __builtin_bit_cast(I32x, load(units)) << (8 * (3 - part));
+  return __builtin_bit_cast(F32x, (code >> 4) & static_cast<int32_t>(0x87f00000)) * 0x1p112f;
 }
 
 // rows[i][j] becomes rows[j][i].
