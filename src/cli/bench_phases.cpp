@@ -28,7 +28,7 @@ WorkCounter::WorkCounter(const LoadedModel& model, const WeightsPolicy& policy) 
     const bool is_head = t.slot == "head" || (t.slot == "embed" && spec_.tied_head);
     if (t.vectors || (t.slot == "embed" && !is_head)) continue;  // a row per token is nothing
     const auto bytes = static_cast<double>(t.held_bytes(*model.ops)), ops = 2.0 * static_cast<double>(t.elements());
-    if (t.held_as == DType::bf16) bf16_bytes += bytes;
+    if (t.held_as != DType::f32) bf16_bytes += bytes;  // also what is decoded to bf16
     (t.routed() ? expert_bytes_ : weight_bytes_) += bytes;
     (is_head ? head_ops_ : ops_per_row_) += t.routed() ? ops * active_experts_ : ops;
   }

@@ -30,9 +30,10 @@ struct PanelRows {
 // zeros. A panel of K inputs has panel_bytes(K) bytes, 64-byte aligned. The same panels serve one row and many.
 //
 // A coded format multiplies w[n][k] = factor[n][b] * code[n][k] for all k of block b, block_inputs of them. Its
-// panels hold per block [columns] factors in f32 and then the units of its codes (f8_e4m3: four codes k … k + 3). One
-// output is then: from 0, or from what y holds, and for each block in ascending order y = fma(factor, c, y), where c
-// is the block's chain over x * code from 0.
+// panels hold per block [columns] factors in f32 and then the units of its codes (f8_e4m3: four codes k … k + 3). The
+// order of the codes within a few neighbouring units, and a power of two that decoding leaves to the factor, are the
+// instruction set's own. One output is then: from 0, or from what y holds, and for each block in ascending order
+// y = fma(factor, c, y), where c is the block's chain over x * code from 0.
 struct MatmulKernel {
   DType weights;         // f32, bf16 or f8_e4m3: how panels hold w
   DType inputs;          // f32 or bf16: how `x` must be prepared

@@ -35,8 +35,8 @@ class Walk {
   Walk(const ModelSpec& spec, const Visit& visit) : spec_(spec), visit_(visit), width_(spec.width) {}
 
   void model(ModelWeights& w) {
-    matrix("embed", w.embed_WD, spec_.vocab, width_);
-    if (spec_.learned_positions > 0) matrix("positions", w.positions, spec_.learned_positions, width_);
+    table("embed", w.embed_WD, spec_.vocab, width_);
+    if (spec_.learned_positions > 0) table("positions", w.positions, spec_.learned_positions, width_);
     w.layers.resize(spec_.layers.size());
     for (size_t i = 0; i < spec_.layers.size(); ++i, ++layer_) layer(spec_.layers[i], w.layers[i]);
     w.mtp.resize(spec_.mtp.size());
@@ -174,6 +174,9 @@ class Walk {
 
   void matrix(std::string slot, Weight& w, int64_t rows, int64_t columns) {
     visit_({.slot = std::move(slot), .layer = layer_, .rows = rows, .columns = columns}, w);
+  }
+  void table(std::string slot, Weight& w, int64_t rows, int64_t columns) {
+    visit_({.slot = std::move(slot), .kind = Kind::latent, .layer = layer_, .rows = rows, .columns = columns}, w);
   }
   void precise(std::string slot, Weight& w, int64_t rows, int64_t columns) {
     visit_({.slot = std::move(slot), .kind = Kind::precise, .layer = layer_, .rows = rows, .columns = columns}, w);

@@ -12,7 +12,7 @@ namespace cachalot {
 
 DType WeightsPolicy::held_as(DType stored) const {
   if (fixed) return *fixed;
-  return stored == DType::f32 ? DType::f32 : DType::bf16;
+  return stored == DType::f32 || stored == DType::f8_e4m3 ? stored : DType::bf16;
 }
 
 int64_t BoundTensor::stored_bytes() const {
@@ -82,8 +82,15 @@ class Binder {
       add_stack(p, b);
     else
       add_single(p, b);
-    b.held_as = p.held_as(policy_, b.sources[0]->dtype);
+    b.held_as = p.held_as(policy_, common_type(b.sources));
     return b;
+  }
+
+  // bf16 for a stack of several types, which no kernel holds as it is.
+  static DType common_type(std::span<const StoredTensor* const> sources) {
+    const DType first = sources[0]->dtype;
+    const auto other = [&](const StoredTensor* s) { return s->dtype != first; };
+    return std::any_of(sources.begin(), sources.end(), other) ? DType::bf16 : first;
   }
 
   // Whether the checkpoint stores the parameter in its other arrangement, or should.

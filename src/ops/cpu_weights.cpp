@@ -2,12 +2,18 @@
 
 #include <algorithm>
 #include <bit>
+#include <mutex>
+#include <optional>
+
+#include "base/error.h"
 
 namespace cachalot {
 
 const MatmulKernel& matmul_kernel(const KernelTable& kernels, DType held_as) {
-  CHECK(held_as == DType::f32 || held_as == DType::bf16);
-  return held_as == DType::f32 ? kernels.matmul_f32 : kernels.matmul_bf16;
+  if (held_as == DType::f32) return kernels.matmul_f32;
+  if (held_as == DType::f8_e4m3) return kernels.matmul_fp8;
+  CHECK(held_as == DType::bf16, "matrices held as {}", name(held_as));
+  return kernels.matmul_bf16;
 }
 
 namespace {
@@ -17,28 +23,25 @@ class Packer {
  public:
   Packer(const KernelTable& kernels, const MatmulKernel& kernel) : kernels_(kernels), kernel_(kernel) {}
 
-  // Rows [begin, begin + rows) of `part` as one panel of 32-bit units: straight from the file when it holds them as
-  // the panel does, else by way of f32.
+  // Rows [begin, begin + rows) of `part` as one panel: straight from the file when it holds them as the panel does,
+  // else by way of f32. Throws Error when FP8 weights are no numbers.
   void pack(const MatrixPart& part, int64_t begin, int rows, std::byte* panel) {
     const StoredTensor& stored = part.stored;
-    const int64_t inputs = part.columns(), units = kernel_.units(inputs);
-    const bool pairs = kernel_.weights == DType::bf16;
-    if (!part.transposed && stored.dtype == kernel_.weights && stored.interleaved_heads == 0 &&
-        (!pairs || inputs % 2 == 0)) {
-      const int64_t stride = row_bytes(stored.dtype, inputs);
-      kernels_.pack_panel(stored.row(begin).data(), stride, rows, units, kernel_.columns, panel);
-      return;
+    const int64_t inputs = part.columns();
+    PanelRows source = {.w = nullptr,
+                        .w_stride_bytes = inputs * info(kernel_.weights).block_bytes,
+                        .rows = rows,
+                        .K = inputs,
+                        .factors = nullptr,
+                        .factor_stride = 0};
+    if (!part.transposed) stored.check_rows(begin, begin + rows);
+    if (!part.transposed && stored.dtype == kernel_.weights && stored.interleaved_heads == 0) {
+      source.w = stored.row(begin).data();
+      if (stored.scales) read_factors(stored, begin, source);
+    } else {
+      source.w = converted_rows(part, begin, rows);
     }
-    const int64_t width = pairs ? 2 * units : inputs;
-    rows_.assign(static_cast<size_t>(rows * width), 0.0f);
-    for (int r = 0; r < rows; ++r) read_row(part, begin + r, rows_.data() + r * width);
-    if (!pairs) {
-      kernels_.pack_panel(rows_.data(), units * 4, rows, units, kernel_.columns, panel);
-      return;
-    }
-    halves_.resize(static_cast<size_t>(rows * width));
-    kernels_.f32_to_bf16(rows_.data(), rows * width, halves_.data());
-    kernels_.pack_panel(halves_.data(), units * 4, rows, units, kernel_.columns, panel);
+    kernel_.pack(source, panel);
   }
 
  private:
@@ -49,6 +52,7 @@ class Packer {
     }
     const int64_t columns = part.stored.columns();
     if (whole_of_ != &part) {  // a transposed part is one head's: small enough to be held whole
+      part.stored.check_rows(0, part.stored.rows());
       whole_.resize(static_cast<size_t>(part.stored.elements()));
       part.stored.read_rows(0, part.stored.rows(), whole_.data());
       whole_of_ = &part;
@@ -56,11 +60,59 @@ class Packer {
     for (int64_t i = 0; i < part.stored.rows(); ++i) out[i] = whole_[static_cast<size_t>(i * columns + r)];
   }
 
+  // Rows in the type that the kernel holds, by way of f32.
+  const void* converted_rows(const MatrixPart& part, int64_t begin, int rows) {
+    CHECK(kernel_.weights != DType::f8_e4m3, "only FP8 weights are held as FP8");
+    const int64_t inputs = part.columns();
+    rows_.resize(static_cast<size_t>(rows * inputs));
+    for (int r = 0; r < rows; ++r) read_row(part, begin + r, rows_.data() + r * inputs);
+    if (kernel_.weights == DType::f32) return rows_.data();
+    halves_.resize(rows_.size());
+    kernels_.f32_to_bf16(rows_.data(), rows * inputs, halves_.data());
+    return halves_.data();
+  }
+
+  // The factors of every row and block of the kernel, which may be a part of a block of the file.
+  void read_factors(const StoredTensor& stored, int64_t begin, PanelRows& source) {
+    const BlockScales& scales = *stored.scales;
+    CHECK(scales.block_columns % kernel_.block_inputs == 0);
+    const int64_t blocks = divide_up(source.K, kernel_.block_inputs);
+    grid_row_.resize(static_cast<size_t>(scales.grid_columns));
+    factors_.resize(static_cast<size_t>(source.rows * blocks));
+    for (int r = 0; r < source.rows; ++r) {
+      scales.read_row(begin + r, grid_row_);
+      for (int64_t b = 0; b < blocks; ++b)
+        factors_[r * blocks + b] = grid_row_[b * kernel_.block_inputs / scales.block_columns];
+    }
+    source.factors = factors_.data(), source.factor_stride = blocks;
+  }
+
   const KernelTable& kernels_;
   const MatmulKernel& kernel_;
-  std::vector<float> rows_, whole_;
+  std::vector<float> rows_, whole_, grid_row_, factors_;
   std::vector<uint16_t> halves_;
   const MatrixPart* whole_of_ = nullptr;
+};
+
+// What the threads of a pool, whose jobs may not throw, found wrong.
+class FirstError {
+ public:
+  template <typename Work>
+  void keep(const Work& work) {
+    try {
+      work();
+    } catch (const Error& error) {
+      const std::lock_guard lock(mutex_);
+      if (!error_) error_ = error;
+    }
+  }
+  void rethrow() const {
+    if (error_) throw Error(*error_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::optional<Error> error_;
 };
 
 std::span<const std::byte> rows_bytes(const StoredTensor& stored, int64_t begin, int64_t end) {
@@ -82,13 +134,14 @@ std::unique_ptr<MatrixStorage> pack_matrices(std::span<const MatrixPart> parts, 
   storage->panels = PageBuffer(static_cast<size_t>(std::ssize(parts) * storage->part_bytes));
   std::byte* memory = storage->panels.data();
   const int64_t grain = std::max<int64_t>(1, (1 << 20) / panel_bytes);
+  FirstError error;
   pool.for_each_chunk(std::ssize(parts) * panels, grain, [&](int64_t begin, int64_t end) {
     Packer packer(kernels, kernel);
     for (int64_t i = begin; i < end; ++i) {
       const MatrixPart& part = parts[static_cast<size_t>(i / panels)];
       const int64_t row = i % panels * kernel.columns;
       const auto count = static_cast<int>(std::min<int64_t>(kernel.columns, rows - row));
-      packer.pack(part, row, count, memory + i * panel_bytes);
+      error.keep([&] { packer.pack(part, row, count, memory + i * panel_bytes); });
     }
     // The file's pages are needed no more; held until the end, a large matrix would be in memory twice.
     for (int64_t i = begin; i < end; i += panels - i % panels) {
@@ -98,10 +151,12 @@ std::unique_ptr<MatrixStorage> pack_matrices(std::span<const MatrixPart> parts, 
         part.stored.file->release(rows_bytes(part.stored, first * kernel.columns, last * kernel.columns));
     }
   });
+  error.rethrow();
   return storage;
 }
 
 void read_packed_row(const MatmulKernel& kernel, const std::byte* panels, int64_t inputs, int64_t row, float* out) {
+  CHECK(kernel.weights == DType::f32 || kernel.weights == DType::bf16, "rows of {}", name(kernel.weights));
   const auto* units = reinterpret_cast<const uint32_t*>(panels + row / kernel.columns * kernel.panel_bytes(inputs)) +
                       row % kernel.columns;
   if (kernel.weights == DType::f32) {

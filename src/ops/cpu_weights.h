@@ -34,11 +34,12 @@ inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 // The kernel that multiplies with weights held so.
 const MatmulKernel& matmul_kernel(const KernelTable& kernels, DType held_as);
 
-// Packs the parts, all of one shape, with all threads; gives the file's pages back as it goes.
+// Packs the parts, all of one shape, with all threads; gives the file's pages back as it goes. Throws Error when FP8
+// weights are no numbers.
 std::unique_ptr<MatrixStorage> pack_matrices(std::span<const MatrixPart> parts, DType held_as,
                                              const KernelTable& kernels, ThreadPool& pool);
 
-// Row `row` of a packed matrix of `inputs` columns, exactly as it is held.
+// Row `row` of a packed matrix of `inputs` columns, exactly as it is held (f32 or bf16).
 void read_packed_row(const MatmulKernel& kernel, const std::byte* panels, int64_t inputs, int64_t row, float* out);
 
 }  // namespace cachalot

@@ -108,7 +108,8 @@ class Ops {
 
   // -- Memory and parameters
   virtual Arena& arena() = 0;
-  // held_as: f32 or bf16 for matrices [rows, columns]; vectors are always f32.
+  // held_as: f32 or bf16 for matrices [rows, columns], f8_e4m3 for those that are stored so and not transposed (then
+  // Error when one holds what is no number); vectors are always f32.
   // One part: a weight of rank 2; load_matrices: rank 3, parts of one shape.
   virtual Weight load_matrix(const MatrixPart& part, DType held_as) = 0;
   virtual Weight load_matrices(std::span<const MatrixPart> parts, DType held_as) = 0;
