@@ -47,6 +47,12 @@ std::string check_seed(const std::string& value) {
 
 }  // namespace
 
+std::vector<DType> weight_types() {
+  std::vector<DType> types;
+  std::copy_if(kHeldTypes.begin(), kHeldTypes.end(), std::back_inserter(types), has_kernels);
+  return types;
+}
+
 void add_model_argument(CLI::App& command, std::string& model, bool required) {
   command.add_option("MODEL", model, "a folder, a .gguf file, or the name of a model")
       ->required(required)

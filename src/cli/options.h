@@ -14,6 +14,9 @@ namespace cachalot {
 void add_model_argument(CLI::App& command, std::string& model, bool required = true);
 void add_json_flag(CLI::App& command, bool& json);
 
+// The types that --weights knows and that have kernels of their own.
+std::vector<DType> weight_types();
+
 // Of every command that loads a model.
 struct ModelOptions {
   std::string model;

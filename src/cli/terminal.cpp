@@ -49,10 +49,10 @@ void print_whole_text(std::string_view text) {
   if (is_terminal(stdout) && !text.empty() && text.back() != '\n') print_text("\n");
 }
 
-static std::string scaled(double value, const std::array<const char*, 5>& units) {
+static std::string scaled(double value, const std::array<const char*, 5>& units, double step = 1000) {
   size_t unit = 0;
   while (std::abs(value) >= 999.5 && unit + 1 < units.size()) {
-    value /= 1000;
+    value /= step;
     ++unit;
   }
   const std::string number = unit == 0 ? fmt::format("{:.0f}", value) : fmt::format("{:.3g}", value);
@@ -61,6 +61,9 @@ static std::string scaled(double value, const std::array<const char*, 5>& units)
 
 std::string bytes_text(int64_t bytes) {
   return scaled(static_cast<double>(bytes), {"bytes", "kB", "MB", "GB", "TB"});
+}
+std::string memory_text(int64_t bytes) {
+  return scaled(static_cast<double>(bytes), {"bytes", "KiB", "MiB", "GiB", "TiB"}, 1024);
 }
 std::string count_text(int64_t count) { return scaled(static_cast<double>(count), {"", "k", "M", "B", "T"}); }
 std::string rate_text(double per_second) {

@@ -26,6 +26,7 @@ void print_text(std::string_view text);
 void print_whole_text(std::string_view text);
 
 std::string bytes_text(int64_t bytes);     // "1.23 GB", decimal
+std::string memory_text(int64_t bytes);    // "1.14 GiB", binary, as the system counts its memory
 std::string count_text(int64_t count);     // "1.78 B" of parameters, "12.3 M", "512"
 std::string rate_text(double per_second);  // "1234", "56.7", "0.89"
 

@@ -177,36 +177,42 @@ static int64_t activation_bytes(const ModelSpec& spec, int max_rows) {
 
 static std::string gib(int64_t bytes) { return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / (1 << 30)); }
 
-MemoryPlan plan_memory(const ModelSpec& spec, const std::vector<BoundTensor>& tensors, const Ops& ops,
-                       const LoadOptions& o, DType kv) {
-  MemoryPlan plan;
-  for (const BoundTensor& t : tensors) plan.weight_bytes += t.held_bytes(ops);
+MemoryPlan memory_at(const ModelSpec& spec, int64_t weight_bytes, const Ops& ops, const LoadOptions& o, DType kv,
+                     int context) {
   const CacheLayout layout = cache_layout(spec);
+  MemoryPlan plan{.weight_bytes = weight_bytes,
+                  .cache_bytes = cache_bytes(ops, layout, context, o.max_rows, kv),
+                  .activation_bytes = activation_bytes(spec, o.max_rows),
+                  .available_bytes = available_memory_bytes(),
+                  .context = context};
   for (const auto& layer : layout.layers)
     plan.cache_bytes_per_token += ops.cache_block_bytes(layer, kv) / kBlockTokens;
-  plan.activation_bytes = activation_bytes(spec, o.max_rows);
-  plan.available_bytes = available_memory_bytes();
-  const auto cache_at = [&](int tokens) { return cache_bytes(ops, layout, tokens, o.max_rows, kv); };
+  return plan;
+}
 
-  plan.context = o.context > 0 ? o.context : spec.context;
-  if (spec.learned_positions > 0 && plan.context > spec.learned_positions)
-    throw Error(fmt::format("a context of {} tokens is asked for, but the model knows {} positions", plan.context,
+MemoryPlan memory_for(const ModelSpec& spec, int64_t weight_bytes, const Ops& ops, const LoadOptions& o, DType kv) {
+  if (spec.learned_positions > 0 && o.context > spec.learned_positions)
+    throw Error(fmt::format("a context of {} tokens is asked for, but the model knows {} positions", o.context,
                             spec.learned_positions));
-  plan.cache_bytes = cache_at(plan.context);
-  if (o.context == 0) {
-    while (plan.total_bytes() > plan.available_bytes && plan.context > 512) {
-      plan.context /= 2;
-      plan.cache_bytes = cache_at(plan.context);
-    }
-    if (plan.context < spec.context)
-      note("context cut from {} to {} tokens to fit the memory (--context N sets it)", spec.context, plan.context);
-  }
-  if (plan.total_bytes() > plan.available_bytes)
+  MemoryPlan plan = memory_at(spec, weight_bytes, ops, o, kv, o.context > 0 ? o.context : spec.context);
+  while (o.context == 0 && !plan.fits() && plan.context > 512)
+    plan = memory_at(spec, weight_bytes, ops, o, kv, plan.context / 2);
+  return plan;
+}
+
+MemoryPlan plan_memory(const ModelSpec& spec, const std::vector<BoundTensor>& tensors, const Ops& ops,
+                       const LoadOptions& o, DType kv) {
+  int64_t weight_bytes = 0;
+  for (const BoundTensor& t : tensors) weight_bytes += t.held_bytes(ops);
+  MemoryPlan plan = memory_for(spec, weight_bytes, ops, o, kv);
+  if (!plan.fits())
     throw Error("the model does not fit the memory")
         .because(fmt::format("weights {} + cache {} for {} tokens + activations {} = {}, but {} is available",
                              gib(plan.weight_bytes), gib(plan.cache_bytes), plan.context, gib(plan.activation_bytes),
                              gib(plan.total_bytes()), gib(plan.available_bytes)))
         .hint("lower --context, or take a smaller --weights type or model");
+  if (o.context == 0 && plan.context < spec.context)
+    note("context cut from {} to {} tokens to fit the memory (--context N sets it)", spec.context, plan.context);
   return plan;
 }
 

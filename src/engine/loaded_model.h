@@ -58,7 +58,16 @@ struct MemoryPlan {
   int64_t available_bytes = 0;
   int context = 0;
   int64_t total_bytes() const { return weight_bytes + cache_bytes + activation_bytes; }
+  bool fits() const { return total_bytes() <= available_bytes; }
 };
+
+// What a run with a cache of `context` tokens takes, whether that is there or not.
+MemoryPlan memory_at(const ModelSpec& spec, int64_t weight_bytes, const Ops& ops, const LoadOptions& options, DType kv,
+                     int context);
+// The same at the stated context; where none is stated, at the checkpoint's own, halved until it fits or is small.
+// Throws Error when the model knows fewer positions.
+MemoryPlan memory_for(const ModelSpec& spec, int64_t weight_bytes, const Ops& ops, const LoadOptions& options,
+                      DType kv);
 
 // Throws Error with the numbers when a stated context does not fit; without one, the context is cut to what fits.
 MemoryPlan plan_memory(const ModelSpec& spec, const std::vector<BoundTensor>& tensors, const Ops& ops,

@@ -161,11 +161,11 @@ TEST_F(Results, InspectCountsWhatACheckpointHolds) {
 TEST_F(Results, InspectSaysWhyACheckpointDoesNotRun) {
   fs::copy(golden("qwen3/plain"), folder_ / "other", fs::copy_options::recursive);
   auto config = Json::parse(read_file(folder_ / "other" / "config.json"));
-  config["architectures"] = {"DeepseekV3ForCausalLM"};
+  config["architectures"] = {"GPT2LMHeadModel"};
   write_file(folder_ / "other" / "config.json", config.dump());
   const Json result = json({"inspect", path("other")});
   EXPECT_EQ(result["runs"], false);
-  EXPECT_THAT(result["reasons"][0], HasSubstr("DeepseekV3ForCausalLM"));
+  EXPECT_THAT(result["reasons"][0], HasSubstr("GPT2LMHeadModel"));
   EXPECT_GT(result["parameters"], 0);
   EXPECT_THAT(out({"inspect", path("other")}), HasSubstr("runs          no"));
 }
