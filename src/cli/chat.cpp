@@ -13,6 +13,7 @@ namespace {
 
 struct ChatOptions {
   ModelOptions model;
+  SpeculationOptions speculation;
   SamplingOptions sampling;
   std::string system;
 };
@@ -114,7 +115,7 @@ bool obey(const std::string& line, Conversation& conversation, const Interrupt& 
 }
 
 int chat(const ChatOptions& o) {
-  const LoadedModel model = o.model.load();
+  const LoadedModel model = o.model.load(o.speculation);
   if (!model.text->chat_template)
     throw Error("this checkpoint has no chat template, so there is no conversation to have")
         .in(o.model.model)
@@ -147,6 +148,7 @@ void add_chat(CLI::App& program, Work& chosen) {
   CLI::App& command = *program.add_subcommand("chat", "Talk with a model");
   o->model.add_to(command);
   command.add_option("--system", o->system, "the system message")->type_name("TEXT");
+  o->speculation.add_to(command);
   o->sampling.add_to(command);
   command.footer(std::string("In the conversation:\n") + kHelp + R"(
 Every turn reads the whole conversation again. Without a terminal each line of standard input is a message.)");

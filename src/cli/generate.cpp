@@ -97,6 +97,8 @@ Answer generate(Engine& engine, const LoadedModel& model, const Prompt& prompt, 
         answer.tokens.push_back(*event.token);
         stream.push(*event.token);
       }
+      answer.drafted += event.drafted;
+      answer.accepted += event.accepted;
       if (event.finished) answer.finish = *event.finished;
       if (event.finished == FinishReason::error) throw Error(event.error);
       if (stream.stopped() && !event.finished) engine.cancel(id);
@@ -113,6 +115,9 @@ std::string statistics(const Answer& answer, const EngineOptions& engine) {
   std::string text = fmt::format("{} prompt tokens at {} tokens/s, {} tokens", answer.prompt_tokens,
                                  rate_text(answer.prefill_tokens_per_s()), answer.tokens.size());
   if (answer.tokens.size() > 1) text += fmt::format(" at {} tokens/s", rate_text(answer.decode_tokens_per_s()));
+  if (answer.drafted > 0)
+    text += fmt::format(" ({} of {} drafts accepted, {:.0f} %)", answer.accepted, answer.drafted,
+                        100.0 * answer.accepted / answer.drafted);
   const bool full = answer.prompt_tokens + static_cast<int>(answer.tokens.size()) >= engine.context;
   if (answer.finish == FinishReason::length)
     text += full ? fmt::format("; cut off: the context of {} tokens is full", engine.context)

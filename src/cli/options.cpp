@@ -96,13 +96,40 @@ LoadOptions ModelOptions::load_options() const {
   return o;
 }
 
+// Resolves, warns, loads.
+static LoadedModel load_model(const ModelOptions& o, const LoadOptions& options) {
+  const auto path = resolve_model(o.model);
+  if (o.weights != "auto" && !has_kernels(*dtype_from_name(o.weights)))
+    note("{} has no kernels of its own yet: weights are held as bf16", o.weights);
+  return LoadedModel::load(path, options);
+}
+
 LoadedModel ModelOptions::load(bool text) const {
-  const auto path = resolve_model(model);
-  if (weights != "auto" && !has_kernels(*dtype_from_name(weights)))
-    note("{} has no kernels of its own yet: weights are held as bf16", weights);
   LoadOptions options = load_options();
   options.text = text;
-  return LoadedModel::load(path, options);
+  return load_model(*this, options);
+}
+
+LoadedModel ModelOptions::load(const SpeculationOptions& speculation) const {
+  LoadOptions options = load_options();
+  options.speculation = speculation.chosen();
+  return load_model(*this, options);
+}
+
+void SpeculationOptions::add_to(CLI::App& command) {
+  command
+      .add_option("--speculate", form,
+                  "guess tokens and keep what the model would have said anyway: mtp (the checkpoint's own module), "
+                  "lookup (repetitions in the text), off [auto: mtp where there is one]")
+      ->type_name("HOW")
+      ->check(CLI::IsMember({"auto", "off", "lookup", "mtp"}))
+      ->group("Model");
+}
+
+std::optional<Speculation> SpeculationOptions::chosen() const {
+  for (const Speculation known : {Speculation::off, Speculation::lookup, Speculation::mtp})
+    if (form == name(known)) return known;
+  return std::nullopt;
 }
 
 void SamplingOptions::add_to(CLI::App& command) {

@@ -14,6 +14,8 @@ namespace cachalot {
 void add_model_argument(CLI::App& command, std::string& model, bool required = true);
 void add_json_flag(CLI::App& command, bool& json);
 
+struct SpeculationOptions;
+
 // The types that --weights knows and that have kernels of their own.
 std::vector<DType> weight_types();
 
@@ -31,6 +33,15 @@ struct ModelOptions {
   // Resolves the name, loads, and says on stderr when weights are held in another type than asked for. `text`: with
   // tokenizer and template, which a checkpoint that only computes need not have.
   LoadedModel load(bool text = true) const;
+  LoadedModel load(const SpeculationOptions& speculation) const;
+};
+
+// Of the commands that generate.
+struct SpeculationOptions {
+  std::string form = "auto";
+
+  void add_to(CLI::App& command);
+  std::optional<Speculation> chosen() const;  // none: auto
 };
 
 struct SamplingOptions {

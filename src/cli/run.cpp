@@ -15,6 +15,7 @@ namespace {
 struct RunOptions {
   ModelOptions model;
   SamplingOptions sampling;
+  SpeculationOptions speculation;
   std::string prompt;
   std::optional<std::string> system;
   bool raw = false, json = false;
@@ -44,6 +45,8 @@ nlohmann::ordered_json report(const Answer& answer, const LoadedModel& model, ui
           {"tokens", answer.tokens},
           {"finish_reason", name(answer.finish)},
           {"prompt_tokens", answer.prompt_tokens},
+          {"speculation",
+           {{"form", name(model.speculation)}, {"drafted", answer.drafted}, {"accepted", answer.accepted}}},
           {"seed", seed},
           {"timings",
            {{"load_ms", model.load_ms},
@@ -60,7 +63,7 @@ void print_statistics(const Answer& answer, const LoadedModel& model, const Samp
 
 int run(const RunOptions& o) {
   const Interrupt interrupt;
-  const LoadedModel model = o.model.load();
+  const LoadedModel model = o.model.load(o.speculation);
   const Prompt prompt = prepare(o, *model.text);
   const AnswerOptions options{.sampling = o.sampling.over(model.defaults.sampling),
                               .max_tokens = o.sampling.max_tokens,
@@ -92,6 +95,7 @@ void add_run(CLI::App& program, Work& chosen) {
   auto* system = command.add_option("--system", o->system, "the system message")->type_name("TEXT");
   command.add_flag("--raw", o->raw, "complete the text as it is, without the chat template")->excludes(system);
   add_json_flag(command, o->json);
+  o->speculation.add_to(command);
   o->sampling.add_to(command);
   command.footer(R"(Examples:
   cachalot run tiny-qwen "What is 47 + 86?"

@@ -34,6 +34,7 @@ Engine::Engine(Ops& ops, const Transformer& model, EngineOptions options)
       model_(model),
       options_(options),
       scheduler_(options.scheduler, make_pool(model, options), cache_layout(model.spec()).group_windows) {
+  CHECK(options.speculation != Speculation::mtp || !model.spec().mtp.empty(), "the model has no module that drafts");
   const CacheLayout layout = cache_layout(model.spec());
   cache_ = ops.make_cache({.layers = layout.layers,
                            .blocks_of_group = blocks_for(layout, std::max(options.cache_tokens, options.context),
@@ -79,9 +80,9 @@ void Engine::cancel(RequestId id) {
   if (scheduler_.remove(id)) pending_.push_back({.request = id, .finished = FinishReason::cancelled});
 }
 
-Event Engine::answer(Sequence& s, std::span<const float> logits_W) {
+// What a chosen token means for its request; none: the logits were not numbers.
+Event Engine::answer(Sequence& s, std::optional<int32_t> token) {
   Event event{.request = s.id};
-  const auto token = s.sampler.sample(logits_W, s.tokens, s.prompt_tokens());
   if (!token) {
     event.finished = FinishReason::error;
     event.error = "the model's output is not a number (NaN): the weights or the arithmetic are broken";
@@ -98,37 +99,113 @@ Event Engine::answer(Sequence& s, std::span<const float> logits_W) {
   return event;
 }
 
-std::vector<Event> Engine::step() {
-  std::vector<Event> events = std::exchange(pending_, {});
-  const auto works = scheduler_.next();
-  if (works.empty()) return events;
-
+Batch Engine::batch_of(std::span<const Work> works) const {
   Batch batch;
-  for (const auto& [s, rows] : works) {
+  for (const Work& work : works) {
+    const Sequence& s = *work.sequence;
     BatchSequence entry{.first_row = static_cast<int>(batch.rows()),
-                        .rows = rows,
-                        .first_position = s->cached,
-                        .rope_tokens = s->rope_tokens,
-                        .expanded_tokens = expanded_tokens(s->rope_tokens)};
-    for (const auto& table : s->block_tables) entry.block_tables.emplace_back(table);
-    batch.tokens_T.insert(batch.tokens_T.end(), s->tokens.begin() + s->cached, s->tokens.begin() + s->cached + rows);
-    if (rows == s->uncached()) batch.logit_rows.push_back(static_cast<int32_t>(batch.rows()) - 1);
+                        .rows = work.rows,
+                        .first_position = s.cached,
+                        .rope_tokens = s.rope_tokens,
+                        .expanded_tokens = expanded_tokens(s.rope_tokens)};
+    for (const auto& table : s.block_tables) entry.block_tables.emplace_back(table);
+    const int known = std::min(work.rows, s.uncached());
+    batch.tokens_T.insert(batch.tokens_T.end(), s.tokens.begin() + s.cached, s.tokens.begin() + s.cached + known);
+    batch.tokens_T.insert(batch.tokens_T.end(), s.drafts.begin(), s.drafts.begin() + (work.rows - known));
+    for (int i = work.choosing_rows(); i > 0; --i) batch.logit_rows.push_back(static_cast<int32_t>(batch.rows()) - i);
     batch.sequences.push_back(std::move(entry));
   }
+  return batch;
+}
+
+// Chooses tokens from the rows of one sequence, one after another as long as the next row computed the token that was
+// chosen. Returns how many of the work's rows hold tokens of the text.
+int Engine::take_answers(const Work& work, const Tensor& logits_TW, int64_t first_row, std::vector<Event>& events) {
+  Sequence& s = *work.sequence;
+  const int choosing = work.choosing_rows(), drafted = choosing - 1;
+  int accepted = 0;
+  while (true) {
+    const float* row = logits_TW.row(first_row + accepted);
+    const auto token = s.sampler.sample({row, static_cast<size_t>(logits_TW.last())}, s.tokens, s.prompt_tokens());
+    events.push_back(answer(s, token));
+    const bool right = accepted < drafted && token == s.drafts[static_cast<size_t>(accepted)];
+    accepted += right;
+    if (events.back().finished || !right) break;
+  }
+  events.back().drafted = drafted;
+  events.back().accepted = accepted;
+  return work.rows - drafted + accepted;
+}
+
+// Guesses what follows in every sequence that can go on in the next step.
+void Engine::draft(std::span<const Work> works, std::span<const int> kept, const Batch& batch,
+                   const Tensor& hidden_TD) {
+  if (options_.speculation == Speculation::mtp) draft_by_module(works, kept, batch, hidden_TD);
+  for (const Work& work : works) {
+    if (!work.sequence) continue;
+    Sequence& s = *work.sequence;
+    const bool chooses = s.uncached() == 1;  // after a complete prompt
+    if (options_.speculation == Speculation::lookup && chooses)
+      s.drafts = draft_by_lookup(s.tokens, options_.lookup_drafts);
+    const int room = s.token_limit - static_cast<int>(s.tokens.size()) - 1;
+    if (std::ssize(s.drafts) > room) s.drafts.resize(static_cast<size_t>(std::max(0, room)));
+  }
+}
+
+// The module sees every row whose next token is known, so that its own cache is complete; the last row of a sequence
+// guesses.
+void Engine::draft_by_module(std::span<const Work> works, std::span<const int> kept, const Batch& batch,
+                             const Tensor& hidden_TD) {
+  Batch next;
+  std::vector<int32_t> rows;
+  std::vector<Sequence*> guessing;
+  for (size_t i = 0; i < works.size(); ++i) {
+    if (!works[i].sequence) continue;
+    Sequence& s = *works[i].sequence;
+    BatchSequence entry = batch.sequences[i];
+    for (int r = 0; r < kept[i]; ++r) {
+      rows.push_back(entry.first_row + r);
+      next.tokens_T.push_back(s.tokens[static_cast<size_t>(entry.first_position + r) + 1]);
+    }
+    entry.first_row = static_cast<int>(next.rows()) - kept[i];
+    entry.rows = kept[i];
+    next.sequences.push_back(std::move(entry));
+    if (s.uncached() != 1) continue;
+    next.logit_rows.push_back(static_cast<int32_t>(next.rows()) - 1);
+    guessing.push_back(&s);
+  }
+  if (rows.empty()) return;
+  const Tensor drafted_TD = model_.forward_mtp(ops_, next, ops_.gather_rows(hidden_TD, rows), *cache_);
+  if (guessing.empty()) return;
+  const Tensor logits_TW = model_.head(ops_, ops_.gather_rows(drafted_TD, next.logit_rows));
+  for (size_t i = 0; i < guessing.size(); ++i) {
+    const float* row = logits_TW.row(static_cast<int64_t>(i));
+    guessing[i]->drafts = {static_cast<int32_t>(std::max_element(row, row + logits_TW.last()) - row)};
+  }
+}
+
+std::vector<Event> Engine::step() {
+  std::vector<Event> events = std::exchange(pending_, {});
+  auto works = scheduler_.next();
+  if (works.empty()) return events;
+  const Batch batch = batch_of(works);
 
   const Arena::Mark mark = ops_.arena().mark();
   const Tensor hidden_TD = model_.forward(ops_, batch, *cache_);
-  Tensor logits;
-  if (!batch.logit_rows.empty()) logits = model_.head(ops_, ops_.gather_rows(hidden_TD, batch.logit_rows));
+  Tensor logits_TW;
+  if (!batch.logit_rows.empty()) logits_TW = model_.head(ops_, ops_.gather_rows(hidden_TD, batch.logit_rows));
   int64_t row = 0;
-  for (const auto& work : works) {
-    Sequence& s = *work.sequence;
-    const bool complete = work.rows == s.uncached();
-    scheduler_.commit(work);
-    if (!complete) continue;
-    events.push_back(answer(s, {logits.row(row++), static_cast<size_t>(logits.last())}));
-    if (events.back().finished) scheduler_.remove(s.id);
+  std::vector<int> kept;
+  for (Work& work : works) {
+    const int choosing = work.choosing_rows();
+    kept.push_back(choosing > 0 ? take_answers(work, logits_TW, row, events) : work.rows);
+    row += choosing;
+    scheduler_.commit(work, kept.back());
+    if (choosing == 0 || !events.back().finished) continue;
+    scheduler_.remove(work.sequence->id);
+    work.sequence = nullptr;
   }
+  if (options_.speculation != Speculation::off) draft(works, kept, batch, hidden_TD);
   ops_.arena().rewind(mark);
   return events;
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "engine/scheduler.h"
+#include "engine/speculative.h"
 #include "model/transformer.h"
 
 namespace cachalot {
@@ -15,6 +16,8 @@ struct EngineOptions {
   int cache_tokens = 4096;  // tokens that the cache holds over all sequences (at least `context`)
   DType kv = DType::bf16;   // f32 or bf16
   SchedulerOptions scheduler;
+  Speculation speculation = Speculation::off;  // mtp: the model must have been loaded with its module
+  int lookup_drafts = 4;                       // most tokens that Speculation::lookup guesses at once
 };
 
 class Engine {
@@ -35,7 +38,13 @@ class Engine {
   const EngineOptions& options() const { return options_; }
 
  private:
-  Event answer(Sequence& sequence, std::span<const float> logits_W);
+  using Work = Scheduler::Work;
+  Batch batch_of(std::span<const Work> works) const;
+  Event answer(Sequence& sequence, std::optional<int32_t> token);
+  int take_answers(const Work& work, const Tensor& logits_TW, int64_t first_row, std::vector<Event>& events);
+  void draft(std::span<const Work> works, std::span<const int> kept, const Batch& batch, const Tensor& hidden_TD);
+  void draft_by_module(std::span<const Work> works, std::span<const int> kept, const Batch& batch,
+                       const Tensor& hidden_TD);
 
   Ops& ops_;
   const Transformer& model_;

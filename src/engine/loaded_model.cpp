@@ -118,6 +118,10 @@ GenerationDefaults GenerationDefaults::read(const Checkpoint& checkpoint, const 
     if (!g.boolean_or("do_sample", false)) s.temperature = 0;
     if (g.has("max_new_tokens")) d.max_tokens = g.integer("max_new_tokens", 1);
     add_ends(g.integers("eos_token_id"));
+    // Qwen 1's chat models name no more than <|endoftext|> there; their code adds the two marks of a turn.
+    if (g.text_or("chat_format", "") == "chatml")
+      for (const char* mark : {"<|im_end|>", "<|im_start|>"})
+        if (const auto id = tokenizer.find(mark)) add_ends({*id});
     s.check();
   }
   add_ends(checkpoint.config().integers("eos_token_id"));
@@ -225,7 +229,12 @@ LoadedModel LoadedModel::load(const fs::path& path, const LoadOptions& o) {
   ModelSpec spec = family.spec(checkpoint.config());
   spec.family = family.name;
   keep_stored_mtp(family, checkpoint, spec);
-  if (!o.mtp) spec.mtp.clear();
+  const Speculation speculation = o.speculation.value_or(spec.mtp.empty() ? Speculation::off : Speculation::mtp);
+  if (speculation == Speculation::mtp && spec.mtp.empty())
+    throw Error("the checkpoint has no module that drafts tokens (MTP)")
+        .in(checkpoint.path().string())
+        .hint("--speculate lookup works with every model");
+  if (speculation != Speculation::mtp) spec.mtp.clear();
   const auto tensors = bind_tensors(family, spec, checkpoint, o.weights);
 
   auto ops = std::make_unique<CpuOps>(best_kernels(), o.threads > 0 ? o.threads : default_threads());
@@ -240,7 +249,8 @@ LoadedModel LoadedModel::load(const fs::path& path, const LoadOptions& o) {
 
   if (!o.weights.fixed) {
     const auto narrowed = std::find_if(tensors.begin(), tensors.end(), [](const BoundTensor& t) {
-      return t.held_as == DType::bf16 && t.sources[0]->dtype != DType::bf16;
+      const DType stored = t.sources[0]->dtype;
+      return t.held_as == DType::bf16 && stored != DType::bf16 && stored != DType::f8_e4m3;
     });
     if (narrowed != tensors.end())
       note("{} weights are held as bf16: that type has no kernels of its own yet (--weights f32 is exact)",
@@ -254,11 +264,12 @@ LoadedModel LoadedModel::load(const fs::path& path, const LoadOptions& o) {
   const std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start;
   return {
       std::move(checkpoint), std::move(text), std::move(defaults), std::move(ops), std::move(transformer), plan, kv,
-      elapsed.count()};
+      speculation,           elapsed.count()};
 }
 
 EngineOptions LoadedModel::engine_options() const {
-  return {.context = plan.context, .cache_tokens = plan.context, .kv = kv, .scheduler = {}};
+  return {
+      .context = plan.context, .cache_tokens = plan.context, .kv = kv, .scheduler = {}, .speculation = speculation};
 }
 
 }  // namespace cachalot

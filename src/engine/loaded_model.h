@@ -45,8 +45,9 @@ struct LoadOptions {
   int context = 0;          // 0 = the checkpoint's own, bounded by memory
   int max_rows = 512;       // rows of one step
   bool progress = true;     // a bar on stderr when loading takes over a second
-  bool mtp = false;         // the module that drafts tokens, where the checkpoint has one
-  bool text = true;         // tokenizer, template and generation defaults, too; what only computes needs none
+  // How the engine will guess tokens; none: mtp where the checkpoint has that module, else off. Only mtp loads it.
+  std::optional<Speculation> speculation = Speculation::off;
+  bool text = true;  // tokenizer, template and generation defaults, too; what only computes needs none
 };
 
 // What loading and running will take, known before anything is allocated.
@@ -85,6 +86,7 @@ struct LoadedModel {
   std::unique_ptr<Transformer> transformer;
   MemoryPlan plan;
   DType kv = DType::bf16;
+  Speculation speculation = Speculation::off;
   double load_ms = 0;
 
   static LoadedModel load(const std::filesystem::path& path, const LoadOptions& options);

@@ -42,6 +42,8 @@ struct Event {
   std::optional<int32_t> token;
   std::optional<FinishReason> finished;
   std::string error;  // when finished with FinishReason::error
+  int drafted = 0;    // speculation: tokens that were guessed for this step's rows, on the step's last event ...
+  int accepted = 0;   // ... and how many of them the model chose, too
 };
 
 }  // namespace cachalot

@@ -38,6 +38,7 @@ void Scheduler::give_back(Sequence& sequence) {
     table.clear();
   }
   sequence.cached = 0;
+  sequence.drafts.clear();
 }
 
 std::vector<Scheduler::Work> Scheduler::next() {
@@ -49,7 +50,9 @@ std::vector<Scheduler::Work> Scheduler::next() {
       Sequence& s = *sequences_[i];
       if ((s.uncached() == 1) != decoding) continue;
       if (rows_left == 0 || static_cast<int>(works.size()) == options_.max_sequences) break;
-      const int rows = std::min(s.uncached(), rows_left);
+      int rows = std::min(s.uncached(), rows_left);
+      const int drafts = std::min(static_cast<int>(s.drafts.size()), rows_left - rows);
+      if (rows == s.uncached() && drafts > 0 && reserve(s, s.cached + rows + drafts)) rows += drafts;
       bool reserved = reserve(s, s.cached + rows);
       // Make room at the expense of those that came later and are not in this step yet.
       for (size_t last = sequences_.size(); !reserved && --last > i;) {
@@ -76,9 +79,11 @@ std::vector<Scheduler::Work> Scheduler::next() {
   return works;
 }
 
-void Scheduler::commit(const Work& work) {
+void Scheduler::commit(const Work& work, int kept) {
+  CHECK(kept >= 0 && kept <= work.rows);
   Sequence& s = *work.sequence;
-  s.cached += work.rows;
+  s.cached += kept;
+  s.drafts.clear();
   for (int g = 0; g < pool_.groups(); ++g) {
     const int window = group_windows_[static_cast<size_t>(g)];
     if (window == 0) continue;

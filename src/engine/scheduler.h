@@ -1,10 +1,13 @@
 // Decides which rows the next step computes: decode tokens of all running sequences first, then prefill chunks in
 // order of arrival, within a budget of rows. Owns the sequences and their block tables; touches no tensor.
 //
+// Drafts are computed when there is room for them and dropped when there is not.
+//
 // When the cache runs out, the sequence that arrived last gives its blocks back and is computed again later, with
 // what it had; the first one always advances, because its tokens were bounded by the whole cache at submission.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <span>
@@ -29,13 +32,17 @@ class Scheduler {
 
   struct Work {
     Sequence* sequence;
-    int rows;  // uncached tokens to compute now
+    int rows;  // tokens to compute now: uncached ones, and after all of those, drafts
+
+    // Rows whose logits choose tokens: the last uncached token and the drafts; 0 while a prompt is incomplete.
+    int choosing_rows() const { return std::max(0, rows - sequence->uncached() + 1); }
   };
   // The next step, in order of arrival; blocks for its rows are in the tables. Empty only when idle.
   std::vector<Work> next();
 
-  // The rows of `work` are in the cache now; gives back what windows have moved past.
-  void commit(const Work& work);
+  // The first `kept` rows of `work` are in the cache now (the others were refused drafts); forgets the drafts and
+  // gives back what windows have moved past.
+  void commit(const Work& work, int kept);
   // Ends a sequence and gives its blocks back. nullptr when there is none with this id.
   std::unique_ptr<Sequence> remove(RequestId id);
 

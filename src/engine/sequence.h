@@ -11,6 +11,7 @@ struct Sequence {
   Request request;
   Sampler sampler;
   std::vector<int32_t> tokens;                     // the prompt and the answer so far
+  std::vector<int32_t> drafts;                     // speculation: guesses of what follows `tokens`
   int cached = 0;                                  // leading tokens whose keys and values are in the cache
   int token_limit = 0;                             // the sequence ends with `length` when it holds this many tokens
   int rope_tokens = 0;                             // declared length, fixed at admission (see BatchSequence)

@@ -23,7 +23,7 @@ static std::unique_ptr<Sequence> sequence(RequestId id, int prompt_tokens) {
 static void run(Scheduler& scheduler, const std::vector<Scheduler::Work>& works) {
   for (const auto& work : works) {
     const bool complete = work.rows == work.sequence->uncached();
-    scheduler.commit(work);
+    scheduler.commit(work, work.rows);
     if (complete) work.sequence->tokens.push_back(1);
   }
 }
