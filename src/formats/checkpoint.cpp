@@ -76,7 +76,7 @@ void StoredTensor::read_rows(int64_t begin, int64_t end, float* out) const {
     return;
   }
   const auto width = static_cast<size_t>(columns());
-  std::vector<float> factors(scales ? static_cast<size_t>(scales->grid_columns) : 0);
+  std::vector<float> factors(scales && begin < end ? static_cast<size_t>(scales->grid_columns) : 0);
   for (int64_t r = begin; r < end; ++r, out += width) {
     dequantize(dtype, row(r), {out, width});
     if (!scales) continue;
@@ -94,7 +94,7 @@ void BlockScales::read_row(int64_t r, std::span<float> out) const {
 static constexpr float kLargestFactor = std::numeric_limits<float>::max() / 448;  // 448: the largest code
 
 void StoredTensor::check_rows(int64_t begin, int64_t end) const {
-  if (!scales) return;
+  if (!scales || begin >= end) return;
   const auto problem = [&](int64_t r, std::string_view what) {
     return Error(fmt::format("row {} of tensor {} {}", r + scales->first_row, quote(name), what))
         .in(file ? file->path().string() : "")

@@ -191,6 +191,18 @@ TEST_F(Fp8Folder, WithoutAQuantisationInTheConfigurationIsRefused) {
   EXPECT_THAT(refusal("", {weight_, scale_}), HasSubstr("config.json has no quantization_config"));
 }
 
+TEST_F(Fp8Folder, AMatrixWithoutRowsTakesNoMemoryHoweverWideItIs) {
+  folder_.write("config.json", fmt::format(R"({{"quantization_config":{}}})", kPublished));
+  folder_.write(
+      "model.safetensors",
+      safetensors_file(R"({"x":{"dtype":"F8_E4M3","shape":[0,9223372036854775807],"data_offsets":[0,0]},)"
+                       R"("x_scale_inv":{"dtype":"F32","shape":[0,72057594037927936],"data_offsets":[0,0]}})",
+                       ""));
+  const Checkpoint checkpoint = open();
+  checkpoint.find("x")->read_rows(0, 0, nullptr);
+  checkpoint.find("x")->check_rows(0, 0);
+}
+
 TEST_F(Fp8Folder, FactorsWithoutFp8WeightsStayTensorsOfTheirOwn) {
   write(kPublished, {{"x.weight", "BF16", {2, 1}, "1111"}, {"x.weight_scale_inv", "F32", {1}, raw(1.f)}});
   EXPECT_NE(open().find("x.weight_scale_inv"), nullptr) << "so binding says that nothing uses it";
