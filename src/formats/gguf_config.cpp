@@ -267,6 +267,9 @@ class Translator {
     out_["moe_layer_freq"] = 1;
     out_["n_group"] = integer_or("expert_group_count", groups.first);
     out_["topk_group"] = integer_or("expert_group_used_count", groups.second);
+    if (groups.first > 1 && !(has("expert_group_count") && has("expert_group_used_count")))
+      warn("{}: nothing is said of groups of experts; assumed: the best {} of {}, as published with {} experts",
+           file_.where(), out_["topk_group"].get<int64_t>(), out_["n_group"].get<int64_t>(), experts);
     const double scale = number_or("expert_weights_scale", 1);
     out_["routed_scaling_factor"] = scale == 0 ? 1.0 : scale;
     out_["norm_topk_prob"] = file_.boolean_or(key("expert_weights_norm"), false);

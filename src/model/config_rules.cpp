@@ -64,13 +64,18 @@ static int head_dim(const Config& c, int width, int heads) {
   return width / heads;
 }
 
-GqaSpec gqa_spec(const Config& c, const ModelSpec& m, GqaSpec a) {
+GqaSpec gqa_heads(const Config& c, const ModelSpec& m, GqaSpec a) {
   a.heads = c.integer("num_attention_heads", 1, 1 << 16);
   a.kv_heads = c.integer_or("num_key_value_heads", a.heads, 1, 1 << 16);
   if (a.heads % a.kv_heads != 0)
     throw Error(fmt::format("{} attention heads cannot share {} key-value heads evenly", a.heads, a.kv_heads))
         .in(c.where());
   if (a.head_dim == 0) a.head_dim = head_dim(c, m.width, a.heads);
+  return a;
+}
+
+GqaSpec gqa_spec(const Config& c, const ModelSpec& m, GqaSpec stated) {
+  GqaSpec a = gqa_heads(c, m, stated);
   a.rope = rope_spec(c, a.head_dim, a.rope.pairing);
   return a;
 }
@@ -85,6 +90,10 @@ ModelSpec dense_decoder_spec(const Config& c, GqaSpec attention, bool ffn_bias) 
 void set_windows(const Config& c, ModelSpec& m) {
   for (size_t i = 0; i < m.layers.size(); ++i)
     std::get<GqaSpec>(m.layers[i].attention).window = window_of_layer(c, static_cast<int>(i));
+}
+
+int shared_hidden(const Config& c, std::string_view key, int expert_hidden) {
+  return c.integer_or(key, 0, 0, (1 << 30) / expert_hidden) * expert_hidden;
 }
 
 void check_gate(const Config& c, const MoeGateSpec& g) {

@@ -51,8 +51,10 @@ std::vector<SlotName> moe_names(std::vector<SlotName> own = {});
 
 // width, vocab, layers, norm_eps, tied_head, context; refuses activations other than SiLU.
 ModelSpec decoder_spec(const Config& config);
-// What the config says of attention, into `stated`: head counts, head size (unless stated; width / heads where the
-// config has none) and RoPE.
+// What the config says of attention, into `stated`: head counts and head size (unless stated; width / heads where the
+// config has none).
+GqaSpec gqa_heads(const Config& config, const ModelSpec& model, GqaSpec stated);
+// The same and RoPE.
 GqaSpec gqa_spec(const Config& config, const ModelSpec& model, GqaSpec stated);
 // decoder_spec with all layers alike: gqa_spec and a gated feed-forward of intermediate_size.
 ModelSpec dense_decoder_spec(const Config& config, GqaSpec attention, bool ffn_bias = false);
@@ -62,6 +64,8 @@ void set_windows(const Config& config, ModelSpec& spec);
 // decoder_sparse_step does not divide i + 1.
 MoeSpec qwen_moe_spec(const Config& config, bool normalised_by_default);
 void set_qwen_moe(const Config& config, const MoeSpec& moe, ModelSpec& spec);
+// The width of `key` shared experts side by side, 0 without the key. Throws Error when it is more than a size may be.
+int shared_hidden(const Config& config, std::string_view key, int expert_hidden);
 // Throws Error when the gate cannot choose as many experts as it should.
 void check_gate(const Config& config, const MoeGateSpec& gate);
 // rope_theta with rope_scaling, or rope_parameters. Throws Error for a scaling that is not known.

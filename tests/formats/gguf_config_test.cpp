@@ -284,6 +284,20 @@ TEST(GgufConfig, DeepSeekV3IsKnownByItsSigmoidRouter) {
   EXPECT_EQ(c.object("rope_scaling")->number("mscale"), 1.0);
 }
 
+TEST(GgufConfig, GroupsOfExpertsThatAFileDoesNotStateAreAssumedWithAWarning) {
+  const auto warning_of = [](const GgufMaker& maker) {
+    ::testing::internal::CaptureStderr();
+    translate(maker);
+    return ::testing::internal::GetCapturedStderr();
+  };
+  GgufMaker maker = deepseek();
+  maker.u32("deepseek2.attention.key_length", 24).u32("deepseek2.attention.value_length", 16);
+  EXPECT_THAT(warning_of(maker), HasSubstr("assumed: the best 4 of 8, as published with 256 experts"));
+  maker.u32("deepseek2.expert_group_count", 8).u32("deepseek2.expert_group_used_count", 2);
+  EXPECT_EQ(warning_of(maker), "");
+  EXPECT_EQ(translate(maker).integer("topk_group"), 2);
+}
+
 TEST(GgufConfig, DeepSeekV2FilesOfTheOldLayoutHaveNoQueryRankAndSoftmaxScores) {
   GgufMaker maker = deepseek();
   maker.keys[9] = GgufMaker().u32("deepseek2.expert_count", 64).keys[0];

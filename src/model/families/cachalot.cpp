@@ -30,7 +30,7 @@ static RopeSpec rope(const Config& c, int head_dim) {
 }
 
 static GqaSpec attention(const Config& c, const ModelSpec& m) {
-  GqaSpec a = gqa_spec(
+  GqaSpec a = gqa_heads(
       c, m, {.qkv_bias = c.boolean_or("qkv_bias", false), .out_bias = c.boolean_or("attention_out_bias", false)});
   a.rope = rope(c, a.head_dim);
   const std::string logn = choice(c, "logn", "none", {"none", "log", "released"});
@@ -75,8 +75,8 @@ static MoeSpec moe(const Config& c) {
   MoeSpec s = qwen_moe_spec(c, /*normalised_by_default=*/false);
   s.router_bias = c.boolean_or("router_bias", false);
   s.expert = ffn(c, s.expert.hidden);
-  if (const int shared = c.integer_or("num_shared_experts", 0, 0, 1 << 16); shared > 0)
-    s.shared = ffn(c, shared * s.expert.hidden);
+  if (const int shared = shared_hidden(c, "num_shared_experts", s.expert.hidden); shared > 0)
+    s.shared = ffn(c, shared);
   return s;
 }
 

@@ -40,7 +40,7 @@ static MoeSpec moe_spec(const Config& c) {
   moe.gate.normalised = c.boolean_or("norm_topk_prob", false);
   moe.gate.scale = c.number_or("routed_scaling_factor", 1);
   moe.expert.hidden = c.integer("moe_intermediate_size", 1);
-  moe.shared.hidden = c.integer_or("n_shared_experts", 0, 0, 1 << 16) * moe.expert.hidden;
+  moe.shared.hidden = shared_hidden(c, "n_shared_experts", moe.expert.hidden);
   return moe;
 }
 
