@@ -132,18 +132,21 @@ void print_memory(const Inspection& i) {
 
 // -- For scripts
 
+// Numbers of a query or key, rotary ones included.
+int head_dim(const LayerSpec& layer) {
+  if (const GqaSpec* gqa = layer.gqa()) return gqa->head_dim;
+  const auto& mla = std::get<MlaSpec>(layer.attention);
+  return mla.nope_dim + mla.rope.dim;
+}
+
 Json shape_facts(const ModelSpec& s) {
   const LayerSpec& layer = s.layers.front();
   const GqaSpec* gqa = layer.gqa();
   const LayerSpec* dense = first_with(s, false);
-  return {{"layers", s.layers.size()},
-          {"width", s.width},
-          {"heads", layer.heads()},
-          {"kv_heads", gqa ? gqa->kv_heads : layer.heads()},
-          {"head_dim", gqa ? gqa->head_dim : layer.mla()->nope_dim + layer.mla()->rope.dim},
-          {"ffn", dense ? dense->dense()->hidden : layer.moe()->expert.hidden},
-          {"vocabulary", s.vocab},
-          {"tied_head", s.tied_head},
+  return {{"layers", s.layers.size()},   {"width", s.width},
+          {"heads", layer.heads()},      {"kv_heads", gqa ? gqa->kv_heads : layer.heads()},
+          {"head_dim", head_dim(layer)}, {"ffn", dense ? dense->dense()->hidden : layer.moe()->expert.hidden},
+          {"vocabulary", s.vocab},       {"tied_head", s.tied_head},
           {"context", s.context}};
 }
 

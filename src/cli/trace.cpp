@@ -44,6 +44,7 @@ class TraceRecorder {
 
   size_t write(const std::string& file) const {
     std::vector<SafetensorsWriter::Entry> entries;
+    entries.reserve(order_.size());
     for (const auto* point : order_) entries.push_back({point->first, DType::f32, point->second.shape});
     SafetensorsWriter writer(file, entries, {{kTraceOrderKey, kTraceOrderForward}});
     for (const auto* point : order_) writer.append(point->second.values);

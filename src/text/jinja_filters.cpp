@@ -119,7 +119,7 @@ Value real_to_integer(double number) {
 }
 
 Value run_int(Call& c) {
-  const Value otherwise = c.has(0) ? c[0] : Value::integer(0);
+  Value otherwise = c.has(0) ? c[0] : Value::integer(0);
   if (c.self.is(Kind::undefined)) throw Failure{c.self.as<Undefined>().message};
   if (c.self.is_integral()) return Value::integer(c.self.as_integer());
   if (c.self.is(Kind::real)) return std::isnan(c.self.as_real()) ? otherwise : real_to_integer(c.self.as_real());

@@ -47,8 +47,8 @@ class Renderer {
   Flow run_filter(const Stmt& stmt);
   void run_call_block(const Stmt& stmt);
   Flow run_loop(const Stmt& stmt);
-  bool run_items(const Stmt& stmt, Value source, Flow& flow);
-  Value tested(const Stmt& stmt, Value source);
+  bool run_items(const Stmt& stmt, const Value& source, Flow& flow);
+  Value tested(const Stmt& stmt, const Value& source);
   void assign(const Expr& target, const Value& value);
   void check_namespaces(const Expr& target);
 

@@ -88,7 +88,7 @@ int64_t Loop::length() {
 }
 
 // The items of `source` that pass the loop's test, which runs in variables of its own when the loop asks for an item.
-Value Renderer::tested(const Stmt& stmt, Value source) {
+Value Renderer::tested(const Stmt& stmt, const Value& source) {
   Activation* const own = keep(activate(stmt.test_slots, now_));
   now_->captured = true;
   auto cursor = std::make_shared<Cursor>(heap_, source);
@@ -113,9 +113,9 @@ Value Renderer::tested(const Stmt& stmt, Value source) {
 Flow Renderer::run_loop(const Stmt& stmt) {
   Value source = eval(*stmt.expr);
   line_ = stmt.line;
-  if (stmt.test) source = tested(stmt, std::move(source));
+  if (stmt.test) source = tested(stmt, source);
   Flow flow = Flow::onward;
-  const bool completed = run_items(stmt, std::move(source), flow);
+  const bool completed = run_items(stmt, source, flow);
   leave(stmt.loads);
   if (completed || stmt.else_body.empty()) return flow;
   enter(stmt.else_loads);
@@ -125,7 +125,7 @@ Flow Renderer::run_loop(const Stmt& stmt) {
 }
 
 // True when at least one round ran to its end; otherwise, as in jinja2, the else branch runs, even after a break.
-bool Renderer::run_items(const Stmt& stmt, Value source, Flow& flow) {
+bool Renderer::run_items(const Stmt& stmt, const Value& source, Flow& flow) {
   auto loop = std::make_shared<Loop>(heap_, source);
   heap_.adopt(*loop, sizeof(Loop), source.nesting() + 1);
   const Value loop_value(Kind::loop, loop);

@@ -213,7 +213,7 @@ class ScopePass {
     symbols.merge(branches);
   }
 
-  const Symbols& copy(const Symbols& symbols) {
+  Symbols copy(const Symbols& symbols) {
     constexpr int64_t kMaxWork = 2'000'000;
     work_ += 1 + static_cast<int64_t>(symbols.names.size());
     if (work_ > kMaxWork) throw LineFailure{1, "the template has too many names and conditions"};

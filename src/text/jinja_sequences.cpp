@@ -80,7 +80,7 @@ Value generate(Call& c, std::function<std::function<bool(Value&)>()> prepare) {
   auto cursor = std::make_shared<LazyCursor>(c.heap, c.self);
   std::function<bool(Value&)> step;
   return c.heap.iterator(
-      [self = c.self, cursor, prepare, step](Value& item) mutable {
+      [self = c.self, cursor, prepare = std::move(prepare), step](Value& item) mutable {
         if (!truthy(self)) return false;
         if (!step) step = prepare();
         while (cursor->next(item)) {

@@ -159,7 +159,8 @@ class Heap {
 
   // Each throws Failure when the limit is passed.
   void spend(int64_t steps) {
-    if ((steps_ -= steps) < 0) fail_steps();
+    steps_ -= steps;
+    if (steps_ < 0) fail_steps();
   }
   void spend_bytes(size_t bytes) { spend(static_cast<int64_t>(bytes / 16)); }
   void hold(int64_t bytes);
@@ -233,7 +234,7 @@ class Cursor {
 
 // The variable `loop`. Looks one item ahead when the template asks for `last` or `nextitem`.
 struct Loop : Object {
-  Loop(Heap& heap, Value source) : heap(heap), source(source), cursor(heap, source) {}
+  Loop(Heap& heap, const Value& source) : heap(heap), source(source), cursor(heap, source) {}
   bool advance(Value& item);
   int64_t length();
   const Value& peek();  // missing at the end

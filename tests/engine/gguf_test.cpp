@@ -35,11 +35,14 @@ TEST_P(SameWeights, GiveTheLogitsOfTheSafetensorsBitForBit) {
 
 INSTANTIATE_TEST_SUITE_P(
     Gguf, SameWeights,
-    ::testing::Values(Pair{"qwen2-plain.gguf", "qwen2/plain"}, Pair{"qwen-plain.gguf", "qwen/plain"},
-                      Pair{"qwen-neither.gguf", "qwen/neither"}, Pair{"qwen3-plain.gguf", "qwen3/plain"},
-                      Pair{"qwen3-yarn.gguf", "qwen3/yarn"},
-                      Pair{"qwen3-yarn-split-00001-of-00003.gguf", "qwen3/yarn"},
-                      Pair{"llama-plain.gguf", "llama/plain"}, Pair{"llama-linear-v2.gguf", "llama/linear"}),
+    ::testing::Values(
+        Pair{"qwen2-plain.gguf", "qwen2/plain"}, Pair{"qwen-plain.gguf", "qwen/plain"},
+        Pair{"qwen-neither.gguf", "qwen/neither"}, Pair{"qwen3-plain.gguf", "qwen3/plain"},
+        Pair{"qwen3-yarn.gguf", "qwen3/yarn"}, Pair{"qwen3-yarn-split-00001-of-00003.gguf", "qwen3/yarn"},
+        Pair{"llama-plain.gguf", "llama/plain"}, Pair{"llama-linear-v2.gguf", "llama/linear"},
+        Pair{"qwen2_moe-plain.gguf", "qwen2_moe/plain"}, Pair{"qwen3_moe-plain.gguf", "qwen3_moe/plain"},
+        Pair{"deepseek_v2-plain.gguf", "deepseek_v2/plain"}, Pair{"deepseek_v3-plain.gguf", "deepseek_v3/plain"},
+        Pair{"deepseek_v3-ungrouped.gguf", "deepseek_v3/ungrouped"}),
     [](const auto& info) {
       std::string name = info.param.file;
       std::replace_if(name.begin(), name.end(), [](char c) { return !std::isalnum(c); }, '_');
