@@ -55,7 +55,7 @@ void add_logits(CLI::App& program, Work& chosen) {
       ->required()
       ->type_name("FILE");
   command.add_flag("--last", o->last, "only the last row");
-  command.footer("Example:\n  cachalot logits tiny-qwen --tokens 1,2,3 --weights f32 --out logits.safetensors");
+  command.footer("Example:\n  cachalot logits tiny-r1 --tokens 1,2,3 --weights f32 --out logits.safetensors");
   command.callback([&chosen, o] {
     if (!o->tokens.given()) throw CLI::RequiredError("--tokens or --tokens-file");
     chosen = [o] { return logits(*o); };

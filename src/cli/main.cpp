@@ -22,7 +22,7 @@ constexpr const char* kAbout =
     "Cachalot runs, inspects and measures language models of the DeepSeek, Qwen and Llama kinds on this machine's "
     "processor.";
 constexpr const char* kExamples = R"(Examples:
-  cachalot run tiny-qwen "What is 47 + 86?"     one answer from the model that ships
+  cachalot run tiny-r1 "What is 47 + 86?"       one answer from a model that ships
   cachalot chat ./Qwen3-0.6B                    a conversation
   cachalot inspect model.gguf                   what a checkpoint holds and whether it runs
   cachalot bench ./Qwen3-0.6B                   how fast it is, and how fast it could be here

@@ -98,7 +98,7 @@ void add_run(CLI::App& program, Work& chosen) {
   o->speculation.add_to(command);
   o->sampling.add_to(command);
   command.footer(R"(Examples:
-  cachalot run tiny-qwen "What is 47 + 86?"
+  cachalot run tiny-r1 "What is 47 + 86?"
   cachalot run ./Qwen3-0.6B - --system "Answer in one sentence." < question.txt
   cachalot run ./Llama-3-8B --raw "Once upon a time" --max-tokens 100 --seed 1
 

@@ -50,7 +50,7 @@ void add_template(CLI::App& program, Work& chosen) {
       ->type_name("");
   add_json_flag(command, o->json);
   command.footer(R"(Example:
-  echo '{"messages": [{"role": "user", "content": "Hello"}]}' | cachalot template tiny-qwen -)");
+  echo '{"messages": [{"role": "user", "content": "Hello"}]}' | cachalot template tiny-r1 -)");
   when_chosen(command, chosen, o, render_template);
 }
 

@@ -107,7 +107,7 @@ void add_trace(CLI::App& program, Work& chosen) {
     chosen = [o] { return trace(*o); };
   });
   command.footer(R"(Examples:
-  cachalot trace tiny-qwen --tokens 1,2,3 --weights f32 --out ours.safetensors
+  cachalot trace tiny-r1 --tokens 1,2,3 --weights f32 --out ours.safetensors
   cachalot trace --diff ours.safetensors reference.safetensors)");
 }
 

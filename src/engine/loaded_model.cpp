@@ -79,7 +79,7 @@ fs::path resolve_model(std::string_view name) {
                    : "no such file or folder, nor one in " + looked + ", nor in the local Hugging Face cache")
       .hint(
           "give a folder with config.json and *.safetensors, a .gguf file, or the name of a model that ships "
-          "(tiny-qwen)");
+          "(tiny-r1, tiny-qwen)");
 }
 
 // -- Text side and defaults
