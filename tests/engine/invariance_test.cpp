@@ -4,12 +4,14 @@
 
 #include "engine/scoring.h"
 #include "support/goldens.h"
+#include "support/kernels.h"
 
 namespace cachalot::testing {
 
 using Rows = std::vector<std::vector<float>>;
+using Tokens = std::vector<int32_t>;
 
-static Rows scored(TestModel& model, const std::vector<int32_t>& tokens, const ScoreOptions& options) {
+static Rows scored(TestModel& model, const Tokens& tokens, const ScoreOptions& options) {
   Rows rows(tokens.size());
   score(model.ops, model.transformer, tokens, options, [&](int row, std::span<const float> logits) {
     rows[static_cast<size_t>(row)].assign(logits.begin(), logits.end());
@@ -17,112 +19,169 @@ static Rows scored(TestModel& model, const std::vector<int32_t>& tokens, const S
   return rows;
 }
 
-static std::vector<int32_t> some_tokens(int count, int vocab, uint64_t seed) {
+static Tokens some_tokens(int count, int vocab, uint64_t seed) {
   Random random(seed);
-  std::vector<int32_t> tokens;
+  Tokens tokens;
   for (int i = 0; i < count; ++i)
     tokens.push_back(static_cast<int32_t>(random.next() % static_cast<uint64_t>(vocab)));
   return tokens;
 }
 
-// Several sequences cut into ragged steps that mix prefill chunks of some with single tokens of others.
-static std::vector<Rows> scored_in_ragged_batch(TestModel& model, const std::vector<std::vector<int32_t>>& sequences,
-                                                DType kv) {
-  const CacheLayout layout = cache_layout(model.transformer.spec());
-  const int blocks = 16;
-  const auto cache = model.ops.make_cache(
-      {.layers = layout.layers,
-       .blocks_of_group = std::vector<int>(layout.group_windows.size(), blocks * static_cast<int>(sequences.size())),
-       .dtype = kv});
-  std::vector<std::vector<int32_t>> tables(sequences.size());
-  for (size_t s = 0; s < sequences.size(); ++s)  // interleaved, so that no sequence's blocks are adjacent
-    for (int b = 0; b < blocks; ++b)
-      tables[s].push_back(b * static_cast<int>(sequences.size()) + static_cast<int>(s));
-
-  std::vector<Rows> results(sequences.size());
-  std::vector<int> done(sequences.size());
-  Random random(5);
-  for (bool more = true; more;) {
-    more = false;
-    Batch batch;
-    for (size_t s = 0; s < sequences.size(); ++s) {
-      const int left = static_cast<int>(sequences[s].size()) - done[s];
-      if (left == 0) continue;
-      const int rows = std::min<int>(left, random.next() % 3 == 0 ? 1 : 1 + static_cast<int>(random.next() % 50));
-      batch.sequences.push_back(
-          {.first_row = static_cast<int>(batch.rows()),
-           .rows = rows,
-           .first_position = done[s],
-           .rope_tokens = static_cast<int>(sequences[s].size()),
-           .block_tables = std::vector<std::span<const int32_t>>(layout.group_windows.size(), tables[s])});
-      batch.tokens_T.insert(batch.tokens_T.end(), sequences[s].begin() + done[s],
-                            sequences[s].begin() + done[s] + rows);
-      done[s] += rows;
-      more = true;
+// Several sequences run side by side, in steps of as many rows of each as `rows_of(left)` says.
+class RaggedBatches {
+ public:
+  RaggedBatches(TestModel& model, const std::vector<Tokens>& sequences, DType kv, int expanded_tokens)
+      : model_(model), sequences_(sequences), expanded_tokens_(expanded_tokens), done_(sequences.size()) {
+    const CacheLayout layout = cache_layout(model.transformer.spec());
+    groups_ = layout.group_windows.size();
+    const int blocks = 16, count = static_cast<int>(sequences.size());
+    cache_ = model.ops.make_cache(
+        {.layers = layout.layers, .blocks_of_group = std::vector<int>(groups_, blocks * count), .dtype = kv});
+    for (int s = 0; s < count; ++s) {  // interleaved, so that no sequence's blocks are adjacent
+      tables_.emplace_back();
+      for (int b = 0; b < blocks; ++b) tables_.back().push_back(b * count + s);
     }
-    if (!more) break;
-    const auto mark = model.ops.arena().mark();
-    const Tensor logits = model.transformer.head(model.ops, model.transformer.forward(model.ops, batch, *cache));
-    size_t next = 0;
-    for (size_t s = 0; s < sequences.size(); ++s) {
-      if (next == batch.sequences.size() || batch.sequences[next].block_tables[0].data() != tables[s].data())
-        continue;
-      const BatchSequence& entry = batch.sequences[next++];
-      for (int r = 0; r < entry.rows; ++r)
-        results[s].emplace_back(logits.row(entry.first_row + r), logits.row(entry.first_row + r) + logits.last());
-    }
-    model.ops.arena().rewind(mark);
   }
-  return results;
+
+  std::vector<Rows> run(const std::function<int(int)>& rows_of) {
+    std::vector<Rows> results(sequences_.size());
+    for (;;) {
+      std::vector<size_t> owners;
+      const Batch batch = next_batch(rows_of, owners);
+      if (owners.empty()) return results;
+      const auto mark = model_.ops.arena().mark();
+      const Tensor logits =
+          model_.transformer.head(model_.ops, model_.transformer.forward(model_.ops, batch, *cache_));
+      for (size_t i = 0; i < owners.size(); ++i)
+        for (int r = 0; r < batch.sequences[i].rows; ++r) {
+          const float* row = logits.row(batch.sequences[i].first_row + r);
+          results[owners[i]].emplace_back(row, row + logits.last());
+        }
+      model_.ops.arena().rewind(mark);
+    }
+  }
+
+ private:
+  Batch next_batch(const std::function<int(int)>& rows_of, std::vector<size_t>& owners) {
+    Batch batch;
+    for (size_t s = 0; s < sequences_.size(); ++s) {
+      const Tokens& tokens = sequences_[s];
+      const int left = static_cast<int>(tokens.size()) - done_[s];
+      if (left == 0) continue;
+      const int rows = std::min(left, rows_of(left));
+      batch.sequences.push_back({.first_row = static_cast<int>(batch.rows()),
+                                 .rows = rows,
+                                 .first_position = done_[s],
+                                 .rope_tokens = static_cast<int>(tokens.size()),
+                                 .expanded_tokens = expanded_tokens_,
+                                 .block_tables = std::vector<std::span<const int32_t>>(groups_, tables_[s])});
+      batch.tokens_T.insert(batch.tokens_T.end(), tokens.begin() + done_[s], tokens.begin() + done_[s] + rows);
+      done_[s] += rows;
+      owners.push_back(s);
+    }
+    return batch;
+  }
+
+  TestModel& model_;
+  const std::vector<Tokens>& sequences_;
+  const int expanded_tokens_;
+  size_t groups_;
+  std::unique_ptr<KvCache> cache_;
+  std::vector<Tokens> tables_;
+  std::vector<int> done_;
+};
+
+// Positions below which MLA takes the expanded form: none, all, and a boundary in the middle of a chunk and of a
+// block. Other models have one form.
+static std::vector<int> forms_of(const ModelSpec& spec) {
+  return spec.layers[0].mla() ? std::vector<int>{0, 1000, 100} : std::vector<int>{0};
 }
 
 struct Mode {
-  DType weights, kv;
+  std::optional<DType> weights;  // none: as stored
+  DType kv;
 };
 
-class Invariance : public ::testing::TestWithParam<std::tuple<std::filesystem::path, Mode>> {};
+class Invariance : public ::testing::TestWithParam<std::tuple<const char*, Mode>> {};
 
 TEST_P(Invariance, LogitsDependOnTheSequenceAlone) {
-  const auto& [path, mode] = GetParam();
-  for (const KernelTable* kernels : all_kernels()) {
-    if (!kernels->usable()) continue;
-    SCOPED_TRACE(kernels->isa);
-    TestModel model(path, *kernels, mode.weights), two_threads(path, *kernels, mode.weights, 2);
+  const auto& [folder, mode] = GetParam();
+  const DType kv = mode.kv;
+  for (const KernelTable* kernels : usable_kernels()) {
+    TestModel model(golden_root() / folder, *kernels, mode.weights),
+        two_threads(golden_root() / folder, *kernels, mode.weights, 2);
     const int vocab = model.transformer.spec().vocab;
-    const auto tokens = some_tokens(200, vocab, 1);
-    const Rows whole = scored(model, tokens, {.kv = mode.kv, .chunk = 1000});
+    const std::vector<Tokens> sequences = {some_tokens(61, vocab, 2), some_tokens(190, vocab, 1),
+                                           some_tokens(1, vocab, 3), some_tokens(130, vocab, 4)};
+    const Tokens& tokens = sequences[1];
+    for (const int expanded : forms_of(model.transformer.spec())) {
+      SCOPED_TRACE(fmt::format("{}, {} positions expanded", kernels->isa, expanded));
+      const Rows whole = scored(model, tokens, {.kv = kv, .chunk = 1000, .expanded_tokens = expanded});
+      for (const int chunk : {1, 7, 64, 65})
+        EXPECT_EQ(whole, scored(model, tokens, {.kv = kv, .chunk = chunk, .expanded_tokens = expanded}))
+            << "chunks of " << chunk;
+      EXPECT_EQ(whole,
+                scored(model, tokens, {.kv = kv, .chunk = 1000, .decode_from = 90, .expanded_tokens = expanded}))
+          << "90, then one by one";
+      EXPECT_EQ(whole, scored(two_threads, tokens, {.kv = kv, .chunk = 70, .expanded_tokens = expanded}))
+          << "two threads";
 
-    EXPECT_EQ(whole, scored(model, tokens, {.kv = mode.kv, .chunk = 17})) << "chunks of 17";
-    EXPECT_EQ(whole, scored(model, tokens, {.kv = mode.kv, .chunk = 64})) << "chunks of 64";
-    EXPECT_EQ(whole, scored(model, tokens, {.kv = mode.kv, .chunk = 1000, .decode_from = 90}))
-        << "90, then one by one";
-    EXPECT_EQ(whole, scored(two_threads, tokens, {.kv = mode.kv, .chunk = 70})) << "two threads";
-
-    const std::vector<std::vector<int32_t>> sequences = {some_tokens(61, vocab, 2), tokens, some_tokens(1, vocab, 3),
-                                                         some_tokens(130, vocab, 4)};
-    const auto together = scored_in_ragged_batch(two_threads, sequences, mode.kv);
-    for (size_t s = 0; s < sequences.size(); ++s)
-      EXPECT_EQ(together[s], scored(model, sequences[s], {.kv = mode.kv}))
-          << "sequence " << s << " of a ragged batch";
+      Random random(5);
+      const auto ragged = [&](int) { return random.next() % 3 == 0 ? 1 : 1 + static_cast<int>(random.next() % 50); };
+      const auto together = RaggedBatches(two_threads, sequences, kv, expanded).run(ragged);
+      for (size_t s = 0; s < sequences.size(); ++s)
+        EXPECT_EQ(together[s], scored(model, sequences[s], {.kv = kv, .expanded_tokens = expanded}))
+            << "sequence " << s << " of a ragged batch";
+    }
   }
 }
 
-static std::vector<std::filesystem::path> invariant_cases() {
-  std::vector<std::filesystem::path> cases;
-  for (const auto& path : golden_cases())
-    if (path.filename().string().find("long") == std::string::npos) cases.push_back(path);
-  return cases;
-}
-
-static std::string case_name(const ::testing::TestParamInfo<Invariance::ParamType>& info) {
+// One or two cases of every family, such that every mechanism of a block is in one of them.
+static constexpr const char* kCases[] = {
+    "llama/plain",
+    "llama/dynamic",
+    "qwen2/plain",
+    "qwen2/window",
+    "qwen3/plain",
+    "qwen3/dynamic_window",
+    "qwen/ntk_logn",
+    "qwen2_moe/plain",
+    "qwen3_moe/plain",
+    "deepseek_v2/plain",
+    "deepseek_v2/groups",
+    "deepseek_v3/mtp",
+    "cachalot/report_qwen",
+    "cachalot/report_deepseek",
+    "cachalot/shared_experts",
+    "cachalot/compressed_windows",
+};
+static std::string test_name(const ::testing::TestParamInfo<Invariance::ParamType>& info) {
   const auto& [path, mode] = info.param;
-  return path.parent_path().filename().string() + "_" + path.filename().string() + "_" +
-         std::string(name(mode.weights));
+  return case_name(path) + "_" + (mode.weights ? std::string(name(*mode.weights)) : "stored");
 }
 INSTANTIATE_TEST_SUITE_P(Cases, Invariance,
-                         ::testing::Combine(::testing::ValuesIn(invariant_cases()),
+                         ::testing::Combine(::testing::ValuesIn(kCases),
                                             ::testing::Values(Mode{DType::f32, DType::f32},
                                                               Mode{DType::bf16, DType::bf16})),
-                         case_name);
+                         test_name);
+INSTANTIATE_TEST_SUITE_P(Fp8, Invariance,
+                         ::testing::Combine(::testing::Values("qwen3_moe/fp8", "deepseek_v3/fp8"),
+                                            ::testing::Values(Mode{std::nullopt, DType::bf16})),
+                         test_name);
+
+TEST(InvarianceOfSymmetricWindows, AWholeTextIsTheSameAloneAmongOthersAndOnTwoThreads) {
+  const auto folder = golden_root() / "cachalot/symmetric";
+  for (const KernelTable* kernels : usable_kernels()) {
+    SCOPED_TRACE(kernels->isa);
+    for (const DType type : {DType::f32, DType::bf16}) {
+      TestModel model(folder, *kernels, type), two_threads(folder, *kernels, type, 2);
+      const std::vector<Tokens> sequences = {some_tokens(61, 149, 2), some_tokens(150, 149, 1),
+                                             some_tokens(1, 149, 3), some_tokens(65, 149, 4)};
+      const auto together = RaggedBatches(two_threads, sequences, type, 0).run([](int left) { return left; });
+      for (size_t s = 0; s < sequences.size(); ++s)
+        EXPECT_EQ(together[s], scored(model, sequences[s], {.kv = type})) << "sequence " << s;
+    }
+  }
+}
 
 }  // namespace cachalot::testing
