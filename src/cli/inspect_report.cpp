@@ -46,9 +46,11 @@ std::string parameters_text(const Inspection& i) {
 
 std::string weights_text(const Inspection& i) {
   std::vector<std::pair<int64_t, std::string_view>> largest_first;
+  largest_first.reserve(i.bytes_of_type.size());
   for (const auto& [type, bytes] : i.bytes_of_type) largest_first.emplace_back(-bytes, type);
   std::sort(largest_first.begin(), largest_first.end());
   std::vector<std::string> types;
+  types.reserve(largest_first.size());
   for (const auto& [bytes, type] : largest_first)
     types.push_back(largest_first.size() == 1 ? std::string(type) : fmt::format("{} {}", type, memory_text(-bytes)));
   const std::string all = fmt::format("{}", fmt::join(types, ", "));
@@ -143,10 +145,14 @@ Json shape_facts(const ModelSpec& s) {
   const LayerSpec& layer = s.layers.front();
   const GqaSpec* gqa = layer.gqa();
   const LayerSpec* dense = first_with(s, false);
-  return {{"layers", s.layers.size()},   {"width", s.width},
-          {"heads", layer.heads()},      {"kv_heads", gqa ? gqa->kv_heads : layer.heads()},
-          {"head_dim", head_dim(layer)}, {"ffn", dense ? dense->dense()->hidden : layer.moe()->expert.hidden},
-          {"vocabulary", s.vocab},       {"tied_head", s.tied_head},
+  return {{"layers", s.layers.size()},
+          {"width", s.width},
+          {"heads", layer.heads()},
+          {"kv_heads", gqa ? gqa->kv_heads : layer.heads()},
+          {"head_dim", head_dim(layer)},
+          {"ffn", dense ? dense->dense()->hidden : std::get<MoeSpec>(layer.ffn).expert.hidden},
+          {"vocabulary", s.vocab},
+          {"tied_head", s.tied_head},
           {"context", s.context}};
 }
 
@@ -250,7 +256,7 @@ void print_tensors(const Inspection& i) {
 }
 
 Json inspection_json(const Inspection& i) {
-  const auto known = [](bool is_known, auto value) { return is_known ? Json(value) : Json(nullptr); };
+  const auto known = [](bool is_known, const auto& value) { return is_known ? Json(value) : Json(nullptr); };
   const bool cache = i.cache_bytes > 0, spec = i.spec.has_value(), gguf = i.checkpoint && i.checkpoint->gguf();
   const int64_t parameters = i.counts ? i.counts->total : i.stored_elements;
   return {{"architecture", i.architecture},
