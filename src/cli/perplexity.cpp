@@ -63,6 +63,9 @@ Score score_windows(const LoadedModel& model, const std::vector<int32_t>& tokens
 int perplexity(const PerplexityOptions& o) {
   const std::string text = read_input(o.file);
   const LoadedModel model = o.model.load();
+  if (!model.transformer->spec().causal())
+    throw Error("this model predicts no text")
+        .because("its symmetric windows let tokens see the ones that they should predict");
   const Tokenizer& tokenizer = model.text->tokenizer;
   const auto tokens = tokenizer.encode(text, /*special=*/false);
   const auto bos = tokenizer.adds_bos() ? tokenizer.bos() : std::nullopt;

@@ -1,6 +1,7 @@
 // cachalot trace: every marked point of a forward pass into a file, and the comparison of two such files.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
 #include "base/error.h"
@@ -68,7 +69,11 @@ int record(const TraceOptions& o) {
   TraceRecorder recorder;
   TraceOps ops(*model.ops, [&](std::string_view point, const Tensor& tensor) { recorder.record(point, tensor); });
   score(ops, *model.transformer, tokens,
-        {.kv = model.kv, .chunk = o.tokens.chunk, .decode_from = o.tokens.decode_from},
+        {.kv = model.kv,
+         .chunk = o.tokens.chunk,
+         .decode_from = o.tokens.decode_from,
+         .declared_tokens = std::clamp<int>(o.tokens.decode_from, 0, static_cast<int>(tokens.size())),  // as `logits`
+         .expanded_tokens = expanded_tokens(static_cast<int>(tokens.size()))},
         [](int, std::span<const float>) {});
   note("{} points of {} tokens written to {}", recorder.write(o.out), tokens.size(), o.out);
   return 0;

@@ -159,7 +159,8 @@ int64_t available_memory_bytes() {
 
 // Numbers of one row that attention computes: queries, keys and values, and what is between them.
 static int64_t attention_numbers(const LayerSpec& l) {
-  if (const GqaSpec* a = l.gqa()) return int64_t{a->heads + 2 * a->kv_heads} * a->head_dim;
+  if (const GqaSpec* a = l.gqa())
+    return int64_t{a->heads + 2 * a->kv_heads} * a->head_dim + 3 * int64_t{a->compressed_dim};
   const MlaSpec& a = *l.mla();
   const int64_t per_head = a.nope_dim + a.rope.dim + a.value_dim + 2 * int64_t{a.kv_rank};
   return a.q_rank + a.heads * per_head;
@@ -176,7 +177,9 @@ static int64_t activation_bytes(const ModelSpec& spec, int max_rows) {
   int64_t widest = 0;
   for (const LayerSpec& l : spec.layers)
     widest = std::max(widest, ffn_numbers(l, spec.width) + 2 * attention_numbers(l) + 6 * int64_t{spec.width});
-  return 2 * 4 * (max_rows * widest + 2 * int64_t{spec.vocab});
+  // In f64, as a config may describe more than 63 bits count.
+  const double numbers = static_cast<double>(max_rows) * static_cast<double>(widest) + 2.0 * spec.vocab;
+  return static_cast<int64_t>(std::min(2 * 4 * numbers, 1e18));
 }
 
 static std::string gib(int64_t bytes) { return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / (1 << 30)); }
@@ -184,9 +187,10 @@ static std::string gib(int64_t bytes) { return fmt::format("{:.2f} GiB", static_
 MemoryPlan memory_at(const ModelSpec& spec, int64_t weight_bytes, const Ops& ops, const LoadOptions& o, DType kv,
                      int context) {
   const CacheLayout layout = cache_layout(spec);
+  const int rows = spec.causal() ? o.max_rows : std::max(o.max_rows, context);  // texts are read whole otherwise
   MemoryPlan plan{.weight_bytes = weight_bytes,
-                  .cache_bytes = cache_bytes(ops, layout, context, o.max_rows, kv),
-                  .activation_bytes = activation_bytes(spec, o.max_rows),
+                  .cache_bytes = cache_bytes(ops, layout, context, rows, kv),
+                  .activation_bytes = activation_bytes(spec, rows),
                   .available_bytes = available_memory_bytes(),
                   .context = context};
   for (const auto& layer : layout.layers)

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "model/family.h"
+#include "support/goldens.h"
 
 namespace cachalot {
 
@@ -55,6 +56,22 @@ TEST(ConfigRules, WindowsFollowTheReferencesRule) {
       (std::vector<int>{32, 0, 0, 32}));
   EXPECT_THROW(windows({{"layer_types", {"sliding_attention"}}, {"use_sliding_window", false}}), Error);
   EXPECT_THROW(windows({{"layer_types", {"full_attention"}}}), Error) << "too few entries";
+}
+
+// Source: MoEGate of the modelling code released with DeepSeek-V2.
+TEST(ConfigRules, DeepSeekV2NormalisesSeveralExpertsOrScalesThem) {
+  const auto gate = [](bool normalised, int active) {
+    nlohmann::json json = Config::read(testing::golden_root() / "deepseek_v2/groups/config.json").json();
+    json.update({{"norm_topk_prob", normalised}, {"num_experts_per_tok", active}, {"routed_scaling_factor", 3.0}});
+    const Config config(json, "config.json");
+    return family_of(config).spec(config).layers.back().moe()->gate;
+  };
+  EXPECT_EQ(gate(true, 2).scale, 1);
+  EXPECT_TRUE(gate(true, 2).normalised);
+  for (const MoeGateSpec& scaled : {gate(false, 2), gate(false, 1), gate(true, 1)}) {
+    EXPECT_EQ(scaled.scale, 3);
+    EXPECT_FALSE(scaled.normalised);
+  }
 }
 
 }  // namespace cachalot

@@ -76,8 +76,9 @@ static std::optional<MoeSpec> v2_moe(const Config& c) {
         .because("known in DeepSeek-V2: greedy, group_limited_greedy");
   if (const auto scoring = c.text_or("scoring_func", "softmax"); scoring != "softmax")
     throw Error(fmt::format("scoring_func '{}' is not supported", scoring)).in(c.where()).because("known: softmax");
-  // The released code multiplies by the factor only what it does not normalise.
-  if (moe.gate.normalised && moe.gate.active > 1) moe.gate.scale = 1;
+  // The released code multiplies by the factor only what it does not normalise, and never normalises one expert.
+  moe.gate.normalised = moe.gate.normalised && moe.gate.active > 1;
+  if (moe.gate.normalised) moe.gate.scale = 1;
   check_gate(c, moe.gate);
   return moe;
 }
