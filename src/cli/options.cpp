@@ -104,9 +104,10 @@ static LoadedModel load_model(const ModelOptions& o, const LoadOptions& options)
   return LoadedModel::load(path, options);
 }
 
-LoadedModel ModelOptions::load(bool text) const {
+LoadedModel ModelOptions::load(bool text, int step_rows) const {
   LoadOptions options = load_options();
   options.text = text;
+  options.max_rows = std::max(options.max_rows, step_rows);
   return load_model(*this, options);
 }
 

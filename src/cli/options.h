@@ -31,8 +31,9 @@ struct ModelOptions {
   void add_to(CLI::App& command, bool model_required = true);
   LoadOptions load_options() const;
   // Resolves the name, loads, and says on stderr when weights are held in another type than asked for. `text`: with
-  // tokenizer and template, which a checkpoint that only computes need not have.
-  LoadedModel load(bool text = true) const;
+  // tokenizer and template, which a checkpoint that only computes need not have. `step_rows`: most tokens of one
+  // pass.
+  LoadedModel load(bool text = true, int step_rows = 512) const;
   LoadedModel load(const SpeculationOptions& speculation) const;
 };
 

@@ -175,7 +175,9 @@ static int64_t ffn_numbers(const LayerSpec& l, int width) {
 // The widest rows of a step, times how many of them are alive at once.
 static int64_t activation_bytes(const ModelSpec& spec, int max_rows) {
   int64_t widest = 0;
-  for (const LayerSpec& l : spec.layers)
+  std::vector<LayerSpec> layers = spec.layers;
+  layers.insert(layers.end(), spec.mtp.begin(), spec.mtp.end());
+  for (const LayerSpec& l : layers)
     widest = std::max(widest, ffn_numbers(l, spec.width) + 2 * attention_numbers(l) + 6 * int64_t{spec.width});
   // In f64, as a config may describe more than 63 bits count.
   const double numbers = static_cast<double>(max_rows) * static_cast<double>(widest) + 2.0 * spec.vocab;

@@ -63,8 +63,8 @@ struct MemoryPlan {
 };
 
 // What a run with a cache of `context` tokens takes, whether that is there or not.
-MemoryPlan memory_at(const ModelSpec& spec, int64_t weight_bytes, const Ops& ops, const LoadOptions& options, DType kv,
-                     int context);
+MemoryPlan memory_at(const ModelSpec& spec, int64_t weight_bytes, const Ops& ops, const LoadOptions& options,
+                     DType kv, int context);
 // The same at the stated context; where none is stated, at the checkpoint's own, halved until it fits or is small.
 // Throws Error when the model knows fewer positions.
 MemoryPlan memory_for(const ModelSpec& spec, int64_t weight_bytes, const Ops& ops, const LoadOptions& options,

@@ -50,8 +50,7 @@ void score(Ops& ops, const Transformer& model, std::span<const int32_t> tokens, 
   for (int done = 0; done < total;) {
     const bool one_by_one = o.decode_from >= 0 && done >= o.decode_from;
     int rows = one_by_one ? 1 : std::min(chunk, total - done);
-    if (o.decode_from > done)
-      rows = o.chunk > 0 ? std::min(rows, o.decode_from - done) : std::min(total, o.decode_from) - done;
+    if (o.decode_from > done) rows = std::min(rows, o.decode_from - done);
 
     Batch batch;
     batch.tokens_T.assign(tokens.begin() + done, tokens.begin() + done + rows);

@@ -11,7 +11,7 @@ namespace cachalot {
 
 struct ScoreOptions {
   DType kv = DType::bf16;
-  int chunk = 0;            // tokens per forward pass; 0 = as many as the activation budget allows
+  int chunk = 0;            // tokens per forward pass; 0 = 512, or all where tokens see later ones
   int decode_from = -1;     // from this token on one token per pass; -1 = never
   int declared_tokens = 0;  // the sequence's declared length, as if the rest had been generated; 0 = all of them
   std::optional<int> expanded_tokens;  // MLA: see BatchSequence; none = the rule for the declared length

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <exception>
 #include <mutex>
-#include <optional>
 
 #include "base/error.h"
 
@@ -101,18 +101,18 @@ class FirstError {
   void keep(const Work& work) {
     try {
       work();
-    } catch (const Error& error) {
+    } catch (...) {
       const std::lock_guard lock(mutex_);
-      if (!error_) error_ = error;
+      if (!error_) error_ = std::current_exception();
     }
   }
   void rethrow() const {
-    if (error_) throw Error(*error_);
+    if (error_) std::rethrow_exception(error_);
   }
 
  private:
   std::mutex mutex_;
-  std::optional<Error> error_;
+  std::exception_ptr error_;
 };
 
 std::span<const std::byte> rows_bytes(const StoredTensor& stored, int64_t begin, int64_t end) {

@@ -13,6 +13,7 @@ namespace cachalot {
 namespace {
 
 constexpr int kMostTokens = 1 << 24;
+constexpr size_t kMostMergesById = 4 << 20;
 constexpr size_t kLongestAdded = 512;             // bytes
 constexpr size_t kLongestText = size_t{1} << 30;  // bytes
 constexpr size_t kWorthCaching = 2048;            // bytes of text
@@ -215,6 +216,9 @@ std::vector<Bpe::Merge> Tokenizer::merges_by_id() const {
       if (!left) continue;
       if (const auto right = model_ids_.find(token.substr(cut), text_of)) merges.push_back({*left, *right, id, id});
     }
+    if (merges.size() > kMostMergesById)
+      throw Error(fmt::format("the tokens join in more than {} ways", kMostMergesById))
+          .because("each way to make a token of two others takes memory; Qwen1's vocabulary has some 400,000");
   }
   return merges;
 }

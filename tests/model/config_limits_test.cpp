@@ -106,8 +106,19 @@ TEST(ConfigLimits, VariantsOfTheReportsMustFitTogether) {
 }
 
 TEST(ConfigLimits, AHeadOfOddSizeIsFineWhereNothingIsRotated) {
-  EXPECT_EQ(own({{"use_rope", false}, {"head_dim", 7}, {"kv_compression_dim", 0}}), "accepted");
+  const json no_rope = {{"use_rope", false},         {"rope_theta", nullptr}, {"rope_pairing", nullptr},
+                        {"rope_log_gamma", nullptr}, {"head_dim", 7},         {"kv_compression_dim", 0}};
+  EXPECT_EQ(own(no_rope), "accepted");
   EXPECT_THAT(own({{"head_dim", 7}}), HasSubstr("cannot be rotated in pairs"));
+}
+
+TEST(ConfigLimits, KeysThatWouldMeanNothingAreRefused) {
+  EXPECT_THAT(own({{"use_rope", false}, {"rope_theta", 1e4}}), HasSubstr("means nothing without use_rope"));
+  EXPECT_THAT(own({{"hidden_act", "gelu"}, {"swish_beta", 1.5}}), HasSubstr("'swish_beta' means nothing"));
+  EXPECT_THAT(own({{"logn", "log"}, {"logn_length", 64}}), HasSubstr("'logn_length' means nothing"));
+  EXPECT_THAT(own({{"windows", nullptr}, {"window_form", "causal"}}), HasSubstr("'window_form' means nothing"));
+  EXPECT_THAT(own({{"num_experts", 0}, {"router_bias", true}}), HasSubstr("means nothing without num_experts"));
+  EXPECT_THAT(own({{"num_experts", -1}}), HasSubstr("num_experts"));
 }
 
 TEST(ConfigLimits, NumbersThatAreNoneAreRefused) {

@@ -17,8 +17,17 @@ static std::string choice(const Config& c, std::string_view key, std::string_vie
       .because(fmt::format("known: {}", fmt::join(known, ", ")));
 }
 
+// Throws Error for keys that say nothing unless `when`.
+static void refuse_idle(const Config& c, std::string_view when, std::initializer_list<std::string_view> keys) {
+  for (const std::string_view key : keys)
+    if (c.has(key)) throw Error(fmt::format("'{}' means nothing without {}", key, when)).in(c.where());
+}
+
 static RopeSpec rope(const Config& c, int head_dim) {
-  if (!c.boolean_or("use_rope", true)) return {};
+  if (!c.boolean_or("use_rope", true)) {
+    refuse_idle(c, "use_rope", {"rope_theta", "rope_pairing", "rope_log_gamma", "rope_scaling", "rope_parameters"});
+    return {};
+  }
   const bool halves = choice(c, "rope_pairing", "halves", {"halves", "pairs"}) == "halves";
   RopeSpec rope = rope_spec(c, head_dim, halves ? RopePairing::halves : RopePairing::pairs);
   if (const double gamma = c.number_or("rope_log_gamma", 0); gamma != 0) {
@@ -35,6 +44,7 @@ static GqaSpec attention(const Config& c, const ModelSpec& m) {
   a.rope = rope(c, a.head_dim);
   const std::string logn = choice(c, "logn", "none", {"none", "log", "released"});
   if (logn == "log") a.logn.form = LogNSpec::Form::log;
+  if (logn != "released") refuse_idle(c, "logn 'released'", {"logn_length"});
   if (logn == "released") a.logn = {LogNSpec::Form::released, c.integer("logn_length", 2)};
   a.compressed_dim = c.integer_or("kv_compression_dim", 0, 0, 1 << 20);
   if (a.compressed_dim > 0 && (a.compressed_dim % a.heads != 0 || a.kv_heads != a.heads))
@@ -48,7 +58,10 @@ static GqaSpec attention(const Config& c, const ModelSpec& m) {
 // windows[i] = w: keys i-w … i+w (symmetric) or i-w … i (causal); 0 = all before.
 static void read_windows(const Config& c, ModelSpec& m) {
   const std::vector<int> windows = c.integers("windows");
-  if (windows.empty()) return;
+  if (windows.empty()) {
+    refuse_idle(c, "windows", {"window_form"});
+    return;
+  }
   if (windows.size() != m.layers.size())
     throw Error(fmt::format("windows has {} entries for {} layers", windows.size(), m.layers.size())).in(c.where());
   const bool symmetric = choice(c, "window_form", "causal", {"symmetric", "causal"}) == "symmetric";
@@ -64,10 +77,12 @@ static void read_windows(const Config& c, ModelSpec& m) {
 static FfnSpec ffn(const Config& c, int hidden) {
   FfnSpec f{.hidden = hidden, .form = {}, .bias = c.boolean_or("ffn_bias", false)};
   f.form.gated = choice(c, "ffn_form", "gated", {"gated", "two_layer"}) == "gated";
-  if (choice(c, "hidden_act", "silu", {"silu", "gelu"}) == "gelu")
+  if (choice(c, "hidden_act", "silu", {"silu", "gelu"}) == "gelu") {
+    refuse_idle(c, "hidden_act 'silu'", {"swish_beta"});
     f.form.activation.form = Activation::Form::gelu;
-  else
+  } else {
     f.form.activation.beta = c.number_or("swish_beta", 1);
+  }
   return f;
 }
 
@@ -92,7 +107,8 @@ static ModelSpec spec(const Config& c) {
 
   const GqaSpec layer_attention = attention(c, m);
   const int layers = c.integer("num_hidden_layers", 1, 4096);
-  const bool experts = c.integer_or("num_experts", 0) > 0;
+  const bool experts = c.integer_or("num_experts", 0, 0) > 0;
+  if (!experts) refuse_idle(c, "num_experts", {"first_dense_layers", "router_bias", "num_shared_experts"});
   const int dense = experts ? c.integer_or("first_dense_layers", 0, 0) : layers;
   for (int i = 0; i < layers; ++i) {
     if (i < dense)
