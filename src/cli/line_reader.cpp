@@ -21,7 +21,7 @@ struct LineReader::Editor {
     el_set(edit, EL_SIGNAL, 1);
     el_set(edit, EL_HIST, ::history, history);
     el_set(edit, EL_PROMPT, show_prompt);
-    el_set(edit, EL_ADDFN, "drop-line", "Forget the line", drop_line);
+    el_wset(edit, EL_ADDFN, L"drop-line", L"Forget the line", drop_line);  // el_set would leak copies of the names
     el_set(edit, EL_BIND, "^C", "drop-line", nullptr);
     el_set(edit, EL_SETTY, "-d", "-isig", nullptr);
     for (const auto& [key, action] : {std::pair{"\033[1~", "ed-move-to-beg"},
