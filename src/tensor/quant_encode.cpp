@@ -88,6 +88,7 @@ void q8_0(const Part<32>& part, Out b) {
   for (uint16_t half = f32_to_f16(to_half(extreme / 126.5f)); half > 0; --half) {
     const float scale = f16_to_f32(half);
     if (scale * 127.5f < extreme) break;
+    if (scale * 126.5f > extreme) continue;  // rounded up past it: the extreme would have code 126
     offer(part, {scale, 0}, codes, best);
   }
   if (best.error == kAnyOffset && extreme > 0) {
