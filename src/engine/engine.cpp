@@ -11,7 +11,7 @@ std::vector<int> blocks_for(const CacheLayout& layout, int tokens, int step_rows
   for (const int window : layout.group_windows) {
     // Behind a window at most the window, one step and the ragged ends of two blocks are alive.
     const int64_t alive =
-        window == 0 ? tokens : std::min<int64_t>(tokens, int64_t{window} + step_rows + 2 * kBlockTokens);
+        window == 0 ? tokens : std::min<int64_t>(tokens, int64_t{window} + step_rows + int64_t{2} * kBlockTokens);
     blocks.push_back(static_cast<int>((alive + kBlockTokens - 1) / kBlockTokens));
   }
   return blocks;
@@ -94,7 +94,7 @@ Event Engine::answer(Sequence& s, std::optional<int32_t> token) {
     return event;
   }
   s.tokens.push_back(*token);
-  event.token = *token;
+  event.token = token;
   if (static_cast<int>(s.tokens.size()) >= s.token_limit) event.finished = FinishReason::length;
   return event;
 }

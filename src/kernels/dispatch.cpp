@@ -34,19 +34,18 @@ static std::string usable_names() {
 }
 
 const KernelTable& best_kernels() {
-  const char* wanted = std::getenv("CACHALOT_ISA");
-  const bool any = wanted == nullptr || *wanted == '\0';
+  const char* setting = std::getenv("CACHALOT_ISA");
+  const std::string wanted = setting == nullptr ? "" : setting;
+  const bool any = wanted.empty();
   for (const KernelTable* table : kBestFirst) {
-    if (!any && std::string_view(wanted) != table->isa) continue;
+    if (!any && wanted != table->isa) continue;
     if (table->usable()) return *table;
     if (!any)
-      throw Error("this processor cannot run '" + std::string(wanted) + "'")
+      throw Error("this processor cannot run '" + wanted + "'")
           .in("CACHALOT_ISA")
           .hint("usable here: " + usable_names());
   }
-  throw Error("unknown instruction set '" + std::string(wanted) + "'")
-      .in("CACHALOT_ISA")
-      .hint("usable here: " + usable_names());
+  throw Error("unknown instruction set '" + wanted + "'").in("CACHALOT_ISA").hint("usable here: " + usable_names());
 }
 
 }  // namespace cachalot

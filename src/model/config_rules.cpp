@@ -74,13 +74,13 @@ GqaSpec gqa_heads(const Config& c, const ModelSpec& m, GqaSpec a) {
   return a;
 }
 
-GqaSpec gqa_spec(const Config& c, const ModelSpec& m, GqaSpec stated) {
+GqaSpec gqa_spec(const Config& c, const ModelSpec& m, const GqaSpec& stated) {
   GqaSpec a = gqa_heads(c, m, stated);
   a.rope = rope_spec(c, a.head_dim, a.rope.pairing);
   return a;
 }
 
-ModelSpec dense_decoder_spec(const Config& c, GqaSpec attention, bool ffn_bias) {
+ModelSpec dense_decoder_spec(const Config& c, const GqaSpec& attention, bool ffn_bias) {
   ModelSpec m = decoder_spec(c);
   const FfnSpec ffn{.hidden = c.integer("intermediate_size", 1), .form = {}, .bias = ffn_bias};
   for (LayerSpec& layer : m.layers) layer = {gqa_spec(c, m, attention), ffn};

@@ -55,9 +55,9 @@ ModelSpec decoder_spec(const Config& config);
 // config has none).
 GqaSpec gqa_heads(const Config& config, const ModelSpec& model, GqaSpec stated);
 // The same and RoPE.
-GqaSpec gqa_spec(const Config& config, const ModelSpec& model, GqaSpec stated);
+GqaSpec gqa_spec(const Config& config, const ModelSpec& model, const GqaSpec& stated);
 // decoder_spec with all layers alike: gqa_spec and a gated feed-forward of intermediate_size.
-ModelSpec dense_decoder_spec(const Config& config, GqaSpec attention, bool ffn_bias = false);
+ModelSpec dense_decoder_spec(const Config& config, const GqaSpec& attention, bool ffn_bias = false);
 // Qwen's windows, layer by layer (window_of_layer).
 void set_windows(const Config& config, ModelSpec& spec);
 // Qwen's mixture of experts: softmax over num_experts. Layer i is one unless mlp_only_layers lists it or

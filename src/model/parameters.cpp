@@ -192,7 +192,7 @@ class Walk {
     if (has_bias) bias(slot, l.bias, rows);
   }
   void experts(const char* slot, Weight& w, int64_t count, int64_t rows, int64_t columns,
-               std::optional<Parameter::Within> within) {
+               const std::optional<Parameter::Within>& within) {
     visit_({.slot = slot, .layer = layer_, .stack = count, .rows = rows, .columns = columns, .within = within}, w);
   }
   void expert_biases(const char* slot, Weight& w, int64_t count, int64_t size) {

@@ -68,8 +68,8 @@ struct LayerSpec {
   const MlaSpec* mla() const { return std::get_if<MlaSpec>(&attention); }
   const FfnSpec* dense() const { return std::get_if<FfnSpec>(&ffn); }
   const MoeSpec* moe() const { return std::get_if<MoeSpec>(&ffn); }
-  const RopeSpec& rope() const { return gqa() ? gqa()->rope : mla()->rope; }
-  int heads() const { return gqa() ? gqa()->heads : mla()->heads; }
+  const RopeSpec& rope() const { return gqa() ? gqa()->rope : std::get<MlaSpec>(attention).rope; }
+  int heads() const { return gqa() ? gqa()->heads : std::get<MlaSpec>(attention).heads; }
   int window() const { return gqa() ? gqa()->window : 0; }
   int ahead() const { return gqa() ? gqa()->ahead : 0; }
 };

@@ -45,6 +45,7 @@ Transformer::Transformer(ModelSpec spec, ModelWeights weights)
 
 std::vector<Tensor> Transformer::rope_angles(Ops& op, const Batch& batch) const {
   std::vector<Tensor> angles;
+  angles.reserve(ropes_.size());
   for (const RopeSpec& rope : ropes_) angles.push_back(rope.dim > 0 ? op.rope_angles(batch, rope) : Tensor{});
   return angles;
 }

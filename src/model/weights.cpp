@@ -266,6 +266,7 @@ static Weight load_bound(const BoundTensor& tensor, Ops& ops) {
                                     : ops.load_matrices(tensor.parts, tensor.held_as);
   if (tensor.shape.size() == 1) return ops.load_vector(tensor.parts[0].stored);
   std::vector<StoredTensor> parts;
+  parts.reserve(tensor.parts.size());
   for (const MatrixPart& part : tensor.parts) parts.push_back(part.stored);
   return ops.load_vectors(parts);
 }

@@ -99,6 +99,7 @@ void ExpertRun::add_outputs(const ExpertGroups& groups, const std::byte* hidden,
   int largest = 0;
   for (const auto& group : groups.groups) largest = std::max(largest, group.members);
   std::vector<float*> scratch;
+  scratch.reserve(static_cast<size_t>(pool_.threads()));
   for (int i = 0; i < pool_.threads(); ++i) scratch.push_back(arena_.tensor(largest, kernel.columns).data);
 
   std::atomic<int64_t> next{0};
@@ -113,7 +114,7 @@ void ExpertRun::add_outputs(const ExpertGroups& groups, const std::byte* hidden,
                     panels_of(w_.down_EDF, group.expert) + p * kernel.panel_bytes(inputs), inputs, used, part,
                     kernel.columns, false);
         for (int m = 0; m < group.members; ++m) {
-          const auto& member = groups.members[static_cast<size_t>(group.first + m)];
+          const auto& member = groups.members[static_cast<size_t>(group.first) + static_cast<size_t>(m)];
           float* out = part + int64_t{m} * kernel.columns;
           if (w_.down_bias_ED) kernels_.add(out, vector_of(w_.down_bias_ED, group.expert) + first, used, out);
           kernels_.scale(out, used, member.weight);

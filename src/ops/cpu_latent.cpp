@@ -112,9 +112,10 @@ class Absorbed {
     const MatmulKernel& kernel = shape.kernel;
     const int64_t panels = divide_up(C, kernel.columns);
     std::vector<Scratch> scratch;
+    scratch.reserve(static_cast<size_t>(m_.workers));
     for (int i = 0; i < m_.workers; ++i)
       scratch.push_back({FoldScratch(m_.arena, shape, int64_t{task_tokens} * task_heads),
-                         allocate(m_.arena, kBlockTokens * C * number_bytes(kernel)),
+                         allocate(m_.arena, int64_t{kBlockTokens} * C * number_bytes(kernel)),
                          allocate(m_.arena, panels * kernel.panel_bytes(kBlockTokens))});
 
     run_tasks(m_.pool, m_.workers, tasks, [&](int worker, const AttendTask& task) {
@@ -289,6 +290,7 @@ void attend_expanded(const LatentMachine& m, const LatentCall& call, std::span<c
     float* query;  // [qn ; qr] of one row
   };
   std::vector<Scratch> scratch;
+  scratch.reserve(static_cast<size_t>(m.workers));
   for (int i = 0; i < m.workers; ++i)
     scratch.push_back({FoldScratch(m.arena, shape, rows), Expander(m, call), m.arena.tensor(shape.key_dim).data});
 

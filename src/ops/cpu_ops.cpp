@@ -261,12 +261,13 @@ void CpuOps::for_cache_rows(const CpuKvCache& cache, int layer, const Batch& bat
     for (int position = (s.first_position + kBlockTokens - 1) / kBlockTokens * kBlockTokens;
          position < s.first_position + s.rows; position += kBlockTokens)
       cache.clear_block(layer, table[static_cast<size_t>(position / kBlockTokens)]);
-    for_rows(s.rows, shape.kv_heads * (shape.key_dim + shape.value_dim) * 2, [&](int64_t begin, int64_t end) {
-      for (int64_t r = begin; r < end; ++r) {
-        const auto position = s.first_position + static_cast<int>(r);
-        write(position, table[static_cast<size_t>(position / kBlockTokens)], s.first_row + r);
-      }
-    });
+    for_rows(s.rows, int64_t{shape.kv_heads} * (shape.key_dim + shape.value_dim) * 2,
+             [&](int64_t begin, int64_t end) {
+               for (int64_t r = begin; r < end; ++r) {
+                 const auto position = s.first_position + static_cast<int>(r);
+                 write(position, table[static_cast<size_t>(position / kBlockTokens)], s.first_row + r);
+               }
+             });
   }
 }
 
@@ -302,6 +303,7 @@ int CpuOps::workers_for(const Batch& batch, int64_t products_per_key) const {
 // All rows of the batch.
 static std::vector<AttendSpan> whole_spans(const Batch& batch) {
   std::vector<AttendSpan> spans;
+  spans.reserve(batch.sequences.size());
   for (const BatchSequence& s : batch.sequences) spans.push_back({&s, s.first_row, s.rows, s.first_position});
   return spans;
 }
@@ -320,6 +322,7 @@ Tensor CpuOps::attend(const Tensor& q_THK, KvCache& cache, int layer, const Batc
   const auto tasks = cut_tasks(spans, task_tokens, heads, task_heads);
   const FoldShape fold_shape{kernels_, kv.kernel(), shape.key_dim, shape.value_dim, spec};
   std::vector<FoldScratch> scratch;
+  scratch.reserve(static_cast<size_t>(workers));
   for (int worker = 0; worker < workers; ++worker)
     scratch.emplace_back(arena_, fold_shape, int64_t{task_tokens} * task_heads);
 
@@ -369,7 +372,7 @@ Routing CpuOps::route(const Tensor& logits_TE, const Weight& correction_E, const
   const Routing routing{arena_.tensor(tokens, spec.active), arena_.tensor(tokens, spec.active)};
   const std::span<const float> correction(correction_E ? vector_of(correction_E) : nullptr,
                                           correction_E ? experts : 0);
-  for_rows(tokens, spec.experts * 16, [&](int64_t begin, int64_t end) {
+  for_rows(tokens, int64_t{spec.experts} * 16, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t)
       choose_experts(spec, {logits_TE.row(t), experts}, correction, {routing.expert_TA.row(t), active},
                      {routing.weight_TA.row(t), active});

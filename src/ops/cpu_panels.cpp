@@ -16,8 +16,9 @@ void tokens_to_rows(const KernelTable& kernels, const MatmulKernel& kernel, cons
   constexpr int kStep = 16;
   for (int t = 0; t < tokens; t += kStep) {
     const std::byte* panel = panels + t / kernel.columns * kernel.panel_bytes(panel_dim);
-    kernels.pack_panel(panel + t % kernel.columns * 4, stride, static_cast<int>(units), std::min(kStep, tokens - t),
-                       static_cast<int>(units), static_cast<std::byte*>(rows) + t * units * 4);
+    kernels.pack_panel(panel + int64_t{t % kernel.columns} * 4, stride, static_cast<int>(units),
+                       std::min(kStep, tokens - t), static_cast<int>(units),
+                       static_cast<std::byte*>(rows) + t * units * 4);
   }
 }
 
