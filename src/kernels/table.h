@@ -5,6 +5,7 @@
 // So a row's result is bit-identical alone or among others, whole or cut at any k where `accumulate` continues it.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -34,13 +35,19 @@ struct PanelRows {
 // order of the codes within a few neighbouring units, and a power of two that decoding leaves to the factor, are the
 // instruction set's own. One output is then: from 0, or from what y holds, and for each block in ascending order
 // y = fma(factor, c, y), where c is the block's chain over x * code from 0.
+//
+// A quantised format (GGUF's blocks of integer codes) multiplies with inputs that prepare() rounds to 8 bits, a scale
+// per group of inputs. Its panels take as many bytes as the rows in the file: codes, scales and minimums are the
+// file's own, in another order. K is a multiple of the format's block. Layout and definition: generic/quant_matmul.h.
 struct MatmulKernel {
-  DType weights;         // f32, bf16 or f8_e4m3: how panels hold w
-  DType inputs;          // f32 or bf16: how `x` must be prepared
+  DType weights;         // how panels hold w
+  DType inputs;          // f32, bf16 or i8: how `x` must be prepared
   int columns;           // outputs per panel
   int unit_inputs;       // inputs per unit of 32 bits
-  int block_inputs;      // inputs that share a factor; K may be cut at its multiples only
-  int factor_bytes = 0;  // per output and block
+  int block_inputs;      // K may be cut at its multiples only; in a coded format they share a factor
+  int factor_bytes = 0;  // of a coded format, per output and block
+  int group_inputs = 0;  // of i8 inputs: so many share a scale
+  int group_bytes = 0;   // and take so many bytes, scale and all
 
   // Writes one row of K f32 inputs in the form that tile() reads: K of type `inputs`, and a zero after an odd K.
   void (*prepare)(const float* x_K, int64_t K, void* out) noexcept;
@@ -57,11 +64,18 @@ struct MatmulKernel {
   void (*pack)(const PanelRows& rows, void* panel) noexcept;
 
   int64_t units(int64_t K) const { return (K + unit_inputs - 1) / unit_inputs; }
+  bool quantised() const { return group_inputs > 0; }
   int64_t panel_bytes(int64_t K) const {
+    if (quantised()) return columns * row_bytes(weights, K);
     return columns * (4 * units(K) + (K + block_inputs - 1) / block_inputs * factor_bytes);
   }
-  int64_t input_bytes(int64_t K) const { return (K + 1) / 2 * 2 * (inputs == DType::f32 ? 4 : 2); }
+  int64_t input_bytes(int64_t K) const {
+    if (quantised()) return K / group_inputs * group_bytes;
+    return (K + 1) / 2 * 2 * (inputs == DType::f32 ? 4 : 2);
+  }
 };
+
+using QuantisedKernels = std::array<MatmulKernel, 8>;  // q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k
 
 struct KernelTable {
   const char* isa;            // "scalar", "avx2", "avx512", "avx512_bf16"
@@ -71,6 +85,7 @@ struct KernelTable {
   MatmulKernel matmul_bf16;  // bf16 weights; inputs bf16 where the processor multiplies bf16 pairs, else f32
   MatmulKernel
       matmul_fp8;  // e4m3 codes (none a NaN) in blocks of 128, exact as f32 and bf16; inputs as matmul_bf16's
+  QuantisedKernels matmul_quantised;
 
   // out[unit][n], n < columns: the 32-bit units of `rows` ≤ columns rows of stored weights, transposed into a panel;
   // columns ≥ rows are zero-filled. Row r starts at w + r * w_stride_bytes, which need not be aligned.

@@ -10,6 +10,7 @@
 
 #include "kernels/generic/coded_matmul.h"
 #include "kernels/generic/probes.h"
+#include "kernels/generic/quant_matmul.h"
 #include "kernels/generic/rope.h"
 #include "kernels/generic/softmax.h"
 
@@ -42,6 +43,7 @@ static constexpr KernelTable generic_kernels(const char* isa, bool (*usable)() n
                      .prepare = prepare_f32,
                      .tile = coded_tile<E4m3Panels>,
                      .pack = pack_coded<E4m3Panels>},
+      .matmul_quantised = quantised_kernels<GenericDot>(),
       .pack_panel = pack_panel,
       .bf16_to_f32 = bf16_to_f32,
       .f32_to_bf16 = f32_to_bf16,

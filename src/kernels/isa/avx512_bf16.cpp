@@ -20,6 +20,7 @@ constexpr KernelTable bf16_kernels() {
   table.matmul_fp8.prepare = prepare_bf16;
   table.matmul_fp8.tile = coded_tile<E4m3PairPanels>;
   table.matmul_fp8.pack = pack_coded<E4m3PairPanels>;
+  table.matmul_quantised = quantised_kernels<VnniDot>();
   table.bf16_loop = bf16_loop;
   table.bf16_flops = 2 * kFmaFlops;
   return table;

@@ -2,6 +2,8 @@
 // defined in dispatch.cpp: a file compiled for AVX-512 may not even ask the question.
 #pragma once
 
+#include <utility>
+
 #include "kernels/table.h"
 
 namespace cachalot {

@@ -72,6 +72,29 @@ static F32x e4m3(const void* units) {
   return _mm256_cvtph_ps(_mm_and_si128(_mm_srai_epi16(code, 1), places));
 }
 
+typedef int32_t I32x __attribute__((vector_size(32)));
+static I32x load_units(const void* p) {
+  return reinterpret_cast<I32x>(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
+}
+static void store_units(void* p, I32x a) {
+  _mm256_storeu_si256(static_cast<__m256i*>(p), reinterpret_cast<__m256i>(a));
+}
+static I32x repeat_unit(const void* p) {
+  int32_t unit;
+  __builtin_memcpy(&unit, p, sizeof unit);
+  return reinterpret_cast<I32x>(_mm256_set1_epi32(unit));
+}
+// Even and odd bytes as 16 bits each, since sums of pairs of byte products do not fit 16 bits.
+struct GenericDot {
+  static I32x add(I32x sum, I32x codes, I32x x) {
+    const __m256i c = reinterpret_cast<__m256i>(codes), s = reinterpret_cast<__m256i>(x);
+    const __m256i even = _mm256_madd_epi16(_mm256_and_si256(c, _mm256_set1_epi16(0xff)),
+                                           _mm256_srai_epi16(_mm256_slli_epi16(s, 8), 8));
+    const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(c, 8), _mm256_srai_epi16(s, 8));
+    return sum + reinterpret_cast<I32x>(even) + reinterpret_cast<I32x>(odd);
+  }
+};
+
 // In three rounds: pairs of numbers, pairs of pairs, then halves of the registers.
 static void transpose(F32x rows[kLanes]) {
   F32x fours[8];  // fours[4g + c]: per half h, column 4h + c of rows 4g .. 4g+3

@@ -63,6 +63,25 @@ static F32x e4m3(const void* units) {
   return _mm512_cvtph_ps(_mm256_and_si256(_mm256_srai_epi16(code, 1), places));
 }
 
+typedef int32_t I32x __attribute__((vector_size(64)));
+static I32x load_units(const void* p) { return reinterpret_cast<I32x>(_mm512_loadu_si512(p)); }
+static void store_units(void* p, I32x a) { _mm512_storeu_si512(p, reinterpret_cast<__m512i>(a)); }
+static I32x repeat_unit(const void* p) {
+  int32_t unit;
+  __builtin_memcpy(&unit, p, sizeof unit);
+  return reinterpret_cast<I32x>(_mm512_set1_epi32(unit));
+}
+// Even and odd bytes as 16 bits each, since sums of pairs of byte products do not fit 16 bits.
+struct GenericDot {
+  static I32x add(I32x sum, I32x codes, I32x x) {
+    const __m512i c = reinterpret_cast<__m512i>(codes), s = reinterpret_cast<__m512i>(x);
+    const __m512i even = _mm512_madd_epi16(_mm512_and_si512(c, _mm512_set1_epi16(0xff)),
+                                           _mm512_srai_epi16(_mm512_slli_epi16(s, 8), 8));
+    const __m512i odd = _mm512_madd_epi16(_mm512_srli_epi16(c, 8), _mm512_srai_epi16(s, 8));
+    return sum + reinterpret_cast<I32x>(even) + reinterpret_cast<I32x>(odd);
+  }
+};
+
 // In four rounds: pairs of numbers, pairs of pairs, then quarters of the registers.
 static void transpose(F32x rows[kLanes]) {
   F32x fours[16];  // fours[4g + c]: per quarter q, column 4q + c of rows 4g .. 4g+3

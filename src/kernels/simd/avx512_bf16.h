@@ -1,9 +1,17 @@
-// What VDPBF16PS and VBMI add to avx512.h: each lane of an accumulator takes the two products of a pair at once. The
-// instruction takes subnormal inputs and results for zero and rounds at most twice per pair.
+// What VDPBF16PS, VNNI and VBMI add to avx512.h: each lane of an accumulator takes the two products of a pair at
+// once. The instruction takes subnormal inputs and results for zero and rounds at most twice per pair.
 
 static F32x dot_pairs(F32x sum, F32x a, F32x b) {
   return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
 }
+
+// VNNI: four byte products and their sum at once.
+struct VnniDot {
+  static I32x add(I32x sum, I32x codes, I32x x) {
+    return reinterpret_cast<I32x>(_mm512_dpbusd_epi32(
+        reinterpret_cast<__m512i>(sum), reinterpret_cast<__m512i>(codes), reinterpret_cast<__m512i>(x)));
+  }
+};
 
 struct Bf16Panels {
   static constexpr int kParts = 1, kInputsPerUnit = 2;

@@ -71,6 +71,26 @@ static F32x e4m3(const void* units) {
   return __builtin_bit_cast(F32x, (code >> 4) & static_cast<int32_t>(0x87f00000)) * 0x1p112f;
 }
 
+// Units of four bytes, one unit per lane.
+static I32x load_units(const void* p) { return __builtin_bit_cast(I32x, load(p)); }
+static void store_units(void* p, I32x a) { __builtin_memcpy(p, &a, sizeof a); }
+static I32x repeat_unit(const void* p) {
+  int32_t unit;
+  __builtin_memcpy(&unit, p, sizeof unit);
+  return I32x{} + unit;
+}
+// add(): sum + the four products of a unsigned and a signed byte. Even and odd bytes as 16 bits each; a product is at
+// most 255 * 127 and fits.
+struct GenericDot {
+  static I32x add(I32x sum, I32x codes, I32x x) {
+    typedef int16_t I16x __attribute__((vector_size(16)));
+    const I16x c = __builtin_bit_cast(I16x, codes), s = __builtin_bit_cast(I16x, x);
+    const I32x even = __builtin_bit_cast(I32x, (c & 0xff) * ((s << 8) >> 8));
+    const I32x odd = __builtin_bit_cast(I32x, ((c >> 8) & 0xff) * (s >> 8));
+    return sum + ((even << 16) >> 16) + (even >> 16) + ((odd << 16) >> 16) + (odd >> 16);
+  }
+};
+
 // rows[i][j] becomes rows[j][i].
 static void transpose(F32x rows[kLanes]) {
   for (int i = 0; i < kLanes; ++i)
