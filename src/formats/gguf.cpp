@@ -70,6 +70,12 @@ static constexpr StoredType kStoredTypes[] = {
     {"NVFP4", 40, {}},
 };
 
+std::optional<uint32_t> gguf_type(DType type) {
+  for (const StoredType& known : kStoredTypes)
+    if (known.dtype == type) return known.id;
+  return std::nullopt;
+}
+
 template <typename T>
 static T load(const std::byte* bytes) {
   T value;
@@ -434,6 +440,13 @@ std::vector<bool> GgufFile::booleans(std::string_view key) const {
 std::optional<int64_t> GgufFile::array_length(std::string_view key) const {
   const Value* found = value(key);
   return found && found->array ? std::optional(found->count) : std::nullopt;
+}
+
+std::span<const std::byte> GgufFile::stored(std::string_view key) const {
+  const Value* found = value(key);
+  CHECK(found, "there is no key {}", key);
+  const size_t head = found->array ? 16 : 4;  // the type; of an array also its elements' type and their count
+  return {found->payload.data() - head, found->payload.size() + head};
 }
 
 const GgufTensor* GgufFile::find(std::string_view name) const {

@@ -17,6 +17,9 @@
 
 namespace cachalot {
 
+// GGUF's number for an element type; nothing when it has none.
+std::optional<uint32_t> gguf_type(DType type);
+
 struct GgufTensor {
   std::string_view name;  // inside the file
   DType dtype;
@@ -53,6 +56,8 @@ class GgufFile {
   std::vector<double> numbers(std::string_view key) const;
   std::vector<bool> booleans(std::string_view key) const;
   std::optional<int64_t> array_length(std::string_view key) const;  // nothing when the key is absent or no array
+  // Type and value of a key that is there (CHECKed), as the file spells them: for copying.
+  std::span<const std::byte> stored(std::string_view key) const;
 
   const std::vector<std::string_view>& keys() const { return keys_; }  // in file order
   const std::vector<GgufTensor>& tensors() const { return tensors_; }  // in file order

@@ -1,6 +1,8 @@
 #include "formats/gguf_tokenizer.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -19,7 +21,7 @@ void isolate(Vocabulary& v, std::string_view pattern) {
 
 // Qwen's files are normalised to form C although GGUF does not say so: their tokenizer.json does, and the ids follow
 // it.
-void set_pre_tokenizer(std::string_view pre, Vocabulary& v) {
+bool set_pre_tokenizer(std::string_view pre, Vocabulary& v) {
   if (pre == "qwen2" || pre == "deepseek-r1-qwen") {
     isolate(v, kQwenPattern);
     v.nfc = true;
@@ -35,12 +37,13 @@ void set_pre_tokenizer(std::string_view pre, Vocabulary& v) {
   } else if (pre == "default" || pre == "gpt-2") {
     v.steps.emplace_back(ByteLevelStep{.use_regex = true});
   } else {
-    throw Error(fmt::format("the pre-tokeniser {} is not supported", quote(pre)))
-        .in(v.where)
-        .because(
-            "tokenizer.ggml.pre; known are qwen2, deepseek-r1-qwen, deepseek-v3, deepseek-llm, llama-bpe, gpt-2");
+    return false;
   }
+  return true;
 }
+
+// Those of the names above that a file is written with.
+constexpr std::string_view kWritten[] = {"qwen2", "llama-bpe", "deepseek-v3", "deepseek-llm", "gpt-2"};
 
 std::optional<int> token_id(const GgufFile& file, std::string_view key, size_t tokens) {
   if (!file.has(key)) return std::nullopt;
@@ -115,7 +118,13 @@ Vocabulary read_gguf_vocabulary(const GgufFile& file) {
     warn("{}: the file names no pre-tokeniser (tokenizer.ggml.pre), so GPT-2's is taken; ids may be wrong",
          file.where());
   }
-  set_pre_tokenizer(file.text_or("tokenizer.ggml.pre", "default"), v);
+  const std::string_view pre = file.text_or("tokenizer.ggml.pre", "default");
+  if (!set_pre_tokenizer(pre, v)) {
+    throw Error(fmt::format("the pre-tokeniser {} is not supported", quote(pre)))
+        .in(v.where)
+        .because(
+            "tokenizer.ggml.pre; known are qwen2, deepseek-r1-qwen, deepseek-v3, deepseek-llm, llama-bpe, gpt-2");
+  }
   read_tokens(file, v);
   read_merges(file, v);
   v.bos = token_id(file, "tokenizer.ggml.bos_token_id", v.tokens.size());
@@ -125,6 +134,88 @@ Vocabulary read_gguf_vocabulary(const GgufFile& file) {
   v.add_eos = file.boolean_or("tokenizer.ggml.add_eos_token", false);
   mark_named_tokens(v);
   return v;
+}
+
+// -- Writing
+
+namespace {
+
+// A closing ByteLevel step that splits nothing is what every byte-level vocabulary has, named or not.
+std::vector<PreTokenizerStep> telling_steps(std::vector<PreTokenizerStep> steps) {
+  if (steps.empty()) return steps;
+  const auto* last = std::get_if<ByteLevelStep>(&steps.back());
+  if (last && !last->use_regex && !last->add_prefix_space) steps.pop_back();
+  return steps;
+}
+
+std::string_view name_of_pre_tokenizer(const Vocabulary& v) {
+  for (const bool nfc_counts : {true, false}) {
+    for (const std::string_view name : kWritten) {
+      Vocabulary known;
+      set_pre_tokenizer(name, known);
+      if (telling_steps(known.steps) != telling_steps(v.steps) || known.ignore_merges != v.ignore_merges) continue;
+      if (known.nfc == v.nfc) return name;
+      if (nfc_counts) continue;
+      warn("{}: GGUF's '{}' {} normal form C, this tokenizer {}; texts that are not in it may get other ids", v.where,
+           name, known.nfc ? "implies" : "does not know", v.nfc ? "asks for it" : "does not");
+      return name;
+    }
+  }
+  throw Error("the tokenizer cannot be written as GGUF")
+      .in(v.where)
+      .because(fmt::format("GGUF names its pre-tokenisers, and this one is none of {}", fmt::join(kWritten, ", ")));
+}
+
+void warn_of_lost_marks(const Vocabulary& v) {
+  for (const AddedToken& token : v.added) {
+    if (!token.lstrip && !token.rstrip && !token.single_word) continue;
+    warn("{}: GGUF cannot say that the token {} takes white space with it or stands alone", v.where,
+         quote(token.content));
+    return;
+  }
+}
+
+}  // namespace
+
+void write_gguf_vocabulary(const Vocabulary& v, int64_t rows, GgufMetadata& out) {
+  if (v.join_by_id)
+    throw Error("a tiktoken vocabulary cannot be written as GGUF")
+        .in(v.where)
+        .because("it has no list of merges")
+        .hint("convert it to a tokenizer.json first");
+  std::vector<std::string> tokens = v.tokens;
+  int64_t count = std::max<int64_t>(rows, std::ssize(tokens));
+  for (const AddedToken& token : v.added) count = std::max<int64_t>(count, token.id + 1);
+  if (count > rows)
+    throw Error(fmt::format("the tokenizer has ids up to {}, but the embedding has {} rows", count - 1, rows))
+        .in(v.where);
+  tokens.resize(static_cast<size_t>(count));
+  std::vector<int32_t> types(tokens.size(), kNormal);
+  for (const AddedToken& token : v.added) {
+    const auto id = static_cast<size_t>(token.id);
+    tokens[id] = token.content;
+    types[id] = token.special ? kControl : kUserDefined;
+  }
+  for (size_t id = 0; id < tokens.size(); ++id) {
+    if (!tokens[id].empty()) continue;
+    tokens[id] = fmt::format("[PAD{}]", id);
+    types[id] = kUnused;
+  }
+  std::vector<std::string> merges;
+  merges.reserve(v.merges.size());
+  for (const auto& [left, right] : v.merges) merges.push_back(left + " " + right);
+  warn_of_lost_marks(v);
+
+  out.add("tokenizer.ggml.model", "gpt2");
+  out.add("tokenizer.ggml.pre", name_of_pre_tokenizer(v));
+  out.add_array("tokenizer.ggml.tokens", tokens);
+  out.add_array("tokenizer.ggml.token_type", types);
+  out.add_array("tokenizer.ggml.merges", merges);
+  if (v.bos) out.add("tokenizer.ggml.bos_token_id", static_cast<uint32_t>(*v.bos));
+  if (v.eos) out.add("tokenizer.ggml.eos_token_id", static_cast<uint32_t>(*v.eos));
+  if (v.unknown) out.add("tokenizer.ggml.unknown_token_id", static_cast<uint32_t>(*v.unknown));
+  out.add("tokenizer.ggml.add_bos_token", v.add_bos);
+  out.add("tokenizer.ggml.add_eos_token", v.add_eos);
 }
 
 }  // namespace cachalot

@@ -1,14 +1,20 @@
 // Reads the tokenizer that a GGUF file carries (tokenizer.ggml.*) into a Vocabulary. Byte-level BPE only (model
 // "gpt2"). The file names its pre-tokeniser instead of spelling it, and says nothing of normal form C or of
-// stripping; these come from a table of the known names.
+// stripping; these come from a table of the known names. Writes one too, as far as GGUF has words for it.
 #pragma once
 
 #include "formats/gguf.h"
+#include "formats/gguf_writer.h"
 #include "text/vocab.h"
 
 namespace cachalot {
 
 // Warns when the file names no pre-tokeniser: GPT-2's is taken then. Throws Error.
 Vocabulary read_gguf_vocabulary(const GgufFile& file);
+
+// The keys that read_gguf_vocabulary() reads. `rows`: of the embedding; ids without a token become unused ones. Warns
+// of what the format cannot say (stripping around added tokens). Throws Error for a vocabulary without merges and for
+// a pre-tokeniser that has no name in GGUF.
+void write_gguf_vocabulary(const Vocabulary& vocabulary, int64_t rows, GgufMetadata& out);
 
 }  // namespace cachalot

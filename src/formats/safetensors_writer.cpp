@@ -2,14 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <cerrno>
-#include <cstring>
 #include <nlohmann/json.hpp>
-#include <utility>
 
 #include "base/check.h"
-#include "base/error.h"
-#include "base/quote.h"
 
 namespace cachalot {
 
@@ -62,48 +57,20 @@ static std::string header(const std::vector<SafetensorsWriter::Entry>& entries,
 
 SafetensorsWriter::SafetensorsWriter(const fs::path& path, const std::vector<Entry>& entries,
                                      const std::map<std::string, std::string>& metadata)
-    : path_(path), partial_(path) {
-  std::error_code code;
-  const fs::file_status status = fs::status(path, code);
-  if (!fs::exists(status) || fs::is_regular_file(status)) partial_ += ".partial";
+    : file_(path, WholeFile::Existing::replace) {
   const std::string head = header(entries, metadata, bytes_left_);
-  file_ = fs::is_directory(status) ? (errno = EISDIR, nullptr) : std::fopen(partial_.c_str(), "wb");
-  if (!file_) fail("the file cannot be made");
-  bytes_left_ += static_cast<int64_t>(head.size());
-  append(std::as_bytes(std::span(head)));
-}
-
-void SafetensorsWriter::discard() {
-  if (!file_) return;
-  std::fclose(std::exchange(file_, nullptr));
-  std::error_code code;
-  if (partial_ != path_) fs::remove(partial_, code);
+  file_.write(std::as_bytes(std::span(head)));
 }
 
 void SafetensorsWriter::append(std::span<const std::byte> bytes) {
-  CHECK(file_ && static_cast<int64_t>(bytes.size()) <= bytes_left_, "more values than the header announced");
-  if (std::fwrite(bytes.data(), 1, bytes.size(), file_) != bytes.size()) fail("the file cannot be written");
+  CHECK(static_cast<int64_t>(bytes.size()) <= bytes_left_, "more values than the header announced");
+  file_.write(bytes);
   bytes_left_ -= static_cast<int64_t>(bytes.size());
 }
 
 void SafetensorsWriter::finish() {
-  CHECK(file_ && bytes_left_ == 0, "{} bytes are missing", bytes_left_);
-  if (std::fflush(file_) != 0) fail("the file cannot be written");
-  std::fclose(std::exchange(file_, nullptr));
-  if (partial_ == path_) return;
-  std::error_code code;
-  fs::rename(partial_, path_, code);
-  if (code) {
-    errno = code.value();
-    fs::remove(partial_, code);
-    fail("the finished file cannot be put in its place");
-  }
-}
-
-void SafetensorsWriter::fail(const char* what) {
-  const int reason = errno;
-  discard();
-  throw Error(what).in(quote(path_.string(), 1000)).because(std::strerror(reason));
+  CHECK(bytes_left_ == 0, "{} bytes are missing", bytes_left_);
+  file_.finish();
 }
 
 }  // namespace cachalot

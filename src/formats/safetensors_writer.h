@@ -2,13 +2,13 @@
 // values are streamed. The file appears under its name only when it is whole; until then it is NAME.partial.
 #pragma once
 
-#include <cstdio>
 #include <filesystem>
 #include <map>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "base/whole_file.h"
 #include "tensor/dtype.h"
 
 namespace cachalot {
@@ -24,9 +24,6 @@ class SafetensorsWriter {
   // Throws Error when the file cannot be made. An existing file is replaced at the end; a device is written directly.
   SafetensorsWriter(const std::filesystem::path& path, const std::vector<Entry>& entries,
                     const std::map<std::string, std::string>& metadata = {});
-  ~SafetensorsWriter() { discard(); }  // removes what was begun when finish() was not reached
-  SafetensorsWriter(const SafetensorsWriter&) = delete;
-  SafetensorsWriter& operator=(const SafetensorsWriter&) = delete;
 
   // The next values, tensor after tensor in the order of `entries`, in pieces of any length. Throws Error on a full
   // disk.
@@ -36,11 +33,7 @@ class SafetensorsWriter {
   void finish();
 
  private:
-  void discard();
-  [[noreturn]] void fail(const char* what);
-
-  std::filesystem::path path_, partial_;
-  std::FILE* file_ = nullptr;
+  WholeFile file_;
   int64_t bytes_left_ = 0;
 };
 

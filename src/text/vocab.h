@@ -29,13 +29,19 @@ struct SplitStep {
   bool literal = false;  // the pattern is a plain string, not a regular expression
   SplitBehaviour behaviour = SplitBehaviour::isolated;
   bool invert = false;  // what lies between matches counts as the match
+
+  bool operator==(const SplitStep&) const = default;
 };
 struct DigitsStep {
   bool individual = false;  // every \p{N} is a piece of its own; otherwise runs of them are
+
+  bool operator==(const DigitsStep&) const = default;
 };
 struct ByteLevelStep {
   bool add_prefix_space = false;  // each segment that does not start with a space gets one
   bool use_regex = false;         // split by GPT-2's expression
+
+  bool operator==(const ByteLevelStep&) const = default;
 };
 using PreTokenizerStep = std::variant<SplitStep, DigitsStep, ByteLevelStep>;
 
