@@ -54,15 +54,15 @@ std::string giga(const Spread& s, const char* unit) {
 
 void print_machine(const Meter& meter, const char* arithmetic, int threads, const char* isa) {
   fmt::print("this machine, {} threads, {}: reads {}, computes {} in {}\n", threads, isa, giga(meter.reads(), "GB/s"),
-             giga(meter.operations(), "GFLOP/s"), arithmetic);
+             giga(meter.operations(), "GOP/s"), arithmetic);
 }
 
 int probe_only(const BenchOptions& o) {
   CpuOps ops(best_kernels(), o.model.threads > 0 ? o.model.threads : default_threads());
   Json json = {{"threads", ops.pool().threads()}, {"isa", ops.kernels().isa}};
-  for (const bool bf16 : {false, true}) {
-    if (bf16 && !ops.kernels().bf16_loop) continue;
-    Probes probes(ops, bf16);
+  for (const DType inputs : {DType::f32, DType::bf16, DType::i8}) {
+    if (inputs == DType::bf16 && !ops.kernels().bf16_loop) continue;
+    Probes probes(ops, inputs);
     Meter meter(probes);
     for (int i = 0; i < o.plan.repeat; ++i) meter();
     if (o.json)
@@ -109,7 +109,7 @@ Json to_json(const PhaseResult& r) {
 }
 
 void print_results(const std::vector<PhaseResult>& results, const BenchPlan& plan) {
-  fmt::print("{:<14}{:>28}{:>10}{:>12}   {}\n", "phase", "tokens/s (min … max)", "GB/s", "GFLOP/s",
+  fmt::print("{:<14}{:>28}{:>10}{:>12}   {}\n", "phase", "tokens/s (min … max)", "GB/s", "GOP/s",
              "share of the limit");
   for (const PhaseResult& r : results) {
     const std::string phase = fmt::format("{} {}", r.phase, r.phase == "prefill" ? plan.prefill : plan.decode);
@@ -131,7 +131,7 @@ int bench(const BenchOptions& o) {
   if (o.plan.decode > 0) runner.decode(no_probe);
   const int64_t peak_bytes = peak_memory_bytes();
 
-  Probes probes(*model.ops, counter.mostly_bf16());
+  Probes probes(*model.ops, counter.inputs());
   Meter meter(probes);
   const auto results = measure(runner, o.plan, meter);
   const int threads = model.ops->pool().threads();

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <numeric>
 
 #include "base/error.h"
@@ -23,16 +24,17 @@ WorkCounter::WorkCounter(const LoadedModel& model, const WeightsPolicy& policy) 
   const auto tensors = bind_tensors(family, spec_, model.checkpoint, policy);
   for (const LayerSpec& layer : spec_.layers)
     if (const MoeSpec* moe = layer.moe()) active_experts_ = moe->gate.active / static_cast<double>(moe->gate.experts);
-  double bf16_bytes = 0;
+  std::map<DType, double> ops_with;  // by what the weights meet
   for (const BoundTensor& t : tensors) {
     const bool is_head = t.slot == "head" || (t.slot == "embed" && spec_.tied_head);
     if (t.vectors || (t.slot == "embed" && !is_head)) continue;  // a row per token is nothing
     const auto bytes = static_cast<double>(t.held_bytes(*model.ops)), ops = 2.0 * static_cast<double>(t.elements());
-    if (t.held_as != DType::f32) bf16_bytes += bytes;  // also what is decoded to bf16
+    ops_with[model.ops->inputs_of(t.held_as)] += ops;
     (t.routed() ? expert_bytes_ : weight_bytes_) += bytes;
     (is_head ? head_ops_ : ops_per_row_) += t.routed() ? ops * active_experts_ : ops;
   }
-  bf16_weights_ = bf16_bytes > (weight_bytes_ + expert_bytes_) / 2;
+  for (const auto& [type, ops] : ops_with)
+    if (ops > ops_with[inputs_]) inputs_ = type;
   for (const auto& layer : cache_layout(spec_).layers)
     cache_bytes_per_token_.push_back(static_cast<double>(model.ops->cache_block_bytes(layer, model.kv)) /
                                      kBlockTokens);

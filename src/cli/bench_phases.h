@@ -41,7 +41,8 @@ class WorkCounter {
   // Reading the weights once for a step of so many rows; of the routed experts, those that some row is expected to
   // use.
   StepWork weights(int rows) const;
-  bool mostly_bf16() const { return bf16_weights_; }
+  // What most of the operations multiply weights with: f32, bf16 or i8.
+  DType inputs() const { return inputs_; }
 
  private:
   const ModelSpec& spec_;
@@ -50,7 +51,7 @@ class WorkCounter {
   double active_experts_ = 1;                  // share of them that a row uses
   double ops_per_row_ = 0, head_ops_ = 0;      // of matrices
   std::vector<double> cache_bytes_per_token_;  // by layer
-  bool bf16_weights_ = false;
+  DType inputs_ = DType::f32;
 };
 
 // One measured slice of a repetition with the limits around it.

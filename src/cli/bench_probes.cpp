@@ -23,12 +23,14 @@ static size_t part_bytes(const PageBuffer& buffer, int threads) {
   return buffer.bytes() / static_cast<size_t>(threads) / 4096 * 4096;
 }
 
-Probes::Probes(CpuOps& ops, bool bf16)
+Probes::Probes(CpuOps& ops, DType inputs)
     : ops_(ops), buffer_(static_cast<size_t>(std::min(kBufferBytes, available_memory_bytes() / 4))) {
   const KernelTable& k = ops.kernels();
-  const bool pairs = bf16 && k.bf16_loop;
-  loop_ = pairs ? k.bf16_loop : k.fma_loop;
-  flops_ = pairs ? k.bf16_flops : k.fma_flops;
+  loop_ = k.fma_loop, flops_ = k.fma_flops;
+  if (inputs == DType::i8)
+    loop_ = k.byte_loop, flops_ = k.byte_ops, arithmetic_ = "int8";
+  else if (inputs == DType::bf16 && k.bf16_loop)
+    loop_ = k.bf16_loop, flops_ = k.bf16_flops, arithmetic_ = "bf16";
 
   const size_t part = part_bytes(buffer_, ops.pool().threads());
   ops.pool().run([&](int worker) { std::memset(buffer_.data() + static_cast<size_t>(worker) * part, 1, part); });

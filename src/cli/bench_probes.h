@@ -13,12 +13,12 @@ struct Limits {
 
 class Probes {
  public:
-  // `bf16`: whether operations are bf16 dot products where the processor has them, else f32 multiply-adds.
+  // `inputs`: what operations multiply: f32, bf16 where the processor has such products (else f32), or i8.
   // Takes 1 GiB, or a quarter of the available memory when that is less. Borrows `ops`.
-  Probes(CpuOps& ops, bool bf16);
+  Probes(CpuOps& ops, DType inputs);
 
   Limits measure();  // takes about a tenth of a second
-  const char* arithmetic() const { return loop_ == ops_.kernels().bf16_loop ? "bf16" : "f32"; }
+  const char* arithmetic() const { return arithmetic_; }
 
  private:
   double read_rate();
@@ -27,6 +27,7 @@ class Probes {
   CpuOps& ops_;
   PageBuffer buffer_;
   float (*loop_)(int64_t) noexcept;
+  const char* arithmetic_ = "f32";
   int64_t flops_ = 0;       // of one iteration of loop_
   int64_t iterations_ = 0;  // that take a twentieth of a second
 };

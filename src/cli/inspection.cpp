@@ -8,6 +8,7 @@
 #include "cli/terminal.h"
 #include "formats/gguf.h"
 #include "formats/hf_quantisation.h"
+#include "ops/weight_types.h"
 
 namespace cachalot {
 

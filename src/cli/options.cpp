@@ -8,6 +8,7 @@
 #include <random>
 
 #include "base/log.h"
+#include "ops/weight_types.h"
 
 namespace cachalot {
 
@@ -15,19 +16,13 @@ namespace {
 
 constexpr int kMaxThreads = 4096, kMaxContext = 1 << 30;
 
-// Types that a checkpoint may be held in one day. Those without kernels are held as bf16, and the user is told.
-constexpr std::array kHeldTypes = {DType::f32,  DType::bf16, DType::f16,  DType::q8_0,   DType::q4_0,
-                                   DType::q4_1, DType::q5_0, DType::q5_1, DType::q2_k,   DType::q3_k,
-                                   DType::q4_k, DType::q5_k, DType::q6_k, DType::iq4_nl, DType::iq4_xs};
-bool has_kernels(DType type) { return type == DType::f32 || type == DType::bf16; }
-
 // Validators give back what is wrong, or nothing.
 std::string check_weights(const std::string& value) {
   const auto type = dtype_from_name(value);
-  if (value == "auto" || (type && std::find(kHeldTypes.begin(), kHeldTypes.end(), *type) != kHeldTypes.end()))
-    return {};
+  const auto types = weight_types();
+  if (value == "auto" || (type && std::find(types.begin(), types.end(), *type) != types.end())) return {};
   std::string known = "auto";
-  for (const DType held : kHeldTypes) known += ", " + std::string(name(held));
+  for (const DType held : types) known += ", " + std::string(name(held));
   return fmt::format("'{}' is no type of weights; use one of {}", value, known);
 }
 
@@ -46,12 +41,6 @@ std::string check_seed(const std::string& value) {
 }
 
 }  // namespace
-
-std::vector<DType> weight_types() {
-  std::vector<DType> types;
-  std::copy_if(kHeldTypes.begin(), kHeldTypes.end(), std::back_inserter(types), has_kernels);
-  return types;
-}
 
 void add_model_argument(CLI::App& command, std::string& model, bool required) {
   command.add_option("MODEL", model, "a folder, a .gguf file, or the name of a model")
@@ -89,19 +78,12 @@ LoadOptions ModelOptions::load_options() const {
   o.threads = threads;
   o.context = context;
   if (!kv.empty()) o.kv = dtype_from_name(kv);
-  if (weights != "auto") {
-    const DType type = *dtype_from_name(weights);
-    o.weights.fixed = has_kernels(type) ? type : DType::bf16;
-  }
+  if (weights != "auto") o.weights.fixed = dtype_from_name(weights);
   return o;
 }
 
-// Resolves, warns, loads.
 static LoadedModel load_model(const ModelOptions& o, const LoadOptions& options) {
-  const auto path = resolve_model(o.model);
-  if (o.weights != "auto" && !has_kernels(*dtype_from_name(o.weights)))
-    note("{} has no kernels of its own yet: weights are held as bf16", o.weights);
-  return LoadedModel::load(path, options);
+  return LoadedModel::load(resolve_model(o.model), options);
 }
 
 LoadedModel ModelOptions::load(bool text, int step_rows) const {

@@ -16,9 +16,6 @@ void add_json_flag(CLI::App& command, bool& json);
 
 struct SpeculationOptions;
 
-// The types that --weights knows and that have kernels of their own.
-std::vector<DType> weight_types();
-
 // Of every command that loads a model.
 struct ModelOptions {
   std::string model;

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "ops/weight_types.h"
 #include "base/log.h"
 #include "base/progress.h"
 #include "formats/gguf.h"
@@ -255,11 +256,10 @@ LoadedModel LoadedModel::load(const fs::path& path, const LoadOptions& o) {
 
   if (!o.weights.fixed) {
     const auto narrowed = std::find_if(tensors.begin(), tensors.end(), [](const BoundTensor& t) {
-      const DType stored = t.sources[0]->dtype;
-      return t.held_as == DType::bf16 && stored != DType::bf16 && stored != DType::f8_e4m3;
+      return t.held_as == DType::bf16 && !has_kernels(t.sources[0]->dtype);
     });
     if (narrowed != tensors.end())
-      note("{} weights are held as bf16: that type has no kernels of its own yet (--weights f32 is exact)",
+      note("{} weights are held as bf16: that type has no kernels of its own (--weights f32 is exact)",
            name(narrowed->sources[0]->dtype));
   }
   Progress bar("loading", o.progress);

@@ -64,6 +64,9 @@ struct MatmulKernel {
   void (*pack)(const PanelRows& rows, void* panel) noexcept;
 
   int64_t units(int64_t K) const { return (K + unit_inputs - 1) / unit_inputs; }
+  // Output `column` of a panel of a quantised format as numbers, as dequantize() of tensor/quant_blocks.h rounds them.
+  void (*unpack)(const void* panel, int64_t K, int column, float* w_K) noexcept = nullptr;
+
   bool quantised() const { return group_inputs > 0; }
   int64_t panel_bytes(int64_t K) const {
     if (quantised()) return columns * row_bytes(weights, K);
@@ -131,7 +134,8 @@ struct KernelTable {
   uint64_t (*read_bytes)(const void* memory, size_t bytes) noexcept;
   float (*fma_loop)(int64_t iterations) noexcept;   // iterations of `fma_flops` floating-point operations, f32
   float (*bf16_loop)(int64_t iterations) noexcept;  // likewise with bf16 dot products; nullptr where there are none
-  int64_t fma_flops, bf16_flops;
+  float (*byte_loop)(int64_t iterations) noexcept;  // and with the byte products of matmul_quantised
+  int64_t fma_flops, bf16_flops, byte_ops;
 };
 
 // Every table that was compiled in, best first; `usable()` says whether this processor runs it.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "ops/weight_types.h"
 
 namespace cachalot {
 
@@ -16,8 +17,10 @@ std::vector<int64_t> Parameter::shape() const {
 
 DType Parameter::held_as(const WeightsPolicy& policy, DType stored) const {
   if (kind == Kind::vector || kind == Kind::precise) return DType::f32;
-  const DType held = policy.held_as(stored);
-  return kind == Kind::latent && held != DType::f32 ? DType::bf16 : held;
+  const DType wanted = policy.fixed.value_or(stored);
+  if (wanted == DType::f32) return DType::f32;
+  const bool coded = wanted == DType::f8_e4m3;  // its rows cannot be looked up
+  return kind == Kind::latent || (kind == Kind::table && coded) ? DType::bf16 : holdable_type(wanted, columns);
 }
 
 int64_t Parameter::held_bytes(const Ops& ops, DType held) const {
@@ -176,7 +179,7 @@ class Walk {
     visit_({.slot = std::move(slot), .layer = layer_, .rows = rows, .columns = columns}, w);
   }
   void table(std::string slot, Weight& w, int64_t rows, int64_t columns) {
-    visit_({.slot = std::move(slot), .kind = Kind::latent, .layer = layer_, .rows = rows, .columns = columns}, w);
+    visit_({.slot = std::move(slot), .kind = Kind::table, .layer = layer_, .rows = rows, .columns = columns}, w);
   }
   void precise(std::string slot, Weight& w, int64_t rows, int64_t columns) {
     visit_({.slot = std::move(slot), .kind = Kind::precise, .layer = layer_, .rows = rows, .columns = columns}, w);

@@ -17,7 +17,8 @@ struct Parameter {
   enum class Kind {
     matrix,   // held as the user chooses
     precise,  // a matrix held in f32 always: it is small and decides much
-    latent,   // a matrix that is read both ways or whose rows are looked up: held in a type of single numbers
+    table,    // a matrix whose rows are looked up
+    latent,   // a matrix that is read both ways: held in a type of single numbers
     vector,   // held in f32 always
   };
   // Another arrangement: rows of a tensor that holds more, or of each matrix of a stack that holds more.

@@ -10,11 +10,6 @@
 
 namespace cachalot {
 
-DType WeightsPolicy::held_as(DType stored) const {
-  if (fixed) return *fixed;
-  return stored == DType::f32 || stored == DType::f8_e4m3 ? stored : DType::bf16;
-}
-
 int64_t BoundTensor::stored_bytes() const {
   int64_t bytes = 0;
   for (const MatrixPart& part : parts) bytes += static_cast<int64_t>(part.stored.bytes.size());

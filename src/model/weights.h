@@ -86,11 +86,10 @@ struct BoundTensor {
   int64_t elements() const;
 };
 
-// How weights are held: `fixed`, or as the checkpoint has each tensor (bf16 for what has no kernels of its own).
-// Routers and other small matrices that decide much are f32 always.
+// How weights are held: `fixed`, or as the checkpoint has each tensor (what has no kernels: holdable_type of
+// ops/weight_types.h). Routers and other small matrices that decide much are f32 always.
 struct WeightsPolicy {
   std::optional<DType> fixed;
-  DType held_as(DType stored) const;
 };
 
 // Every parameter that `spec` needs, found and shape-checked without loading anything. Throws Error for a missing

@@ -15,6 +15,8 @@ class CpuOps final : public Ops {
   CpuOps(const KernelTable& kernels, int threads);
 
   const KernelTable& kernels() const { return kernels_; }
+  // The type that inputs of matrices held so are rounded to.
+  DType inputs_of(DType held_as) const { return matmul(held_as).inputs; }
   ThreadPool& pool() { return pool_; }
 
   Arena& arena() override { return arena_; }

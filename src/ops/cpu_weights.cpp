@@ -6,14 +6,17 @@
 #include <mutex>
 
 #include "base/error.h"
+#include "tensor/quant_encode.h"
 
 namespace cachalot {
 
 const MatmulKernel& matmul_kernel(const KernelTable& kernels, DType held_as) {
   if (held_as == DType::f32) return kernels.matmul_f32;
   if (held_as == DType::f8_e4m3) return kernels.matmul_fp8;
-  CHECK(held_as == DType::bf16, "matrices held as {}", name(held_as));
-  return kernels.matmul_bf16;
+  if (held_as == DType::bf16) return kernels.matmul_bf16;
+  for (const MatmulKernel& kernel : kernels.matmul_quantised)
+    if (kernel.weights == held_as) return kernel;
+  CHECK(false, "matrices held as {}", name(held_as));
 }
 
 namespace {
@@ -24,19 +27,19 @@ class Packer {
   Packer(const KernelTable& kernels, const MatmulKernel& kernel) : kernels_(kernels), kernel_(kernel) {}
 
   // Rows [begin, begin + rows) of `part` as one panel: straight from the file when it holds them as the panel does,
-  // else by way of f32. Throws Error when FP8 weights are no numbers.
+  // else by way of f32, quantised anew where the kernel wants that. Throws Error when FP8 weights are no numbers.
   void pack(const MatrixPart& part, int64_t begin, int rows, std::byte* panel) {
     const StoredTensor& stored = part.stored;
     const int64_t inputs = part.columns();
     PanelRows source = {.w = nullptr,
-                        .w_stride_bytes = inputs * info(kernel_.weights).block_bytes,
+                        .w_stride_bytes = row_bytes(kernel_.weights, inputs),
                         .rows = rows,
                         .K = inputs,
                         .factors = nullptr,
                         .factor_stride = 0};
     if (!part.transposed) stored.check_rows(begin, begin + rows);
-    if (!part.transposed && stored.dtype == kernel_.weights && stored.interleaved_heads == 0) {
-      source.w = stored.row(begin).data();
+    if (!part.transposed && stored.dtype == kernel_.weights) {
+      source.w = stored.interleaved_heads == 0 ? stored.row(begin).data() : gathered_rows(stored, begin, rows);
       if (stored.scales) read_factors(stored, begin, source);
     } else {
       source.w = converted_rows(part, begin, rows);
@@ -60,6 +63,16 @@ class Packer {
     for (int64_t i = 0; i < part.stored.rows(); ++i) out[i] = whole_[static_cast<size_t>(i * columns + r)];
   }
 
+  // Rows that do not follow one another in the file.
+  const void* gathered_rows(const StoredTensor& stored, int64_t begin, int rows) {
+    bytes_.clear();
+    for (int r = 0; r < rows; ++r) {
+      const auto row = stored.row(begin + r);
+      bytes_.insert(bytes_.end(), row.begin(), row.end());
+    }
+    return bytes_.data();
+  }
+
   // Rows in the type that the kernel holds, by way of f32.
   const void* converted_rows(const MatrixPart& part, int64_t begin, int rows) {
     CHECK(kernel_.weights != DType::f8_e4m3, "only FP8 weights are held as FP8");
@@ -67,6 +80,11 @@ class Packer {
     rows_.resize(static_cast<size_t>(rows * inputs));
     for (int r = 0; r < rows; ++r) read_row(part, begin + r, rows_.data() + r * inputs);
     if (kernel_.weights == DType::f32) return rows_.data();
+    if (kernel_.quantised()) {
+      bytes_.resize(static_cast<size_t>(row_bytes(kernel_.weights, inputs) * rows));
+      quantize(kernel_.weights, rows_, {}, bytes_);
+      return bytes_.data();
+    }
     halves_.resize(rows_.size());
     kernels_.f32_to_bf16(rows_.data(), rows * inputs, halves_.data());
     return halves_.data();
@@ -91,6 +109,7 @@ class Packer {
   const MatmulKernel& kernel_;
   std::vector<float> rows_, whole_, grid_row_, factors_;
   std::vector<uint16_t> halves_;
+  std::vector<std::byte> bytes_;
   const MatrixPart* whole_of_ = nullptr;
 };
 
@@ -156,9 +175,10 @@ std::unique_ptr<MatrixStorage> pack_matrices(std::span<const MatrixPart> parts, 
 }
 
 void read_packed_row(const MatmulKernel& kernel, const std::byte* panels, int64_t inputs, int64_t row, float* out) {
+  const std::byte* panel = panels + row / kernel.columns * kernel.panel_bytes(inputs);
+  if (kernel.quantised()) return kernel.unpack(panel, inputs, static_cast<int>(row % kernel.columns), out);
   CHECK(kernel.weights == DType::f32 || kernel.weights == DType::bf16, "rows of {}", name(kernel.weights));
-  const auto* units = reinterpret_cast<const uint32_t*>(panels + row / kernel.columns * kernel.panel_bytes(inputs)) +
-                      row % kernel.columns;
+  const auto* units = reinterpret_cast<const uint32_t*>(panel) + row % kernel.columns;
   if (kernel.weights == DType::f32) {
     for (int64_t k = 0; k < inputs; ++k) out[k] = std::bit_cast<float>(units[k * kernel.columns]);
     return;

@@ -39,7 +39,7 @@ const MatmulKernel& matmul_kernel(const KernelTable& kernels, DType held_as);
 std::unique_ptr<MatrixStorage> pack_matrices(std::span<const MatrixPart> parts, DType held_as,
                                              const KernelTable& kernels, ThreadPool& pool);
 
-// Row `row` of a packed matrix of `inputs` columns, exactly as it is held (f32 or bf16).
+// Row `row` of a packed matrix of `inputs` columns, exactly as it is held (any type but f8_e4m3).
 void read_packed_row(const MatmulKernel& kernel, const std::byte* panels, int64_t inputs, int64_t row, float* out);
 
 }  // namespace cachalot

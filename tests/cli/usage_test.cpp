@@ -101,11 +101,10 @@ TEST_F(Usage, ValuesOutOfRangeAreRefused) {
   }
 }
 
-TEST_F(Usage, TypesThatAreNotThereYetAreNamedAsSuch) {
-  EXPECT_THAT(run({"run", kShipped, "x", "--kv", "q8_0"}).err, HasSubstr("not available yet"));
-  const Outcome o = run({"run", kShipped, "x", "--weights", "q4_k", "--max-tokens", "1"});
-  EXPECT_EQ(o.status, 0);
-  EXPECT_THAT(o.err, HasSubstr("q4_k has no kernels of its own yet: weights are held as bf16"));
+TEST_F(Usage, UnknownTypesOfWeightsAreRefusedWithTheKnownOnes) {
+  const Outcome o = run({"run", kShipped, "x", "--weights", "q3_k"});
+  EXPECT_EQ(o.status, 2);
+  EXPECT_THAT(o.err, HasSubstr("'q3_k' is no type of weights; use one of auto, f32, bf16, q8_0, q4_0"));
 }
 
 }  // namespace

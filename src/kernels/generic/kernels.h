@@ -62,7 +62,9 @@ static constexpr KernelTable generic_kernels(const char* isa, bool (*usable)() n
       .read_bytes = read_bytes,
       .fma_loop = fma_loop,
       .bf16_loop = nullptr,
+      .byte_loop = byte_loop<GenericDot>,
       .fma_flops = kFmaFlops,
       .bf16_flops = 0,
+      .byte_ops = kByteOps,
   };
 }

@@ -38,3 +38,14 @@ static float fma_loop(int64_t iterations) noexcept {
   return register_loop(iterations, set(1.0000001f), set(1e-7f), [](F32x x, F32x y, F32x c) { return fma(x, y, c); });
 }
 constexpr int64_t kFmaFlops = 2 * kChains * kLanes;
+
+template <class Dot>
+static float byte_loop(int64_t iterations) noexcept {
+  const I32x codes = I32x{} + 0x01020304, x = I32x{} + 0x01fe01fe;
+  const auto step = [](F32x c, F32x q, F32x sum) {
+    return __builtin_bit_cast(
+        F32x, Dot::add(__builtin_bit_cast(I32x, sum), __builtin_bit_cast(I32x, c), __builtin_bit_cast(I32x, q)));
+  };
+  return register_loop(iterations, __builtin_bit_cast(F32x, codes), __builtin_bit_cast(F32x, x), step);
+}
+constexpr int64_t kByteOps = 4 * kFmaFlops;

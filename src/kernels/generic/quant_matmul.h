@@ -253,6 +253,31 @@ static void pack_quantised(const PanelRows& r, void* panel) noexcept {
   }
 }
 
+// One column of a panel. The product is exact, so that only the addition rounds.
+template <class Format>
+static void unpack_quantised(const void* panel, int64_t K, int column, float* w_K) noexcept {
+  const auto* chunk = static_cast<const char*>(panel);
+  for (int64_t k = 0; k < K; k += kChunkInputs) {
+    const int inputs = static_cast<int>(K - k < kChunkInputs ? K - k : kChunkInputs);
+    float factors[kChunkInputs / Format::kBlock * kQuantColumns];
+    float addends[Format::kMins ? kChunkInputs / Format::kBlock * kQuantColumns : 1];
+    Format::factors(chunk, inputs, factors, addends);
+    const char* runs = chunk + inputs / Format::kStoredInputs * Format::kHeaderBytes * kQuantColumns;
+    for (int i = 0; i < inputs; ++i) {
+      const auto* run =
+          reinterpret_cast<const uint8_t*>(runs) + i / 32 * Format::kBits * kRowBytes + column * 4 + i % 4;
+      const int unit = i % 32 / 4, at = i / Format::kBlock * kQuantColumns + column;
+      int code = run[unit % 4 * kRowBytes] >> (unit / 4 * 4) & 15;
+      if (Format::kBits == 5) code |= (run[4 * kRowBytes] >> unit & 1) << 4;
+      if (Format::kBits == 6) code |= (run[(4 + unit / 4) * kRowBytes] >> (2 * (unit % 4)) & 3) << 4;
+      if (Format::kBits == 8) code = run[unit * kRowBytes];
+      const float number = factors[at] * static_cast<float>(code - Format::kZero);
+      w_K[k + i] = Format::kMins ? number + addends[at] : number;
+    }
+    chunk += inputs / Format::kStoredInputs * Format::kStoredBytes * kQuantColumns;
+  }
+}
+
 // -- The product
 
 // A chunk of a panel with some rows. `runs` are packed, or taken apart to bytes.
@@ -357,26 +382,6 @@ static void add_chunk_of(int rows, int used, QuantChunk c, float* y) {
   }
 }
 
-// Rows of at most kQuantColumns numbers; nearly always exactly so many.
-static inline void copy_rows(const float* from, int64_t from_stride, int rows, int columns, float* to,
-                             int64_t to_stride) {
-  for (int r = 0; r < rows; ++r, from += from_stride, to += to_stride)
-    if (columns == kQuantColumns)
-      __builtin_memcpy(to, from, kQuantColumns * 4);
-    else
-      __builtin_memcpy(to, from, static_cast<size_t>(columns) * 4);
-}
-
-// For at most kQuantRows rows, of whose columns `used` are wanted. Meanwhile y has a place of its own, with all
-// columns: rows of a large result lie apart by multiples of a page, which the caches dislike.
-template <class Format, int bits, class Dot>
-static void add_columns(int rows, int used, const QuantChunk& c, float* y, int64_t y_stride) {
-  alignas(64) float own[kQuantRows * kQuantColumns];
-  copy_rows(y, y_stride, rows, used, own, kQuantColumns);
-  add_chunk_of<Format, bits, Dot, kQuantRows>(rows, used, c, own);
-  copy_rows(own, kQuantColumns, rows, used, y, y_stride);
-}
-
 template <int bits, int unit = 0>
 static void take_run_apart(const char* run, char* bytes) {
   for (int n = 0; n < kRowBytes; n += kLanes * 4)
@@ -385,45 +390,62 @@ static void take_run_apart(const char* run, char* bytes) {
 }
 
 template <class Format, int bits, class Dot>
-static void add_rows(int64_t rows, int used, QuantChunk c, float* y, int64_t y_stride) {
-  for (int64_t left = rows; left > 0;) {
-    const int64_t groups = (left + kQuantRows - 1) / kQuantRows;
-    const int now = static_cast<int>((left + groups - 1) / groups);
-    add_columns<Format, bits, Dot>(now, used, c, y, y_stride);
-    c.x += now * c.x_stride_bytes, y += now * y_stride, left -= now;
+static void add_rows(int rows, int used, QuantChunk c, float* y) {
+  for (int left = rows; left > 0;) {
+    const int groups = (left + kQuantRows - 1) / kQuantRows, now = (left + groups - 1) / groups;
+    add_chunk_of<Format, bits, Dot, kQuantRows>(now, used, c, y);
+    c.x += now * c.x_stride_bytes, y += now * kQuantColumns, left -= now;
   }
 }
 
+// A panel for some rows, whose y is [rows][kQuantColumns].
 template <class Format, class Dot>
-static void quant_tile(const void* x, int64_t x_stride_bytes, int64_t rows, const void* panel, int64_t K, int used,
-                       float* y, int64_t y_stride, bool accumulate) noexcept {
-  if (!accumulate)
-    for (int64_t r = 0; r < rows; ++r) __builtin_memset(y + r * y_stride, 0, static_cast<size_t>(used) * 4);
-  const auto* chunk = static_cast<const char*>(panel);
-  const auto* x_k = static_cast<const char*>(x);
+static void add_panel(const char* x, int64_t x_stride_bytes, int rows, const char* chunk, int64_t K, int used,
+                      float* y) {
   for (int64_t k = 0; k < K; k += kChunkInputs) {
     const int inputs = static_cast<int>(K - k < kChunkInputs ? K - k : kChunkInputs);
     alignas(64) float factors[kChunkInputs / Format::kBlock * kQuantColumns];
     alignas(64) float addends[Format::kMins ? kChunkInputs / Format::kBlock * kQuantColumns : 1];
     Format::factors(chunk, inputs, factors, addends);
-    const char* runs = chunk + inputs / Format::kStoredInputs * Format::kHeaderBytes * kQuantColumns;
-    QuantChunk c = {.x = x_k,
+    QuantChunk c = {.x = x,
                     .x_stride_bytes = x_stride_bytes,
-                    .runs = runs,
+                    .runs = chunk + inputs / Format::kStoredInputs * Format::kHeaderBytes * kQuantColumns,
                     .factors = factors,
                     .addends = addends,
                     .inputs = inputs};
     if (rows <= kQuantRows || Format::kBits == 8) {
-      add_rows<Format, Format::kBits, Dot>(rows, used, c, y, y_stride);
+      add_rows<Format, Format::kBits, Dot>(rows, used, c, y);
     } else {
       alignas(64) char bytes[kChunkInputs * kQuantColumns];
       for (int run = 0; run < inputs / 32; ++run)
-        take_run_apart<Format::kBits>(runs + run * Format::kBits * kRowBytes, bytes + run * 8 * kRowBytes);
+        take_run_apart<Format::kBits>(c.runs + run * Format::kBits * kRowBytes, bytes + run * 8 * kRowBytes);
       c.runs = bytes;
-      add_rows<Format, 8, Dot>(rows, used, c, y, y_stride);
+      add_rows<Format, 8, Dot>(rows, used, c, y);
     }
-    x_k += inputs / Format::kGroup * static_cast<int64_t>(sizeof(InputGroup<Format>));
+    x += inputs / Format::kGroup * static_cast<int64_t>(sizeof(InputGroup<Format>));
     chunk += inputs / Format::kStoredInputs * Format::kStoredBytes * kQuantColumns;
+  }
+}
+
+// Meanwhile y has a place of its own, with all columns: rows of a large result lie apart by multiples of a page,
+// which the caches dislike. So many rows at once that taking codes apart is a small part of the work.
+constexpr int64_t kRowsAtOnce = 192;
+
+template <class Format, class Dot>
+static void quant_tile(const void* x, int64_t x_stride_bytes, int64_t rows, const void* panel, int64_t K, int used,
+                       float* y, int64_t y_stride, bool accumulate) noexcept {
+  alignas(64) float own[kRowsAtOnce * kQuantColumns];
+  const auto bytes = static_cast<size_t>(used) * sizeof(float);
+  const auto* x_m = static_cast<const char*>(x);
+  for (int64_t left = rows; left > 0;) {
+    const int64_t parts = (left + kRowsAtOnce - 1) / kRowsAtOnce, now = (left + parts - 1) / parts;
+    if (accumulate)
+      for (int64_t r = 0; r < now; ++r) __builtin_memcpy(own + r * kQuantColumns, y + r * y_stride, bytes);
+    else
+      __builtin_memset(own, 0, static_cast<size_t>(now) * kQuantColumns * sizeof(float));
+    add_panel<Format, Dot>(x_m, x_stride_bytes, static_cast<int>(now), static_cast<const char*>(panel), K, used, own);
+    for (int64_t r = 0; r < now; ++r) __builtin_memcpy(y + r * y_stride, own + r * kQuantColumns, bytes);
+    x_m += now * x_stride_bytes, y += now * y_stride, left -= now;
   }
 }
 
@@ -438,7 +460,8 @@ static constexpr MatmulKernel quantised_kernel(DType type) {
           .group_bytes = sizeof(InputGroup<Format>),
           .prepare = prepare_codes<Format>,
           .tile = quant_tile<Format, Dot>,
-          .pack = pack_quantised<Format>};
+          .pack = pack_quantised<Format>,
+          .unpack = unpack_quantised<Format>};
 }
 
 template <class Dot>

@@ -22,6 +22,7 @@ constexpr KernelTable bf16_kernels() {
   table.matmul_fp8.pack = pack_coded<E4m3PairPanels>;
   table.matmul_quantised = quantised_kernels<VnniDot>();
   table.bf16_loop = bf16_loop;
+  table.byte_loop = byte_loop<VnniDot>;
   table.bf16_flops = 2 * kFmaFlops;
   return table;
 }
