@@ -157,7 +157,9 @@ static constexpr const char* kCases[] = {
 };
 static std::string test_name(const ::testing::TestParamInfo<Invariance::ParamType>& info) {
   const auto& [path, mode] = info.param;
-  return case_name(path) + "_" + (mode.weights ? std::string(name(*mode.weights)) : "stored");
+  std::string label = case_name(path) + "_" + (mode.weights ? std::string(name(*mode.weights)) : "stored");
+  std::replace_if(label.begin(), label.end(), [](unsigned char c) { return !std::isalnum(c); }, '_');
+  return label;
 }
 INSTANTIATE_TEST_SUITE_P(Cases, Invariance,
                          ::testing::Combine(::testing::ValuesIn(kCases),
@@ -167,6 +169,21 @@ INSTANTIATE_TEST_SUITE_P(Cases, Invariance,
 INSTANTIATE_TEST_SUITE_P(Fp8, Invariance,
                          ::testing::Combine(::testing::Values("qwen3_moe/fp8", "deepseek_v3/fp8"),
                                             ::testing::Values(Mode{std::nullopt, DType::bf16})),
+                         test_name);
+
+// Every quantised type as stored, and re-quantised by --weights where rows fill their blocks.
+INSTANTIATE_TEST_SUITE_P(Quantised, Invariance,
+                         ::testing::Combine(::testing::Values("gguf/quants.gguf"),
+                                            ::testing::Values(Mode{std::nullopt, DType::bf16})),
+                         test_name);
+INSTANTIATE_TEST_SUITE_P(Requantised, Invariance,
+                         ::testing::Combine(::testing::Values("qwen3_moe/fused"),
+                                            ::testing::Values(Mode{DType::q8_0, DType::bf16},
+                                                              Mode{DType::q4_k, DType::bf16})),
+                         test_name);
+INSTANTIATE_TEST_SUITE_P(RequantisedTinyR1, Invariance,
+                         ::testing::Combine(::testing::Values("../../models/tiny-r1"),
+                                            ::testing::Values(Mode{DType::q4_0, DType::bf16})),
                          test_name);
 
 TEST(InvarianceOfSymmetricWindows, AWholeTextIsTheSameAloneAmongOthersAndOnTwoThreads) {

@@ -1,0 +1,105 @@
+// Quantised matrices as CpuOps holds them, looks their rows up and multiplies them.
+#include <gtest/gtest.h>
+
+#include "ops/cpu_ops.h"
+#include "ops/weight_types.h"
+#include "support/kernels.h"
+#include "tensor/quant_encode.h"
+
+namespace cachalot {
+namespace {
+
+struct Stored {
+  std::vector<std::byte> bytes;
+  StoredTensor tensor;
+
+  Stored(DType type, int64_t rows, int64_t columns) {
+    bytes.resize(static_cast<size_t>(rows * row_bytes(type, columns)));
+    quantize(type, random_normal(rows * columns, 3), {}, bytes);
+    tensor = {.name = "w", .dtype = type, .shape = {rows, columns}, .bytes = bytes};
+  }
+  Stored(const Stored&) = delete;
+  std::vector<float> numbers() const {
+    std::vector<float> values(static_cast<size_t>(tensor.elements()));
+    tensor.read_rows(0, tensor.rows(), values.data());
+    return values;
+  }
+};
+
+std::vector<DType> quantised_types() {
+  std::vector<DType> types;
+  for (const DType type : weight_types())
+    if (info(type).block_elements > 1) types.push_back(type);
+  return types;
+}
+
+std::vector<float> looked_up(CpuOps& ops, const Weight& table, int64_t rows) {
+  std::vector<int32_t> ids;
+  for (int32_t id = 0; id < rows; ++id) ids.push_back(id);
+  const Tensor x = ops.embed(ids, table);
+  return {x.data, x.data + x.elements()};
+}
+
+std::vector<float> multiplied(CpuOps& ops, const Weight& w, const std::vector<float>& x, int64_t rows) {
+  Tensor x_TD = ops.arena().tensor(rows, std::ssize(x) / rows);
+  std::copy(x.begin(), x.end(), x_TD.data);
+  const Tensor y = ops.linear(x_TD, w, {});
+  return {y.data, y.data + y.elements()};
+}
+
+TEST(QuantWeights, RowsThatAreLookedUpAreTheNumbersOfTheFile) {
+  for (const KernelTable* kernels : usable_kernels())
+    for (const DType type : quantised_types())
+      for (const int heads : {0, 3}) {  // interleaved, as GGUF stores llama's q and k
+        SCOPED_TRACE(std::string(kernels->isa) + " " + std::string(name(type)));
+        Stored stored(type, 150, 512);
+        stored.tensor.interleaved_heads = heads;
+        CpuOps ops(*kernels, 2);
+        EXPECT_EQ(looked_up(ops, ops.load_matrix({stored.tensor}, type), 150), stored.numbers());
+      }
+}
+
+TEST(QuantWeights, NumbersAreQuantisedWhileTheyAreLoaded) {
+  CpuOps ops(best_kernels(), 2);
+  const auto numbers = random_normal(100 * 512, 4);
+  const StoredTensor plain = {
+      .name = "w", .dtype = DType::f32, .shape = {100, 512}, .bytes = std::as_bytes(std::span(numbers))};
+  for (const DType type : quantised_types()) {
+    std::vector<std::byte> bytes(static_cast<size_t>(100 * row_bytes(type, 512)));
+    quantize(type, numbers, {}, bytes);
+    std::vector<float> want(numbers.size());
+    dequantize(type, bytes, want);
+    EXPECT_EQ(looked_up(ops, ops.load_matrix({plain}, type), 100), want) << name(type);
+  }
+}
+
+TEST(QuantWeights, ProductsAreThoseOfTheNumbersUpToTheRoundingOfInputs) {
+  for (const DType type : quantised_types())
+    for (const int64_t rows : {1, 40, 400}) {
+      SCOPED_TRACE(std::string(name(type)) + " rows=" + std::to_string(rows));
+      const Stored stored(type, 70, 512);
+      CpuOps ops(best_kernels(), 2);
+      const auto x = random_normal(rows * 512, 1), numbers = stored.numbers();
+      const StoredTensor plain = {
+          .name = "w", .dtype = DType::f32, .shape = {70, 512}, .bytes = std::as_bytes(std::span(numbers))};
+      const auto want = multiplied(ops, ops.load_matrix({plain}, DType::f32), x, rows);
+      const auto got = multiplied(ops, ops.load_matrix({stored.tensor}, type), x, rows);
+      // An input is off by at most half of 1/127 of its group's largest, about 4 here; 512 such errors add up at
+      // random.
+      for (size_t i = 0; i < want.size(); ++i)
+        ASSERT_NEAR(got[i], want[i], 7 * 0.5 * 4 / 127 * 0.58 * std::sqrt(512.0));
+    }
+}
+
+TEST(WeightTypes, RowsThatDoNotFillATypesBlocksAreHeldInASmallerOne) {
+  EXPECT_EQ(holdable_type(DType::q4_k, 512), DType::q4_k);
+  EXPECT_EQ(holdable_type(DType::q4_k, 1408), DType::q5_0);
+  EXPECT_EQ(holdable_type(DType::q6_k, 1408), DType::q8_0);
+  EXPECT_EQ(holdable_type(DType::q6_k, 100), DType::bf16);
+  EXPECT_EQ(holdable_type(DType::q4_0, 100), DType::bf16);
+  EXPECT_EQ(holdable_type(DType::iq4_xs, 512), DType::bf16);
+  EXPECT_EQ(holdable_type(DType::f16, 512), DType::bf16);
+}
+
+}  // namespace
+}  // namespace cachalot
