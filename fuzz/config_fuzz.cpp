@@ -1,6 +1,8 @@
-// config.json, up to what the families make of it, and the weight map of an index.
+// config.json, up to what the families and the reader of quantised weights make of it, and the weight map of an
+// index.
 #include "base/error.h"
 #include "formats/hf_config.h"
+#include "formats/hf_quantisation.h"
 #include "formats/json_text.h"
 #include "formats/safetensors.h"
 #include "model/family.h"
@@ -35,6 +37,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   allow_error([&] {
     const Config config(parse_json(text, "fuzz.json"), "fuzz.json");
     read_everything(config);
+    allow_error([&] { fp8_blocks(config); });
     family_of(config).spec(config);
   });
   return 0;
