@@ -1,0 +1,184 @@
+#include "convert/quantize.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/quote.h"
+#include "base/thread_pool.h"
+#include "convert/gguf_export.h"
+#include "tensor/quant_blocks.h"
+#include "tensor/quant_encode.h"
+
+namespace cachalot {
+
+double QuantizedKind::relative_error() const { return square_sum > 0 ? std::sqrt(error_square_sum / square_sum) : 0; }
+
+namespace {
+
+constexpr int64_t kBatchNumbers = int64_t{4} << 20;  // encoded at once: 16 MiB of f32
+
+struct Job {
+  const ExportTensor& tensor;
+  DType type;
+  std::span<const float> importance;  // of the columns; empty: none
+};
+
+// What encoding one row did.
+struct RowResult {
+  double square_sum = 0, error_square_sum = 0;
+  bool finite = true, held = true;  // the source's numbers; the encoded ones
+};
+
+class TensorEncoder {
+ public:
+  TensorEncoder(GgufWriter& writer, ThreadPool& pool) : writer_(writer), pool_(pool) {}
+
+  // Writes one tensor and adds to `kind` what became of it.
+  void write(const Job& job, QuantizedKind& kind) {
+    if (job.tensor.same_bytes(job.type)) {
+      for (const MatrixPart& part : job.tensor.parts) writer_.append(part.stored.bytes);
+      return;
+    }
+    const int64_t rows = job.tensor.rows(), step = rows_at_once(job.tensor);
+    for (int64_t begin = 0; begin < rows; begin += step) write_rows(job, begin, std::min(rows, begin + step), kind);
+    kind.weighted |= !job.importance.empty();
+  }
+
+ private:
+  // Transposed parts are read whole.
+  static int64_t grain(const ExportTensor& t) {
+    const bool transposed = !t.parts.empty() && t.parts[0].transposed;
+    return transposed ? t.parts[0].rows() : std::max<int64_t>(1, 16384 / t.columns());
+  }
+  static int64_t rows_at_once(const ExportTensor& t) {
+    const int64_t unit = grain(t);
+    return std::max<int64_t>(1, kBatchNumbers / (t.columns() * unit)) * unit;
+  }
+
+  void write_rows(const Job& job, int64_t begin, int64_t end, QuantizedKind& kind) {
+    const int64_t columns = job.tensor.columns(), size = row_bytes(job.type, columns);
+    check_fp8(job.tensor, begin, end);
+    numbers_.resize(static_cast<size_t>((end - begin) * columns));
+    bytes_.resize(static_cast<size_t>((end - begin) * size));
+    results_.assign(static_cast<size_t>(end - begin), {});
+    pool_.for_each_chunk(end - begin, grain(job.tensor), [&](int64_t first, int64_t last) {
+      job.tensor.read_rows(begin + first, begin + last, numbers_.data() + first * columns);
+      std::vector<float> decoded(static_cast<size_t>(columns));
+      for (int64_t r = first; r < last; ++r)
+        results_[static_cast<size_t>(r)] =
+            encode_row(job, {numbers_.data() + r * columns, static_cast<size_t>(columns)},
+                       {bytes_.data() + r * size, static_cast<size_t>(size)}, decoded);
+    });
+    for (const RowResult& row : results_) add(row, job, kind);
+    writer_.append(bytes_);
+  }
+
+  static RowResult encode_row(const Job& job, std::span<const float> x, std::span<std::byte> bytes,
+                              std::span<float> decoded) {
+    RowResult row;
+    quantize(job.type, x, job.importance, bytes);
+    dequantize(job.type, bytes, decoded);
+    for (size_t i = 0; i < x.size(); ++i) {
+      const double miss = static_cast<double>(x[i]) - static_cast<double>(decoded[i]);
+      row.square_sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+      row.error_square_sum += miss * miss;
+    }
+    row.finite = std::isfinite(row.square_sum);
+    row.held = std::isfinite(row.error_square_sum);
+    return row;
+  }
+
+  static void add(const RowResult& row, const Job& job, QuantizedKind& kind) {
+    if (!row.finite)
+      throw Error(fmt::format("tensor {} holds a number that is not finite", quote(job.tensor.name)))
+          .hint("the checkpoint is broken; download it again");
+    if (!row.held)
+      throw Error(fmt::format("tensor {} holds a number that {} cannot", quote(job.tensor.name), name(job.type)))
+          .because("its largest is 65504")
+          .hint("--type bf16 holds every number");
+    kind.square_sum += row.square_sum;
+    kind.error_square_sum += row.error_square_sum;
+  }
+
+  // FP8 says NaN by codes and factors; the error that names the row is worth the look.
+  static void check_fp8(const ExportTensor& t, int64_t begin, int64_t end) {
+    if (t.parts.empty() || !t.parts[0].stored.scales) return;
+    const int64_t rows = t.rows() / std::ssize(t.parts);
+    for (int64_t part = begin / rows; part * rows < end; ++part) {
+      const StoredTensor& stored = t.parts[static_cast<size_t>(part)].stored;
+      if (t.parts[static_cast<size_t>(part)].transposed || t.interleaved_heads > 0)
+        stored.check_rows(0, stored.rows());
+      else
+        stored.check_rows(std::max<int64_t>(0, begin - part * rows), std::min(rows, end - part * rows));
+    }
+  }
+
+  GgufWriter& writer_;
+  ThreadPool& pool_;
+  std::vector<float> numbers_;
+  std::vector<std::byte> bytes_;
+  std::vector<RowResult> results_;
+};
+
+// "blk.3.attn_q.weight" -> "blk.*.attn_q.weight"
+std::string kind_of(const std::string& name) {
+  return layer_of(name) < 0 ? name : "blk.*" + name.substr(name.find('.', 4));
+}
+
+QuantizedKind& kind_for(std::vector<QuantizedKind>& kinds, const ExportTensor& tensor, DType type) {
+  const std::string kind = kind_of(tensor.name);
+  for (QuantizedKind& known : kinds)
+    if (known.kind == kind && known.type == type) return known;
+  kinds.push_back({.kind = kind, .type = type});
+  return kinds.back();
+}
+
+std::span<const float> importance_of(const ExportTensor& tensor, const Importance* all) {
+  if (!all || tensor.parts.empty() || tensor.parts[0].transposed) return {};
+  const auto found = all->find(tensor.parts[0].stored.name);
+  const bool fits = found != all->end() && std::ssize(found->second) == tensor.columns();
+  return fits ? std::span<const float>(found->second) : std::span<const float>();
+}
+
+}  // namespace
+
+std::vector<QuantizedKind> quantize_checkpoint(const Checkpoint& checkpoint, const std::filesystem::path& out,
+                                               const QuantizeOptions& o) {
+  Export e = gguf_export(checkpoint);
+  e.metadata.add("general.file_type", o.recipe.file_type);
+  e.metadata.add("general.quantization_version", uint32_t{2});
+  std::vector<GgufWriter::Entry> entries;
+  int64_t total = 0, done = 0;
+  for (const ExportTensor& t : e.tensors) {
+    const DType type = choose_type(o.recipe, {t.name, t.shape, t.stored(), e.layers, e.tied_head});
+    entries.push_back({t.name, type, t.shape});
+    total += t.rows() * t.columns();
+  }
+  GgufWriter writer(out, e.metadata, entries, o.existing);
+  ThreadPool pool(o.threads);
+  TensorEncoder encoder(writer, pool);
+  std::vector<QuantizedKind> kinds;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const ExportTensor& t = e.tensors[i];
+    QuantizedKind& kind = kind_for(kinds, t, entries[i].dtype);
+    try {
+      encoder.write({t, entries[i].dtype, importance_of(t, o.importance)}, kind);
+    } catch (Error& error) { throw std::move(error).in(checkpoint.path().string()); }
+    ++kind.tensors;
+    kind.numbers += t.rows() * t.columns();
+    kind.bytes += GgufWriter::bytes_of(entries[i]);
+    for (const MatrixPart& part : t.parts) {
+      kind.stored_bytes += part.stored.stored_bytes();
+      checkpoint.release(part.stored);
+    }
+    done += t.rows() * t.columns();
+    o.progress(done, total);
+  }
+  writer.finish();
+  return kinds;
+}
+
+}  // namespace cachalot
