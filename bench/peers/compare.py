@@ -86,7 +86,7 @@ def result_of(dialect, text, test):
         return {"tokens_per_s": rate, "bytes_per_token": phase["bytes_per_s"] / rate, "version": report["isa"],
                 "share_of_limit": phase["share_of_limit"], "limit": phase["limit"], "load_ms": report["load_ms"],
                 "peak_bytes": report["peak_bytes"]}
-    entry, = json.loads(text[text.index("[\n"):])
+    entry, _ = json.JSONDecoder().raw_decode(text, text.index("  {\n") + 2)  # ik_llama.cpp says more around it
     prompt_is_depth = dialect == "ik_llama.cpp" and test.depth  # -gp counts the depth as a prompt
     asked = (test.depth if prompt_is_depth else test.tokens if test.phase == "prefill" else 0,
              test.tokens if test.phase == "decode" else 0)

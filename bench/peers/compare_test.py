@@ -9,8 +9,8 @@ PREFILL, DECODE, AT_DEPTH = Test("prefill", 512, 0), Test("decode", 64, 0), Test
 
 
 def llama_bench(prompt, generated, samples):
-    return ('build = 1\n[\n  {"build_commit": "abc", "build_number": 7, '
-            f'"n_prompt": {prompt}, "n_gen": {generated}, "samples_ts": {samples}}}\n]\n')
+    return ('[\n= Repacked 9 tensors\n  {\n    "build_commit": "abc",\n    "build_number": 7,\n'
+            f'    "n_prompt": {prompt},\n    "n_gen": {generated},\n    "samples_ts": {samples}\n  }}\n]\n')
 
 
 def program(dialect, flags):
