@@ -22,6 +22,7 @@ void add_trace(CLI::App& program, Work& chosen);
 void add_perplexity(CLI::App& program, Work& chosen);
 void add_inspect(CLI::App& program, Work& chosen);
 void add_bench(CLI::App& program, Work& chosen);
+void add_quantize(CLI::App& program, Work& chosen);
 
 // When the user chooses `command`, `chosen` becomes body(options).
 template <typename Options>

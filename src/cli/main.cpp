@@ -41,6 +41,7 @@ void add_commands(CLI::App& program, Work& chosen) {
   add_logits(program, chosen);
   add_trace(program, chosen);
   add_perplexity(program, chosen);
+  add_quantize(program, chosen);
 }
 
 // The command that the words chose, or the program itself.

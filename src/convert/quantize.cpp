@@ -23,7 +23,27 @@ constexpr int64_t kBatchNumbers = int64_t{4} << 20;  // encoded at once: 16 MiB 
 struct Job {
   const ExportTensor& tensor;
   DType type;
-  std::span<const float> importance;  // of the columns; empty: none
+  const Importance* importance;  // null: none
+
+  // Of the columns of row r; empty: none.
+  std::span<const float> importance_of(int64_t r) const {
+    if (!importance || tensor.parts.empty()) return {};
+    const int64_t part_rows = tensor.rows() / std::ssize(tensor.parts), columns = tensor.columns();
+    const MatrixPart& part = tensor.parts[static_cast<size_t>(r / part_rows)];
+    const auto found = importance->find(part.stored.name);
+    if (part.transposed || found == importance->end()) return {};
+    const int64_t matrices = std::ssize(found->second) / columns, parts = std::ssize(tensor.parts);
+    if (matrices == 0 || matrices * columns != std::ssize(found->second)) return {};
+    // A stack of so many: one stored tensor, or (fused with another stack) one part per matrix.
+    int64_t matrix = 0;
+    if (parts == 1 && part_rows % matrices == 0)
+      matrix = r / (part_rows / matrices);
+    else if (parts == matrices)
+      matrix = r / part_rows;
+    else if (matrices > 1)
+      return {};
+    return std::span(found->second).subspan(static_cast<size_t>(matrix * columns), static_cast<size_t>(columns));
+  }
 };
 
 // What encoding one row did.
@@ -44,7 +64,7 @@ class TensorEncoder {
     }
     const int64_t rows = job.tensor.rows(), step = rows_at_once(job.tensor);
     for (int64_t begin = 0; begin < rows; begin += step) write_rows(job, begin, std::min(rows, begin + step), kind);
-    kind.weighted |= !job.importance.empty();
+    kind.weighted |= !job.importance_of(0).empty();
   }
 
  private:
@@ -68,19 +88,19 @@ class TensorEncoder {
       job.tensor.read_rows(begin + first, begin + last, numbers_.data() + first * columns);
       std::vector<float> decoded(static_cast<size_t>(columns));
       for (int64_t r = first; r < last; ++r)
-        results_[static_cast<size_t>(r)] =
-            encode_row(job, {numbers_.data() + r * columns, static_cast<size_t>(columns)},
-                       {bytes_.data() + r * size, static_cast<size_t>(size)}, decoded);
+        results_[static_cast<size_t>(r)] = encode_row(job.type, job.importance_of(begin + r),
+                                                      {numbers_.data() + r * columns, static_cast<size_t>(columns)},
+                                                      {bytes_.data() + r * size, static_cast<size_t>(size)}, decoded);
     });
     for (const RowResult& row : results_) add(row, job, kind);
     writer_.append(bytes_);
   }
 
-  static RowResult encode_row(const Job& job, std::span<const float> x, std::span<std::byte> bytes,
-                              std::span<float> decoded) {
+  static RowResult encode_row(DType type, std::span<const float> importance, std::span<const float> x,
+                              std::span<std::byte> bytes, std::span<float> decoded) {
     RowResult row;
-    quantize(job.type, x, job.importance, bytes);
-    dequantize(job.type, bytes, decoded);
+    quantize(type, x, importance, bytes);
+    dequantize(type, bytes, decoded);
     for (size_t i = 0; i < x.size(); ++i) {
       const double miss = static_cast<double>(x[i]) - static_cast<double>(decoded[i]);
       row.square_sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
@@ -136,13 +156,6 @@ QuantizedKind& kind_for(std::vector<QuantizedKind>& kinds, const ExportTensor& t
   return kinds.back();
 }
 
-std::span<const float> importance_of(const ExportTensor& tensor, const Importance* all) {
-  if (!all || tensor.parts.empty() || tensor.parts[0].transposed) return {};
-  const auto found = all->find(tensor.parts[0].stored.name);
-  const bool fits = found != all->end() && std::ssize(found->second) == tensor.columns();
-  return fits ? std::span<const float>(found->second) : std::span<const float>();
-}
-
 }  // namespace
 
 std::vector<QuantizedKind> quantize_checkpoint(const Checkpoint& checkpoint, const std::filesystem::path& out,
@@ -165,7 +178,7 @@ std::vector<QuantizedKind> quantize_checkpoint(const Checkpoint& checkpoint, con
     const ExportTensor& t = e.tensors[i];
     QuantizedKind& kind = kind_for(kinds, t, entries[i].dtype);
     try {
-      encoder.write({t, entries[i].dtype, importance_of(t, o.importance)}, kind);
+      encoder.write({t, entries[i].dtype, o.importance}, kind);
     } catch (Error& error) { throw std::move(error).in(checkpoint.path().string()); }
     ++kind.tensors;
     kind.numbers += t.rows() * t.columns();

@@ -14,7 +14,8 @@
 namespace cachalot {
 
 // What the square of an input's weights' errors costs: per tensor, under the name that the checkpoint has for it, one
-// number >= 0 per column (tensor/quant_encode.h). Tensors without an entry are unweighted.
+// number >= 0 per column (tensor/quant_encode.h); of a stack of matrices one per column, or per matrix and column.
+// Tensors without an entry are unweighted.
 using Importance = std::map<std::string, std::vector<float>, std::less<>>;
 
 struct QuantizeOptions {

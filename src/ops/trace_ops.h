@@ -8,7 +8,7 @@
 
 namespace cachalot {
 
-class TraceOps final : public Ops {
+class TraceOps : public Ops {
  public:
   using Sink = std::function<void(std::string_view point, const Tensor& tensor)>;
   // Borrows `inner` for its life.
