@@ -27,9 +27,8 @@ std::string check_weights(const std::string& value) {
 }
 
 std::string check_kv(const std::string& value) {
-  if (value == "f32" || value == "bf16") return {};
-  if (value == "q8_0") return "a q8_0 cache is not available yet; use f32 or bf16";
-  return fmt::format("'{}' is no type of cache; use f32 or bf16", value);
+  if (value == "f32" || value == "bf16" || value == "q8_0") return {};
+  return fmt::format("'{}' is no type of cache; use f32, bf16 or q8_0", value);
 }
 
 // The library's own conversion wraps numbers that are too large or negative.
@@ -59,7 +58,7 @@ void ModelOptions::add_to(CLI::App& command, bool model_required) {
       ->type_name("TYPE")
       ->check(check_weights)
       ->group(group);
-  command.add_option("--kv", kv, "type of the cache: f32 or bf16 [f32 with f32 weights, else bf16]")
+  command.add_option("--kv", kv, "type of the cache: f32, bf16 or q8_0 [f32 with f32 weights, else bf16]")
       ->type_name("TYPE")
       ->check(check_kv)
       ->group(group);

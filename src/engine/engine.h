@@ -14,7 +14,7 @@ namespace cachalot {
 struct EngineOptions {
   int context = 4096;       // most tokens of one sequence, prompt and answer
   int cache_tokens = 4096;  // tokens that the cache holds over all sequences (at least `context`)
-  DType kv = DType::bf16;   // f32 or bf16
+  DType kv = DType::bf16;   // f32, bf16 or q8_0
   SchedulerOptions scheduler;
   Speculation speculation = Speculation::off;  // mtp: the model must have been loaded with its module
   int lookup_drafts = 4;                       // most tokens that Speculation::lookup guesses at once

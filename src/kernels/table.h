@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/attention.h"
 #include "tensor/dtype.h"
 
 namespace cachalot {
@@ -64,7 +65,8 @@ struct MatmulKernel {
   void (*pack)(const PanelRows& rows, void* panel) noexcept;
 
   int64_t units(int64_t K) const { return (K + unit_inputs - 1) / unit_inputs; }
-  // Output `column` of a panel of a quantised format as numbers, as dequantize() of tensor/quant_blocks.h rounds them.
+  // Output `column` of a panel of a quantised format as numbers, as dequantize() of tensor/quant_blocks.h rounds
+  // them.
   void (*unpack)(const void* panel, int64_t K, int column, float* w_K) noexcept = nullptr;
 
   bool quantised() const { return group_inputs > 0; }
@@ -89,6 +91,9 @@ struct KernelTable {
   MatmulKernel
       matmul_fp8;  // e4m3 codes (none a NaN) in blocks of 128, exact as f32 and bf16; inputs as matmul_bf16's
   QuantisedKernels matmul_quantised;
+
+  AttentionKernel attention_f32, attention_bf16;  // for panels of matmul_f32 and matmul_bf16
+  CodedCacheKernel coded_cache;                   // to panels of matmul_bf16
 
   // out[unit][n], n < columns: the 32-bit units of `rows` ≤ columns rows of stored weights, transposed into a panel;
   // columns ≥ rows are zero-filled. Row r starts at w + r * w_stride_bytes, which need not be aligned.

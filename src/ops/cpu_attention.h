@@ -1,14 +1,18 @@
 // Attention of CpuOps over the paged cache: queries in tiles, folded over blocks of keys with a running softmax
 // (Milakov and Gimelshein, arXiv:1805.02867). Blocks are counted from position 0 and taken in ascending order, so a
 // row's result depends neither on its tile nor on how the sequence was cut.
+//
+// In a cache that is not f32, kSegmentBlocks blocks, counted from position 0, are a segment: each is folded by itself
+// and the results are merged in ascending order. Who folds which segment is then free, so one row's keys keep all
+// threads busy whatever the number of heads.
 #pragma once
-
-#include <atomic>
 
 #include "base/thread_pool.h"
 #include "ops/cpu_kv_cache.h"
 
 namespace cachalot {
+
+constexpr int kSegmentBlocks = 8;
 
 // Tokens of one sequence that attend: batch rows first_row, first_row + 1, … at consecutive positions.
 struct AttendSpan {
@@ -16,7 +20,8 @@ struct AttendSpan {
   int first_row, tokens, first_position;
 };
 
-// Part of a span: some tokens with some query heads.
+// Part of a span: some tokens with some query heads. Its rows are the tokens by the heads, the heads of one token
+// adjacent.
 struct AttendTask {
   const AttendSpan* span;
   int first_token, tokens;
@@ -24,71 +29,55 @@ struct AttendTask {
 
   int rows() const { return tokens * heads; }
   int first_position() const { return span->first_position + first_token; }
+  int first_row() const { return span->first_row + first_token; }
+  // Row r as a row of [T, H] with `all_heads` heads.
+  int64_t row_of(int r, int64_t all_heads) const {
+    return (first_row() + r / heads) * all_heads + first_head + r % heads;
+  }
 };
 
 // Cuts spans into tasks of at most `tokens` tokens and `heads` heads, later tokens first: they see more keys.
 std::vector<AttendTask> cut_tasks(std::span<const AttendSpan> spans, int tokens, int all_heads, int heads);
 
-// Calls work(worker, task) for all tasks, on `workers` threads of the pool.
-template <typename Work>
-void run_tasks(ThreadPool& pool, int workers, std::span<const AttendTask> tasks, const Work& work) {
-  std::atomic<size_t> next{0};
-  const auto loop = [&](int worker) {
-    for (size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < tasks.size();) work(worker, tasks[i]);
-  };
-  if (workers == 1)
-    loop(0);
-  else
-    pool.run(loop);
-}
-
-// What folding needs to know of keys and values; the kernel is that of the cache's type.
-struct FoldShape {
+// What attention needs of the machine.
+struct AttendMachine {
   const KernelTable& kernels;
-  const MatmulKernel& kernel;
+  ThreadPool& pool;
+  Arena& arena;
+  int workers;
+};
+
+// What folding needs to know of keys and values; the kernels are those of the panels' type.
+struct FoldShape {
+  const MatmulKernel& matmul;
+  const AttentionKernel& attention;
   int key_dim, value_dim;
   AttendSpec spec;
+  bool segmented;
 };
 
-// Memory of one worker for tasks of at most `rows` rows; from the step's arena.
-struct FoldScratch {
-  FoldScratch(Arena& arena, const FoldShape& shape, int64_t rows);
-
-  std::byte* q;  // [rows] prepared queries
-  std::byte* p;  // [rows] prepared probabilities of one block
-  float* score;  // [rows, kBlockTokens]
-  float* out;    // [rows, out_stride], not yet divided by the sums
-  float* maximum;
-  float* sum;
-  int64_t q_stride_bytes, p_stride_bytes, out_stride;
+// One block of keys and values as panels: outputs are tokens, or inputs are tokens. `next_…` is where the next
+// block's will be read, null if there is none or it will lie in the same place.
+struct BlockPanels {
+  const std::byte *keys, *values;
+  const std::byte *next_keys = nullptr, *next_values = nullptr;
 };
 
-// One task under way. Its rows are the task's tokens by its heads, the heads of one token adjacent.
-class Fold {
+// Where rows come from and go to. Called by several workers at once.
+class AttendSource {
  public:
-  Fold(const FoldShape& shape, const FoldScratch& scratch, const AttendTask& task);
-
-  int rows() const { return rows_; }
-  // Row r as a row of [T, H] with `all_heads` heads, the first token being row `first_row`.
-  int64_t row_of(int r, int first_row, int64_t all_heads) const {
-    return (first_row + r / task_.heads) * all_heads + task_.first_head + r % task_.heads;
-  }
-  void set_query(int r, const float* q_K);
-  // Blocks [first_block, last_block] hold all keys that any row sees.
-  int first_block() const;
-  int last_block() const;
-  // Adds the keys of block b: panels whose outputs are its tokens, and the values as panels whose inputs they are.
-  void add_block(int b, const std::byte* key_panels, const std::byte* value_panels);
-  void write_output(int r, float* o_V) const;
-
- private:
-  int first_visible(int position) const;
-  int last_visible(int position) const;
-
-  const FoldShape& s_;
-  const FoldScratch& m_;
-  const AttendTask& task_;
-  const int rows_, sequence_tokens_;
+  virtual ~AttendSource() = default;
+  // Before a worker asks for blocks of a task.
+  virtual void begin(int /*worker*/, const AttendTask& /*task*/) {}
+  // Writes the query of row r; K numbers.
+  virtual void query(const AttendTask& task, int r, float* q_K) const = 0;
+  // Block b; `last` is the last one that will be asked for in this order. Valid until the worker asks again.
+  virtual BlockPanels block(int worker, const AttendTask& task, int b, int last) = 0;
+  virtual float* output(const AttendTask& task, int r) const = 0;  // V numbers
 };
+
+// Attention of all tasks' rows, on the machine's threads.
+void attend_tasks(const AttendMachine& machine, const FoldShape& shape, std::span<const AttendTask> tasks,
+                  AttendSource& source);
 
 }  // namespace cachalot

@@ -1,34 +1,79 @@
 #include "ops/cpu_kv_cache.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "tensor/quant_blocks.h"
 
 namespace cachalot {
 
-static int64_t panels(int64_t outputs, const MatmulKernel& kernel) {
-  return (outputs + kernel.columns - 1) / kernel.columns;
+namespace {
+
+int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
+
+const MatmulKernel& panel_kernel(const KernelTable& kernels, DType dtype) {
+  return dtype == DType::f32 ? kernels.matmul_f32 : kernels.matmul_bf16;
 }
 
-int64_t CpuKvCache::key_bytes(const Layer& layer, const MatmulKernel& kernel) {
-  return panels(kBlockTokens, kernel) * kernel.panel_bytes(layer.key_dim);
+int64_t panel_bytes(int64_t outputs, int64_t inputs, const MatmulKernel& kernel) {
+  return divide_up(outputs, kernel.columns) * kernel.panel_bytes(inputs);
 }
-int64_t CpuKvCache::value_bytes(const Layer& layer, const MatmulKernel& kernel) {
-  return panels(layer.value_dim, kernel) * kernel.panel_bytes(kBlockTokens);
+
+// Codes and scales of a q8_0 block: one byte for every number of the bf16 panels, then [group][kBlockTokens] scales.
+int64_t coded_bytes(int64_t outputs, int64_t inputs, const MatmulKernel& kernel) {
+  return panel_bytes(outputs, inputs, kernel) / 2;
+}
+constexpr int64_t kScaleBytes = 2;
+
+// Which scale the components 2u and 2u + 1 of a key take; see the top of cpu_kv_cache.h.
+std::vector<uint16_t> key_groups(const KvCache::Layer& layer) {
+  const int64_t units = divide_up(layer.key_dim, 2), latent_units = layer.latent_dim / 2;
+  const int64_t half = divide_up(units, 2), latent_groups = divide_up(latent_units, 16);
+  std::vector<uint16_t> group_of_unit;
+  for (int64_t u = 0; u < units; ++u) {
+    const int64_t group = layer.latent_dim == 0 ? u % half / 4
+                          : u < latent_units    ? u / 16
+                                                : latent_groups + (u - latent_units) / 8;
+    group_of_unit.push_back(static_cast<uint16_t>(group));
+  }
+  return group_of_unit;
+}
+
+struct SideBytes {
+  int64_t keys, values;
+};
+SideBytes side_bytes(const KvCache::Layer& layer, const KernelTable& kernels, DType dtype) {
+  const MatmulKernel& kernel = panel_kernel(kernels, dtype);
+  if (dtype != DType::q8_0)
+    return {panel_bytes(kBlockTokens, layer.key_dim, kernel), panel_bytes(layer.value_dim, kBlockTokens, kernel)};
+  const auto groups = key_groups(layer);
+  const int64_t key_scales = *std::max_element(groups.begin(), groups.end()) + 1,
+                value_scales = divide_up(layer.value_dim, kValueGroup);
+  return {coded_bytes(kBlockTokens, layer.key_dim, kernel) + key_scales * kBlockTokens * kScaleBytes,
+          coded_bytes(layer.value_dim, kBlockTokens, kernel) + value_scales * kBlockTokens * kScaleBytes};
+}
+
+}  // namespace
+
+int64_t CpuKvCache::block_bytes(const Layer& layer, const KernelTable& kernels, DType dtype) {
+  const SideBytes bytes = side_bytes(layer, kernels, dtype);
+  return layer.kv_heads * (bytes.keys + bytes.values);
 }
 
 CpuKvCache::CpuKvCache(const KvCacheSpec& spec, const KernelTable& kernels)
-    : spec_(spec), kernels_(kernels), kernel_(spec.dtype == DType::f32 ? kernels.matmul_f32 : kernels.matmul_bf16) {
-  CHECK(spec.dtype == DType::f32 || spec.dtype == DType::bf16);
+    : spec_(spec), kernels_(kernels), kernel_(panel_kernel(kernels, spec.dtype)) {
+  CHECK(spec.dtype == DType::f32 || spec.dtype == DType::bf16 || spec.dtype == DType::q8_0);
+  layers_.reserve(spec.layers.size());
   for (const Layer& layer : spec.layers) {
-    Storage storage{.memory = {},
-                    .key_bytes = key_bytes(layer, kernel_),
-                    .value_bytes = value_bytes(layer, kernel_),
-                    .block_bytes = 0};
-    storage.block_bytes = layer.kv_heads * (storage.key_bytes + storage.value_bytes);
+    const SideBytes bytes = side_bytes(layer, kernels, spec.dtype);
+    const int64_t block_bytes = layer.kv_heads * (bytes.keys + bytes.values);
     const int blocks = spec.blocks_of_group[static_cast<size_t>(layer.group)];
-    storage.memory = PageBuffer(static_cast<size_t>(storage.block_bytes * blocks));
-    layers_.push_back(std::move(storage));
+    layers_.push_back({.memory = PageBuffer(static_cast<size_t>(block_bytes * blocks)),
+                       .key_bytes = bytes.keys,
+                       .value_bytes = bytes.values,
+                       .block_bytes = block_bytes,
+                       .group_of_unit = coded() ? key_groups(layer) : std::vector<uint16_t>()});
   }
 }
 
@@ -37,6 +82,13 @@ int64_t CpuKvCache::bytes_per_block(int group) const {
   for (size_t i = 0; i < layers_.size(); ++i)
     if (spec_.layers[i].group == group) bytes += layers_[i].block_bytes;
   return bytes;
+}
+
+int64_t CpuKvCache::key_panel_bytes(int layer) const {
+  return panel_bytes(kBlockTokens, this->layer(layer).key_dim, kernel_);
+}
+int64_t CpuKvCache::value_panel_bytes(int layer) const {
+  return panel_bytes(this->layer(layer).value_dim, kBlockTokens, kernel_);
 }
 
 std::byte* CpuKvCache::keys(int layer, int32_t block, int kv_head) const {
@@ -48,18 +100,81 @@ std::byte* CpuKvCache::values(int layer, int32_t block, int kv_head) const {
   return keys(layer, block, kv_head) + layers_[static_cast<size_t>(layer)].key_bytes;
 }
 
+const std::byte* CpuKvCache::key_panels(int layer, int32_t block, int kv_head, std::byte* room) const {
+  const std::byte* stored = keys(layer, block, kv_head);
+  if (!coded()) return stored;
+  const auto& groups = layers_[static_cast<size_t>(layer)].group_of_unit;
+  const int64_t codes = coded_bytes(kBlockTokens, this->layer(layer).key_dim, kernel_);
+  kernels_.coded_cache.decode_keys(reinterpret_cast<const int8_t*>(stored),
+                                   reinterpret_cast<const uint16_t*>(stored + codes), groups.data(),
+                                   std::ssize(groups), kBlockTokens, reinterpret_cast<uint16_t*>(room));
+  return room;
+}
+
+const std::byte* CpuKvCache::value_panels(int layer, int32_t block, int kv_head, std::byte* room) const {
+  const std::byte* stored = values(layer, block, kv_head);
+  if (!coded()) return stored;
+  const int64_t dim = this->layer(layer).value_dim, codes = coded_bytes(dim, kBlockTokens, kernel_);
+  kernels_.coded_cache.decode_values(reinterpret_cast<const int8_t*>(stored),
+                                     reinterpret_cast<const uint16_t*>(stored + codes), kBlockTokens, dim,
+                                     reinterpret_cast<uint16_t*>(room));
+  return room;
+}
+
 void CpuKvCache::clear_block(int layer, int32_t block) const {
   std::memset(keys(layer, block, 0), 0, static_cast<size_t>(layers_[static_cast<size_t>(layer)].block_bytes));
 }
 
+namespace {
+
 // Number (k, output) of panels that hold `inputs` numbers k per output.
 template <typename T>
-static T& panel_cell(std::byte* panels, const MatmulKernel& kernel, int64_t inputs, int64_t k, int64_t output) {
+T& panel_cell(std::byte* panels, const MatmulKernel& kernel, int64_t inputs, int64_t k, int64_t output) {
   constexpr int64_t per_unit = 4 / sizeof(T);
   auto* panel = panels + output / kernel.columns * kernel.panel_bytes(inputs);
   return reinterpret_cast<T*>(
       panel)[(k / per_unit * kernel.columns + output % kernel.columns) * per_unit + k % per_unit];
 }
+
+// The scale of a group whose largest magnitude is given, as bf16. What is not finite makes it NaN, and with it every
+// number of the group.
+uint16_t scale_of(float largest, bool finite) {
+  constexpr float kSmallest = 0x1p-100f;  // below, the group is zeros
+  if (!finite) return 0x7fc0;
+  return largest < kSmallest ? 0 : f32_to_bf16(largest / 127);
+}
+int8_t code_of(float x, float scale) {
+  if (!(scale > 0)) return 0;
+  return static_cast<int8_t>(std::clamp(std::nearbyint(x / scale), -127.0f, 127.0f));
+}
+
+// Quantises x_D, component d in group_of(d), and hands each code to put(d, code). Scale g goes to scales[g * stride].
+template <typename GroupOf, typename Put>
+void quantise(const float* x_D, int64_t D, int64_t groups, const GroupOf& group_of, uint16_t* scales, int64_t stride,
+              const Put& put) {
+  thread_local std::vector<float> largest;
+  thread_local std::vector<char> finite;
+  largest.assign(static_cast<size_t>(groups), 0.0f);
+  finite.assign(static_cast<size_t>(groups), 1);
+  for (int64_t d = 0; d < D; ++d) {
+    const auto g = static_cast<size_t>(group_of(d));
+    largest[g] = std::max(largest[g], std::abs(x_D[d]));
+    finite[g] = static_cast<char>(finite[g] && std::isfinite(x_D[d]));
+  }
+  for (int64_t g = 0; g < groups; ++g) {
+    const auto i = static_cast<size_t>(g);
+    scales[g * stride] = scale_of(largest[i], finite[i] != 0);
+    largest[i] = bf16_to_f32(scales[g * stride]);
+  }
+  for (int64_t d = 0; d < D; ++d) put(d, code_of(x_D[d], largest[static_cast<size_t>(group_of(d))]));
+}
+
+// Codes lie as [panel][input][columns].
+int8_t& code_cell(std::byte* codes, int64_t columns, int64_t inputs, int64_t k, int64_t output) {
+  return reinterpret_cast<int8_t*>(codes)[(output / columns * inputs + k) * columns + output % columns];
+}
+
+}  // namespace
 
 void CpuKvCache::write(int layer, int32_t block, int kv_head, int slot, const float* key, const float* value) const {
   const Layer& shape = this->layer(layer);
@@ -68,12 +183,33 @@ void CpuKvCache::write(int layer, int32_t block, int kv_head, int slot, const fl
   if (spec_.dtype == DType::f32) {
     for (int d = 0; d < shape.key_dim; ++d) panel_cell<float>(k_panels, kernel_, shape.key_dim, d, slot) = key[d];
     for (int d = 0; d < shape.value_dim; ++d) panel_cell<float>(v_panels, kernel_, kBlockTokens, slot, d) = value[d];
-  } else {
+  } else if (spec_.dtype == DType::bf16) {
     for (int d = 0; d < shape.key_dim; ++d)
       panel_cell<uint16_t>(k_panels, kernel_, shape.key_dim, d, slot) = f32_to_bf16(key[d]);
     for (int d = 0; d < shape.value_dim; ++d)
       panel_cell<uint16_t>(v_panels, kernel_, kBlockTokens, slot, d) = f32_to_bf16(value[d]);
+  } else {
+    write_codes(layer, k_panels, v_panels, slot, key, value);
   }
+}
+
+void CpuKvCache::write_codes(int layer, std::byte* keys, std::byte* values, int slot, const float* key,
+                             const float* value) const {
+  const Layer& shape = this->layer(layer);
+  const auto& groups = layers_[static_cast<size_t>(layer)].group_of_unit;
+  const int64_t columns = kernel_.columns, key_inputs = 2 * std::ssize(groups);
+  const auto scales = [&](std::byte* side, int64_t codes) {
+    return reinterpret_cast<uint16_t*>(side + codes) + slot;
+  };
+  quantise(
+      key, shape.key_dim, *std::max_element(groups.begin(), groups.end()) + 1,
+      [&](int64_t d) { return groups[static_cast<size_t>(d / 2)]; },
+      scales(keys, coded_bytes(kBlockTokens, shape.key_dim, kernel_)), kBlockTokens,
+      [&](int64_t d, int8_t code) { code_cell(keys, columns, key_inputs, d, slot) = code; });
+  quantise(
+      value, shape.value_dim, divide_up(shape.value_dim, kValueGroup), [](int64_t d) { return d / kValueGroup; },
+      scales(values, coded_bytes(shape.value_dim, kBlockTokens, kernel_)), kBlockTokens,
+      [&](int64_t d, int8_t code) { code_cell(values, columns, kBlockTokens, slot, d) = code; });
 }
 
 }  // namespace cachalot

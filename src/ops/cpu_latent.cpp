@@ -16,20 +16,24 @@ int64_t number_bytes(const MatmulKernel& kernel) { return kernel.weights == DTyp
 std::byte* allocate(Arena& arena, int64_t bytes) { return static_cast<std::byte*>(arena.allocate(bytes)); }
 
 // The latents of one block of the cache as rows of tokens, in the cache's own type.
-void latent_rows(const LatentMachine& m, const LatentCall& call, const std::byte* block, std::byte* rows) {
+void latent_rows(const AttendMachine& m, const LatentCall& call, const std::byte* block, std::byte* rows) {
   const int64_t dim = call.cache.layer(call.layer).key_dim;
   tokens_to_rows(m.kernels, call.cache.kernel(), block, dim, kBlockTokens, call.latent_dim(), rows);
 }
 
-const std::byte* block_of(const LatentCall& call, const AttendTask& task, int b) {
+int32_t block_of(const LatentCall& call, const AttendTask& task, int b) {
   const auto group = static_cast<size_t>(call.cache.layer(call.layer).group);
-  const auto table = task.span->sequence->block_tables[group];
-  return call.cache.keys(call.layer, table[static_cast<size_t>(b)], 0);
+  return task.span->sequence->block_tables[group][static_cast<size_t>(b)];
+}
+
+// Room for one decoded block, where the cache holds codes.
+std::byte* block_room(const AttendMachine& m, const LatentCall& call) {
+  return call.cache.coded() ? allocate(m.arena, call.cache.key_panel_bytes(call.layer)) : nullptr;
 }
 
 // y[row][head] = W_head x[row][head] for every head: x is [rows, H, inputs] prepared, y is [rows, H, outputs] with
 // rows of heads `y_stride` numbers apart. W is [H, outputs, inputs].
-void linear_per_head(const LatentMachine& m, const Weight& w, const std::byte* x, int64_t rows, float* y,
+void linear_per_head(const AttendMachine& m, const Weight& w, const std::byte* x, int64_t rows, float* y,
                      int64_t y_stride) {
   const MatmulKernel& kernel = matmul_kernel(m.kernels, w.held_as);
   const int64_t heads = w.shape[0], outputs = w.shape[1], inputs = w.shape[2];
@@ -50,10 +54,46 @@ void linear_per_head(const LatentMachine& m, const Weight& w, const std::byte* x
 
 namespace {
 
+// The cached block as keys, and its latent part turned into values.
+class AbsorbedSource final : public AttendSource {
+ public:
+  AbsorbedSource(const AttendMachine& machine, const LatentCall& call, const Tensor& q_THL, const Tensor& u_THC)
+      : call_(call), q_THL_(q_THL), u_THC_(u_THC) {
+    const MatmulKernel& kernel = call.cache.kernel();
+    const int64_t panels = divide_up(call.latent_dim(), kernel.columns);
+    for (int i = 0; i < machine.workers; ++i)
+      rooms_.push_back(
+          {block_room(machine, call), allocate(machine.arena, panels * kernel.panel_bytes(kBlockTokens))});
+  }
+
+  void query(const AttendTask& task, int r, float* q_L) const override {
+    std::memcpy(q_L, q_THL_.row(task.row_of(r, call_.heads())), static_cast<size_t>(q_THL_.last()) * sizeof(float));
+  }
+
+  BlockPanels block(int worker, const AttendTask& task, int b, int last) override {
+    const CpuKvCache& cache = call_.cache;
+    const Room& own = rooms_[static_cast<size_t>(worker)];
+    const std::byte* keys = cache.key_panels(call_.layer, block_of(call_, task, b), 0, own.keys);
+    cache.attention().values_of_keys(keys, q_THL_.last(), kBlockTokens, call_.latent_dim(), own.values);
+    const std::byte* next = b < last ? cache.keys(call_.layer, block_of(call_, task, b + 1), 0) : nullptr;
+    return {keys, own.values, next, nullptr};
+  }
+
+  float* output(const AttendTask& task, int r) const override { return u_THC_.row(task.row_of(r, call_.heads())); }
+
+ private:
+  const LatentCall& call_;
+  struct Room {
+    std::byte *keys, *values;  // panels
+  };
+  const Tensor q_THL_, u_THC_;
+  std::vector<Room> rooms_;  // per worker
+};
+
 // All absorbed rows of the batch side by side: decode tokens of many sequences share the passes over the weights.
 class Absorbed {
  public:
-  Absorbed(const LatentMachine& machine, const LatentCall& call, std::span<const AttendSpan> spans)
+  Absorbed(const AttendMachine& machine, const LatentCall& call, std::span<const AttendSpan> spans)
       : m_(machine), call_(call), spans_(spans.begin(), spans.end()) {
     for (AttendSpan& span : spans_) {
       for (int t = 0; t < span.tokens; ++t) batch_rows_.push_back(span.first_row + t);
@@ -95,43 +135,25 @@ class Absorbed {
   }
 
   void attend(const Tensor& q_THL, const Tensor& u_THC) {
-    const int C = call_.latent_dim(), heads = call_.heads();
-    const FoldShape shape{m_.kernels, call_.cache.kernel(), static_cast<int>(q_THL.last()), C, call_.spec};
+    const CpuKvCache& cache = call_.cache;
+    const FoldShape shape{cache.kernel(),     cache.attention(), static_cast<int>(q_THL.last()),
+                          call_.latent_dim(), call_.spec,        cache.segmented()};
+    // The heads of a token share every block, whose values are made anew by each task. They are divided only when
+    // threads would be idle.
     constexpr int kRowsPerTask = 48;
-    const int task_tokens = std::max(1, kRowsPerTask / heads);
-    // One token's heads share every block, and are divided only when threads would be idle.
-    const bool few = std::ssize(batch_rows_) < m_.workers;
+    const int heads = call_.heads();
+    const bool few = std::ssize(batch_rows_) < m_.workers && segments() < 2 * m_.workers;
     const int task_heads = few ? static_cast<int>(divide_up(heads, m_.workers)) : heads;
-    const auto tasks = cut_tasks(spans_, task_tokens, heads, task_heads);
+    AbsorbedSource source(m_, call_, q_THL, u_THC);
+    attend_tasks(m_, shape, cut_tasks(spans_, std::max(1, kRowsPerTask / heads), heads, task_heads), source);
+  }
 
-    struct Scratch {
-      FoldScratch fold;
-      std::byte* rows;    // [kBlockTokens, C] in the cache's type
-      std::byte* values;  // panels
-    };
-    const MatmulKernel& kernel = shape.kernel;
-    const int64_t panels = divide_up(C, kernel.columns);
-    std::vector<Scratch> scratch;
-    scratch.reserve(static_cast<size_t>(m_.workers));
-    for (int i = 0; i < m_.workers; ++i)
-      scratch.push_back({FoldScratch(m_.arena, shape, int64_t{task_tokens} * task_heads),
-                         allocate(m_.arena, int64_t{kBlockTokens} * C * number_bytes(kernel)),
-                         allocate(m_.arena, panels * kernel.panel_bytes(kBlockTokens))});
-
-    run_tasks(m_.pool, m_.workers, tasks, [&](int worker, const AttendTask& task) {
-      const Scratch& own = scratch[static_cast<size_t>(worker)];
-      Fold fold(shape, own.fold, task);
-      const int first_row = task.span->first_row + task.first_token;
-      for (int r = 0; r < fold.rows(); ++r) fold.set_query(r, q_THL.row(fold.row_of(r, first_row, heads)));
-      for (int b = fold.first_block(); b <= fold.last_block(); ++b) {
-        const std::byte* block = block_of(call_, task, b);
-        latent_rows(m_, call_, block, own.rows);
-        inputs_to_panels(kernel, own.rows, C * number_bytes(kernel), kBlockTokens, C, own.values,
-                         kernel.panel_bytes(kBlockTokens));
-        fold.add_block(b, block, own.values);
-      }
-      for (int r = 0; r < fold.rows(); ++r) fold.write_output(r, u_THC.row(fold.row_of(r, first_row, heads)));
-    });
+  // Most parts that the keys of a row can be divided into.
+  int segments() const {
+    int most = 1;
+    for (const AttendSpan& span : spans_)
+      most = std::max(most, (span.first_position + span.tokens - 1) / (kSegmentBlocks * kBlockTokens) + 1);
+    return call_.cache.segmented() ? most : 1;
   }
 
   void write_values(const Tensor& u_THC) {
@@ -149,7 +171,7 @@ class Absorbed {
     return batch_rows_[static_cast<size_t>(r / heads)] * heads + r % heads;
   }
 
-  const LatentMachine& m_;
+  const AttendMachine& m_;
   const LatentCall& call_;
   std::vector<AttendSpan> spans_;  // first_row counts absorbed rows only
   std::vector<int64_t> batch_rows_;
@@ -157,7 +179,7 @@ class Absorbed {
 
 }  // namespace
 
-void attend_absorbed(const LatentMachine& machine, const LatentCall& call, std::span<const AttendSpan> spans) {
+void attend_absorbed(const AttendMachine& machine, const LatentCall& call, std::span<const AttendSpan> spans) {
   if (!spans.empty()) Absorbed(machine, call, spans).run();
 }
 
@@ -168,10 +190,11 @@ namespace {
 // Builds keys and values of one head from the cached latents. One per worker.
 class Expander {
  public:
-  Expander(const LatentMachine& machine, const LatentCall& call)
+  Expander(const AttendMachine& machine, const LatentCall& call)
       : m_(machine), call_(call), kernel_(call.cache.kernel()), value_kernel_(value_kernel(machine, call)) {
     Arena& arena = m_.arena;
     const int64_t N = call.nope_dim(), C = call.latent_dim(), V = call.value_dim();
+    block_ = block_room(machine, call);
     k_up_CN_ = arena.tensor(C, N).data;
     k_up_row_ = arena.tensor(C).data;
     k_up_NC_ = allocate(arena, N * kernel_.input_bytes(C));
@@ -196,7 +219,8 @@ class Expander {
     }
   }
 
-  void build(const std::byte* block) {
+  void build(int32_t block_number) {
+    const std::byte* block = call_.cache.key_panels(call_.layer, block_number, 0, block_);
     build_keys(block);
     build_values(block);
   }
@@ -204,7 +228,7 @@ class Expander {
   const std::byte* values() const { return values_; }
 
  private:
-  static const MatmulKernel& value_kernel(const LatentMachine& m, const LatentCall& call) {
+  static const MatmulKernel& value_kernel(const AttendMachine& m, const LatentCall& call) {
     return matmul_kernel(m.kernels, call.weights.v_up_HVC.held_as);
   }
   int64_t key_panel_bytes() const { return kernel_.panel_bytes(call_.nope_dim() + call_.rope_dim()); }
@@ -254,13 +278,14 @@ class Expander {
     inputs_to_panels(kernel_, narrow_, outputs * 2, inputs, outputs, panels, panel_bytes);
   }
 
-  const LatentMachine& m_;
+  const AttendMachine& m_;
   const LatentCall& call_;
   const MatmulKernel& kernel_;        // of the cache
   const MatmulKernel& value_kernel_;  // of v_up
   int head_ = 0;
   float* k_up_CN_;      // the head's k_up as it is held
   float* k_up_row_;     // one column of it
+  std::byte* block_;    // the block, where it is decoded
   std::byte* k_up_NC_;  // its rows prepared to meet the cached block
   std::byte* rows_;     // latents of the block, token by token
   float* wide_;         // one of them in f32
@@ -273,46 +298,55 @@ class Expander {
 
 }  // namespace
 
-void attend_expanded(const LatentMachine& m, const LatentCall& call, std::span<const AttendSpan> spans) {
+namespace {
+
+class ExpandedSource final : public AttendSource {
+ public:
+  ExpandedSource(const AttendMachine& machine, const LatentCall& call) : call_(call) {
+    for (int i = 0; i < machine.workers; ++i) expanders_.emplace_back(machine, call);
+  }
+
+  void begin(int worker, const AttendTask& task) override {
+    expanders_[static_cast<size_t>(worker)].set_head(task.first_head);
+  }
+
+  void query(const AttendTask& task, int r, float* q_K) const override {
+    const int64_t row = task.row_of(r, call_.heads()), N = call_.nope_dim();
+    std::memcpy(q_K, call_.qn_THN.row(row), static_cast<size_t>(N) * sizeof(float));
+    std::memcpy(q_K + N, call_.qr_THR.row(row), static_cast<size_t>(call_.rope_dim()) * sizeof(float));
+  }
+
+  BlockPanels block(int worker, const AttendTask& task, int b, int /*last*/) override {
+    Expander& own = expanders_[static_cast<size_t>(worker)];
+    own.build(block_of(call_, task, b));
+    return {own.keys(), own.values()};
+  }
+
+  float* output(const AttendTask& task, int r) const override {
+    return call_.o_THV.row(task.row_of(r, call_.heads()));
+  }
+
+ private:
+  const LatentCall& call_;
+  std::vector<Expander> expanders_;
+};
+
+}  // namespace
+
+void attend_expanded(const AttendMachine& m, const LatentCall& call, std::span<const AttendSpan> spans) {
   if (spans.empty()) return;
-  const FoldShape shape{m.kernels, call.cache.kernel(), call.nope_dim() + call.rope_dim(), call.value_dim(),
-                        call.spec};
+  const FoldShape shape{call.cache.kernel(),
+                        call.cache.attention(),
+                        call.nope_dim() + call.rope_dim(),
+                        call.value_dim(),
+                        call.spec,
+                        false};
   // Building a block costs as much as attending to it with some 400 rows, so a task has as many as its caches hold.
   constexpr int kRowsPerTask = 1024;
   int longest = 0;
   for (const AttendSpan& span : spans) longest = std::max(longest, span.tokens);
-  const int rows = std::min(kRowsPerTask, longest);
-  const auto tasks = cut_tasks(spans, rows, call.heads(), 1);
-
-  struct Scratch {
-    FoldScratch fold;
-    Expander expander;
-    float* query;  // [qn ; qr] of one row
-  };
-  std::vector<Scratch> scratch;
-  scratch.reserve(static_cast<size_t>(m.workers));
-  for (int i = 0; i < m.workers; ++i)
-    scratch.push_back({FoldScratch(m.arena, shape, rows), Expander(m, call), m.arena.tensor(shape.key_dim).data});
-
-  run_tasks(m.pool, m.workers, tasks, [&](int worker, const AttendTask& task) {
-    Scratch& own = scratch[static_cast<size_t>(worker)];
-    Fold fold(shape, own.fold, task);
-    const int first_row = task.span->first_row + task.first_token;
-    for (int r = 0; r < fold.rows(); ++r) {
-      const int64_t row = fold.row_of(r, first_row, call.heads());
-      std::memcpy(own.query, call.qn_THN.row(row), static_cast<size_t>(call.nope_dim()) * sizeof(float));
-      std::memcpy(own.query + call.nope_dim(), call.qr_THR.row(row),
-                  static_cast<size_t>(call.rope_dim()) * sizeof(float));
-      fold.set_query(r, own.query);
-    }
-    own.expander.set_head(task.first_head);
-    for (int b = fold.first_block(); b <= fold.last_block(); ++b) {
-      own.expander.build(block_of(call, task, b));
-      fold.add_block(b, own.expander.keys(), own.expander.values());
-    }
-    for (int r = 0; r < fold.rows(); ++r)
-      fold.write_output(r, call.o_THV.row(fold.row_of(r, first_row, call.heads())));
-  });
+  ExpandedSource source(m, call);
+  attend_tasks(m, shape, cut_tasks(spans, std::min(kRowsPerTask, longest), call.heads(), 1), source);
 }
 
 }  // namespace cachalot

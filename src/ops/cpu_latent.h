@@ -21,15 +21,7 @@ struct LatentCall {
   int latent_dim() const { return cache.layer(layer).latent_dim; }
 };
 
-// What the two forms need of the machine.
-struct LatentMachine {
-  const KernelTable& kernels;
-  ThreadPool& pool;
-  Arena& arena;
-  int workers;
-};
-
-void attend_absorbed(const LatentMachine& machine, const LatentCall& call, std::span<const AttendSpan> spans);
-void attend_expanded(const LatentMachine& machine, const LatentCall& call, std::span<const AttendSpan> spans);
+void attend_absorbed(const AttendMachine& machine, const LatentCall& call, std::span<const AttendSpan> spans);
+void attend_expanded(const AttendMachine& machine, const LatentCall& call, std::span<const AttendSpan> spans);
 
 }  // namespace cachalot

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "ops/cpu_experts.h"
+#include "ops/cpu_gqa.h"
 #include "ops/cpu_latent.h"
 #include "tensor/dims.h"
 
@@ -84,8 +85,7 @@ std::unique_ptr<KvCache> CpuOps::make_cache(const KvCacheSpec& spec) {
 }
 
 int64_t CpuOps::cache_block_bytes(const KvCache::Layer& layer, DType dtype) const {
-  const MatmulKernel& kernel = matmul(dtype);
-  return layer.kv_heads * (CpuKvCache::key_bytes(layer, kernel) + CpuKvCache::value_bytes(layer, kernel));
+  return CpuKvCache::block_bytes(layer, kernels_, dtype);
 }
 
 // -- Verbs, row by row
@@ -316,27 +316,7 @@ Tensor CpuOps::attend(const Tensor& q_THK, KvCache& cache, int layer, const Batc
   const Tensor o_THV = arena_.tensor(q_THK.dim(0), heads, shape.value_dim);
   const int workers = workers_for(batch, int64_t{heads} * shape.key_dim);
 
-  constexpr int kRowsPerTask = 48;  // scores and outputs of a task stay in the first two caches
-  const int task_heads = heads / shape.kv_heads, task_tokens = std::max(1, kRowsPerTask / task_heads);
-  const auto spans = whole_spans(batch);
-  const auto tasks = cut_tasks(spans, task_tokens, heads, task_heads);
-  const FoldShape fold_shape{kernels_, kv.kernel(), shape.key_dim, shape.value_dim, spec};
-  std::vector<FoldScratch> scratch;
-  scratch.reserve(static_cast<size_t>(workers));
-  for (int worker = 0; worker < workers; ++worker)
-    scratch.emplace_back(arena_, fold_shape, int64_t{task_tokens} * task_heads);
-
-  run_tasks(pool_, workers, tasks, [&](int worker, const AttendTask& task) {
-    Fold fold(fold_shape, scratch[static_cast<size_t>(worker)], task);
-    const int first_row = task.span->first_row + task.first_token, kv_head = task.first_head / task_heads;
-    const auto table = task.span->sequence->block_tables[static_cast<size_t>(shape.group)];
-    for (int r = 0; r < fold.rows(); ++r) fold.set_query(r, q_THK.row(fold.row_of(r, first_row, heads)));
-    for (int b = fold.first_block(); b <= fold.last_block(); ++b) {
-      const int32_t block = table[static_cast<size_t>(b)];
-      fold.add_block(b, kv.keys(layer, block, kv_head), kv.values(layer, block, kv_head));
-    }
-    for (int r = 0; r < fold.rows(); ++r) fold.write_output(r, o_THV.row(fold.row_of(r, first_row, heads)));
-  });
+  attend_grouped({kernels_, pool_, arena_, workers}, {kv, layer, spec, q_THK, o_THV}, whole_spans(batch));
   return o_THV;
 }
 
@@ -357,7 +337,7 @@ Tensor CpuOps::attend_latent(const Tensor& qn_THN, const Tensor& qr_THR, const L
       absorbed.push_back({&s, s.first_row + leading, s.rows - leading, s.first_position + leading});
   }
   const LatentCall call{kv, layer, spec, qn_THN, qr_THR, w, o_THV};
-  const LatentMachine machine{kernels_, pool_, arena_, workers_for(batch, qn_THN.dim(1) * kv.layer(layer).key_dim)};
+  const AttendMachine machine{kernels_, pool_, arena_, workers_for(batch, qn_THN.dim(1) * kv.layer(layer).key_dim)};
   attend_absorbed(machine, call, absorbed);
   attend_expanded(machine, call, expanded);
   return o_THV;

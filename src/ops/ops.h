@@ -62,7 +62,7 @@ struct KvCache {
 struct KvCacheSpec {
   std::vector<KvCache::Layer> layers;
   std::vector<int> blocks_of_group;  // how many blocks each group has
-  DType dtype = DType::bf16;         // f32 or bf16
+  DType dtype = DType::bf16;         // f32, bf16 or q8_0
 };
 
 struct AttendSpec {

@@ -66,7 +66,7 @@ TEST_F(Usage, ValuesOutOfRangeAreRefused) {
       {"run", kShipped, "x", "--context", "99999999999999999999"},
       {"run", kShipped, "x", "--weights", "q9_9"},
       {"run", kShipped, "x", "--weights", "i32"},
-      {"run", kShipped, "x", "--kv", "q8_0"},
+      {"run", kShipped, "x", "--kv", "q4_0"},
       {"run", kShipped, "x", "--temperature", "warm"},
       {"run", kShipped, "x", "--seed", "-1"},
       {"run", kShipped, "x", "--seed", "18446744073709551616"},

@@ -158,13 +158,15 @@ static constexpr const char* kCases[] = {
 static std::string test_name(const ::testing::TestParamInfo<Invariance::ParamType>& info) {
   const auto& [path, mode] = info.param;
   std::string label = case_name(path) + "_" + (mode.weights ? std::string(name(*mode.weights)) : "stored");
+  if (mode.kv == DType::q8_0) label += "_cache_q8_0";
   std::replace_if(label.begin(), label.end(), [](unsigned char c) { return !std::isalnum(c); }, '_');
   return label;
 }
 INSTANTIATE_TEST_SUITE_P(Cases, Invariance,
                          ::testing::Combine(::testing::ValuesIn(kCases),
                                             ::testing::Values(Mode{DType::f32, DType::f32},
-                                                              Mode{DType::bf16, DType::bf16})),
+                                                              Mode{DType::bf16, DType::bf16},
+                                                              Mode{DType::bf16, DType::q8_0})),
                          test_name);
 INSTANTIATE_TEST_SUITE_P(Fp8, Invariance,
                          ::testing::Combine(::testing::Values("qwen3_moe/fp8", "deepseek_v3/fp8"),

@@ -14,7 +14,7 @@ scores at once. In the last layer it attends from the 64 rows alone: nothing els
 import argparse
 import json
 import os
-import resource
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -29,7 +29,8 @@ import reference
 from case import F32, Case, shape
 from weights import draw_weights
 
-TOKENS, CHUNK, SAMPLED = int(os.environ.get("TOKENS", 131072)), 512, 64
+TOKENS, SAMPLED = int(os.environ.get("TOKENS", 131072)), 64
+CHUNK, REFERENCE_CHUNK, QUERIES = 512, 2048, 128  # tokens per step of the engine and of the reference; rows of scores held at once
 CASE = Case(
     "deepseek_v2", "long_context", "2 layers of width 256 with V2-Lite's latent attention",
     shape(256, 16, 16, 256, 2, 128, max_position_embeddings=163840, rope_theta=10000.0, rms_norm_eps=1e-6,
@@ -64,10 +65,10 @@ def sampled_rows() -> list[int]:
 
 @torch.no_grad()
 def run_reference(folder: Path) -> None:
-    torch.set_num_threads(2)
     tokens = torch.tensor([int(t) for t in (folder / "tokens.txt").read_text().split(",")])
     rows, last_layer = sampled_rows(), CASE.config["num_hidden_layers"] - 1
     state = {"begin": 0}
+    held = torch.empty(QUERIES * TOKENS)  # scores of one head: fresh memory for each would cost more than the arithmetic
 
     def attention(module, query, key, value, attention_mask, scaling, **unused):
         """query, key [1, H, T or S, K], value [1, H, S, V]; the queries stand at positions state["begin"] + i."""
@@ -78,10 +79,15 @@ def run_reference(folder: Path) -> None:
         out = torch.zeros(1, count, heads, value.shape[-1])
         if len(wanted) == 0:
             return out, None
-        visible = torch.arange(key.shape[2])[None, :] <= (state["begin"] + wanted)[:, None]
-        for h in range(heads):
-            scores = (query[0, h, wanted] @ key[0, h].T) * scaling
-            out[0, wanted, h] = scores.masked_fill_(~visible, float("-inf")).softmax(-1) @ value[0, h]
+        for rows_q in wanted.split(QUERIES):
+            last = state["begin"] + int(rows_q[-1]) + 1
+            hidden = torch.arange(last)[None, state["begin"]:] > (state["begin"] + rows_q)[:, None]
+            scores = held[: len(rows_q) * last].view(len(rows_q), last)
+            for h in range(heads):
+                torch.mm(query[0, h, rows_q] * scaling, key[0, h, :last].T, out=scores)
+                scores[:, state["begin"]:].masked_fill_(hidden, float("-inf"))
+                torch.softmax(scores, -1, out=scores)
+                out[0, rows_q, h] = scores @ value[0, h, :last]
         return out, None
 
     AttentionInterface.register("sampled", attention)
@@ -91,14 +97,26 @@ def run_reference(folder: Path) -> None:
                                                  attn_implementation="sampled").eval()
     assert abs(model.model.layers[0].self_attn.scaling - 0.1147214) < 1e-7
     cache, logits, start = DynamicCache(config=config), [], time.time()
-    for begin in range(0, TOKENS, CHUNK):
-        state["begin"] = begin
-        out = model(tokens[None, begin : begin + CHUNK], past_key_values=cache, use_cache=True)
-        logits += [out.logits[0, r - begin].clone() for r in rows if begin <= r < begin + CHUNK]
-        if begin % (16 * CHUNK) == 0:
-            print(f"{begin + CHUNK} tokens in {time.time() - start:.0f} s", flush=True)
+    for begin in range(0, TOKENS, REFERENCE_CHUNK):
+        state["begin"], end = begin, begin + REFERENCE_CHUNK
+        out = model(tokens[None, begin:end], past_key_values=cache, use_cache=True)
+        logits += [out.logits[0, r - begin].clone() for r in rows if begin <= r < end]
+        if begin % (4 * REFERENCE_CHUNK) == 0:
+            print(f"{end} tokens in {time.time() - start:.0f} s", flush=True)
     files.save_tensors(folder / "reference.safetensors",
                        {"rows": torch.tensor(rows, dtype=torch.int32), "logits": torch.stack(logits)}, {})
+
+
+def peak_memory_while(command: list[str]) -> int:
+    """Bytes; from the process itself, since getrusage counts what its parent held before it was replaced."""
+    peak = 0
+    with subprocess.Popen(command) as process:
+        while process.poll() is None:
+            held = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())
+            peak = max(peak, int(held[1]) * 1024) if held else peak
+            time.sleep(0.1)
+    assert process.returncode == 0
+    return peak
 
 
 def run_engine(folder: Path, program: str) -> None:
@@ -109,9 +127,8 @@ def run_engine(folder: Path, program: str) -> None:
     print("cache bytes per token:", foretold["kv_bytes_per_token"], "formula:", formula)
     assert foretold["kv_bytes_per_token"] == formula and foretold["kv_bytes"] == formula * TOKENS
     start = time.time()
-    subprocess.run([program, "logits", *shared, "--tokens-file", str(folder / "tokens.txt"), "--chunk", str(CHUNK),
-                    "--out", str(folder / "engine.safetensors")], check=True)
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    peak = peak_memory_while([program, "logits", *shared, "--tokens-file", str(folder / "tokens.txt"), "--chunk", str(CHUNK),
+                              "--out", str(folder / "engine.safetensors")])
     total = [m for m in foretold["memory"] if m["weights"] == "f32"][0]
     planned = total["weight_bytes"] + total["cache_bytes"] + total["activation_bytes"]
     print(f"{TOKENS} tokens in {time.time() - start:.0f} s; peak memory {peak / 2**20:.0f} MiB, "

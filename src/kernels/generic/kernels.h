@@ -8,6 +8,7 @@
 #include "kernels/generic/norm.h"
 #include "kernels/generic/pack.h"
 
+#include "kernels/generic/attention.h"
 #include "kernels/generic/coded_matmul.h"
 #include "kernels/generic/probes.h"
 #include "kernels/generic/quant_matmul.h"
@@ -44,6 +45,9 @@ static constexpr KernelTable generic_kernels(const char* isa, bool (*usable)() n
                      .tile = coded_tile<E4m3Panels>,
                      .pack = pack_coded<E4m3Panels>},
       .matmul_quantised = quantised_kernels<GenericDot>(),
+      .attention_f32 = {.tile = fold_tile<F32Panels>, .values_of_keys = values_of_keys<1>},
+      .attention_bf16 = {.tile = fold_tile<WidenedBf16Panels>, .values_of_keys = values_of_keys<2>},
+      .coded_cache = {.decode_keys = decode_keys, .decode_values = decode_values},
       .pack_panel = pack_panel,
       .bf16_to_f32 = bf16_to_f32,
       .f32_to_bf16 = f32_to_bf16,

@@ -25,9 +25,15 @@ constexpr int kQuantColumns = 64;
 constexpr int kChunkInputs = 256;                     // taken apart at once: 16 KiB of bytes
 constexpr int kRunInputs = 32;                        // codes are laid out in runs of so many
 constexpr int kQuantRows = kRegisters == 32 ? 6 : 4;  // at once
+constexpr int64_t kRowsAtOnce = 192;                    // of one pass over a panel
 static_assert(kQuantColumns % (4 * kLanes) == 0);
 
 static uint16_t half_at(const uint8_t* p) { return static_cast<uint16_t>(p[0] | p[1] << 8); }
+
+// kQuantColumns numbers.
+static void widen_halves(const uint16_t* x, float* y) {
+  for (int n = 0; n < kQuantColumns; n += kLanes) store(y + n, load_halves(x + n));
+}
 
 // -- Formats. Each reads one stored block: the header's numbers go to column `column` of the panel's header, the
 //    codes are returned as bytes from 0. factors() turns the header of a chunk into [block][column] numbers.
@@ -58,8 +64,8 @@ struct ShortBlocks {
   static void factors(const char* header, int inputs, float* factors, float* addends) {
     const auto* halves = reinterpret_cast<const uint16_t*>(header);
     for (int b = 0; b < inputs / 32; ++b, halves += kHeaderBytes / 2 * kQuantColumns) {
-      f16_to_f32(halves, kQuantColumns, factors + b * kQuantColumns);
-      if (mins) f16_to_f32(halves + kQuantColumns, kQuantColumns, addends + b * kQuantColumns);
+      widen_halves(halves, factors + b * kQuantColumns);
+      if (mins) widen_halves(halves + kQuantColumns, addends + b * kQuantColumns);
     }
   }
 };
@@ -86,8 +92,8 @@ struct LongBlocks {
   }
   static void factors(const char* header, int, float* factors, float* addends) {
     float d[kQuantColumns], dmin[kQuantColumns];
-    f16_to_f32(reinterpret_cast<const uint16_t*>(header), kQuantColumns, d);
-    f16_to_f32(reinterpret_cast<const uint16_t*>(header) + kQuantColumns, kQuantColumns, dmin);
+    widen_halves(reinterpret_cast<const uint16_t*>(header), d);
+    widen_halves(reinterpret_cast<const uint16_t*>(header) + kQuantColumns, dmin);
     const auto* scales = reinterpret_cast<const uint8_t*>(header) + 4 * kQuantColumns;
     for (int b = 0; b < 4; ++b)
       for (int n = 0; n < kQuantColumns; ++n) {
@@ -120,7 +126,7 @@ struct SixBitBlocks {
   }
   static void factors(const char* header, int, float* factors, float*) {
     float d[kQuantColumns];
-    f16_to_f32(reinterpret_cast<const uint16_t*>(header), kQuantColumns, d);
+    widen_halves(reinterpret_cast<const uint16_t*>(header), d);
     const auto* scales = reinterpret_cast<const int8_t*>(header) + 2 * kQuantColumns;
     for (int b = 0; b < 16; ++b)
       for (int n = 0; n < kQuantColumns; ++n)
@@ -398,6 +404,10 @@ static void add_rows(int rows, int used, QuantChunk c, float* y) {
   }
 }
 
+// More rows than these are worth taking codes of so many bits apart beforehand: extra bits cost more than halves of
+// bytes, which come free beside the products.
+constexpr int apart_from_rows(int bits) { return bits == 5 || bits == 6 ? 48 : 1 << 30; }
+
 // A panel for some rows, whose y is [rows][kQuantColumns].
 template <class Format, class Dot>
 static void add_panel(const char* x, int64_t x_stride_bytes, int rows, const char* chunk, int64_t K, int used,
@@ -413,9 +423,9 @@ static void add_panel(const char* x, int64_t x_stride_bytes, int rows, const cha
                     .factors = factors,
                     .addends = addends,
                     .inputs = inputs};
-    if (rows <= kQuantRows || Format::kBits == 8) {
+    if (rows <= apart_from_rows(Format::kBits)) {
       add_rows<Format, Format::kBits, Dot>(rows, used, c, y);
-    } else {
+    } else if constexpr (apart_from_rows(Format::kBits) < kRowsAtOnce) {
       alignas(64) char bytes[kChunkInputs * kQuantColumns];
       for (int run = 0; run < inputs / 32; ++run)
         take_run_apart<Format::kBits>(c.runs + run * Format::kBits * kRowBytes, bytes + run * 8 * kRowBytes);
@@ -429,7 +439,6 @@ static void add_panel(const char* x, int64_t x_stride_bytes, int rows, const cha
 
 // Meanwhile y has a place of its own, with all columns: rows of a large result lie apart by multiples of a page,
 // which the caches dislike. So many rows at once that taking codes apart is a small part of the work.
-constexpr int64_t kRowsAtOnce = 192;
 
 template <class Format, class Dot>
 static void quant_tile(const void* x, int64_t x_stride_bytes, int64_t rows, const void* panel, int64_t K, int used,

@@ -21,6 +21,7 @@ constexpr KernelTable bf16_kernels() {
   table.matmul_fp8.tile = coded_tile<E4m3PairPanels>;
   table.matmul_fp8.pack = pack_coded<E4m3PairPanels>;
   table.matmul_quantised = quantised_kernels<VnniDot>();
+  table.attention_bf16.tile = fold_tile<Bf16Panels>;
   table.bf16_loop = bf16_loop;
   table.byte_loop = byte_loop<VnniDot>;
   table.bf16_flops = 2 * kFmaFlops;

@@ -72,6 +72,8 @@ static F32x e4m3(const void* units) {
   return _mm256_cvtph_ps(_mm_and_si128(_mm_srai_epi16(code, 1), places));
 }
 
+static F32x load_halves(const void* p) { return _mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(p))); }
+
 typedef int32_t I32x __attribute__((vector_size(32)));
 static I32x load_units(const void* p) {
   return reinterpret_cast<I32x>(_mm256_loadu_si256(static_cast<const __m256i*>(p)));

@@ -63,6 +63,8 @@ static F32x e4m3(const void* units) {
   return _mm512_cvtph_ps(_mm256_and_si256(_mm256_srai_epi16(code, 1), places));
 }
 
+static F32x load_halves(const void* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p))); }
+
 typedef int32_t I32x __attribute__((vector_size(64)));
 static I32x load_units(const void* p) { return reinterpret_cast<I32x>(_mm512_loadu_si512(p)); }
 static void store_units(void* p, I32x a) { _mm512_storeu_si512(p, reinterpret_cast<__m512i>(a)); }

@@ -71,6 +71,19 @@ static F32x e4m3(const void* units) {
   return __builtin_bit_cast(F32x, (code >> 4) & static_cast<int32_t>(0x87f00000)) * 0x1p112f;
 }
 
+// kLanes numbers in f16.
+static F32x load_halves(const void* p) {
+  float y[kLanes];
+  uint16_t x[kLanes];
+  __builtin_memcpy(x, p, sizeof x);
+  for (int i = 0; i < kLanes; ++i) {
+    const uint32_t special = (x[i] & 0x7c00) == 0x7c00 ? 0x7f800000 : 0;
+    const float magnitude = __builtin_bit_cast(float, (uint32_t{x[i]} & 0x7fff) << 13) * 0x1p112f;
+    y[i] = __builtin_bit_cast(float, __builtin_bit_cast(uint32_t, magnitude) | special | (uint32_t{x[i]} & 0x8000) << 16);
+  }
+  return load(y);
+}
+
 // Units of four bytes, one unit per lane.
 static I32x load_units(const void* p) { return __builtin_bit_cast(I32x, load(p)); }
 static void store_units(void* p, I32x a) { __builtin_memcpy(p, &a, sizeof a); }

@@ -1,0 +1,36 @@
+// What attention needs beside the matrix kernels: products with the panels of one block of the KV cache. noexcept,
+// no allocation, no threads; the invariance of table.h holds.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+
+namespace cachalot {
+
+// For one type of numbers in panels; inputs are prepared by the matrix kernel of that type.
+struct AttentionKernel {
+  // As MatmulKernel::tile with all columns used (y has room for them) and the same result, bit for bit. While it
+  // works, as many bytes from `next` on as the panel has are asked for into the second cache; null: nothing is.
+  void (*tile)(const void* x, int64_t x_stride_bytes, int64_t rows, const void* panel, int64_t K, float* y,
+               int64_t y_stride, bool accumulate, const void* next) noexcept;
+
+  // Panels whose outputs are `tokens` tokens, key_dim inputs each -> panels whose inputs are the tokens and whose
+  // outputs are the first `dim` components of the keys (bf16: dim is even); what fills the last panel up is zeros.
+  // `tokens` is a multiple of the columns.
+  void (*values_of_keys)(const void* keys, int64_t key_dim, int tokens, int64_t dim, void* values) noexcept;
+};
+
+// A cached block of 8-bit codes -> bf16 panels: a number is code * scale, rounded to the nearer bf16 (ties away from
+// zero). `columns` are the matrix kernel's. Codes lie as [panel][input][columns], with an even number of inputs.
+struct CodedCacheKernel {
+  // Outputs are `tokens` tokens. The inputs 2u and 2u + 1 have scale[group_of_unit[u]][token], in bf16.
+  void (*decode_keys)(const int8_t* codes, const uint16_t* scale, const uint16_t* group_of_unit, int64_t units,
+                      int tokens, uint16_t* panels) noexcept;
+  // Inputs are `tokens` tokens, an even number. Output n has scale[n / kValueGroup][token], in bf16; the codes of
+  // outputs ≥ dim are zeros.
+  void (*decode_values)(const int8_t* codes, const uint16_t* scale, int tokens, int64_t dim,
+                        uint16_t* panels) noexcept;
+};
+constexpr int kValueGroup = 32;
+
+}  // namespace cachalot

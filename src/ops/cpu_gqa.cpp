@@ -1,0 +1,73 @@
+#include "ops/cpu_gqa.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace cachalot {
+
+namespace {
+
+// Blocks are read where they lie in the cache, or decoded.
+class GroupedSource final : public AttendSource {
+ public:
+  GroupedSource(const AttendMachine& machine, const GroupedCall& call, int task_heads)
+      : call_(call),
+        heads_(call.q_THK.dim(1)),
+        task_heads_(task_heads),
+        decoded_(static_cast<size_t>(machine.workers)) {
+    if (!call.cache.coded()) return;
+    const auto room = [&](int64_t bytes) {
+      return static_cast<std::byte*>(machine.arena.allocate(static_cast<size_t>(bytes)));
+    };
+    for (Decoded& own : decoded_)
+      own = {room(call.cache.key_panel_bytes(call.layer)), room(call.cache.value_panel_bytes(call.layer))};
+  }
+
+  void query(const AttendTask& task, int r, float* q_K) const override {
+    std::memcpy(q_K, call_.q_THK.row(task.row_of(r, heads_)),
+                static_cast<size_t>(call_.q_THK.last()) * sizeof(float));
+  }
+
+  BlockPanels block(int worker, const AttendTask& task, int b, int last) override {
+    const auto group = static_cast<size_t>(call_.cache.layer(call_.layer).group);
+    const auto table = task.span->sequence->block_tables[group];
+    const int kv_head = task.first_head / task_heads_;
+    const int32_t block = table[static_cast<size_t>(b)];
+    const Decoded& own = decoded_[static_cast<size_t>(worker)];
+    BlockPanels panels{call_.cache.key_panels(call_.layer, block, kv_head, own.keys),
+                       call_.cache.value_panels(call_.layer, block, kv_head, own.values)};
+    if (b < last) {
+      // Codes take half the bytes of the panels, so asking for keys gets both.
+      const int32_t next = table[static_cast<size_t>(b) + 1];
+      panels.next_keys = call_.cache.keys(call_.layer, next, kv_head);
+      if (!call_.cache.coded()) panels.next_values = call_.cache.values(call_.layer, next, kv_head);
+    }
+    return panels;
+  }
+
+  float* output(const AttendTask& task, int r) const override { return call_.o_THV.row(task.row_of(r, heads_)); }
+
+ private:
+  struct Decoded {
+    std::byte *keys = nullptr, *values = nullptr;
+  };
+  const GroupedCall& call_;
+  const int64_t heads_;
+  const int task_heads_;
+  std::vector<Decoded> decoded_;  // per worker
+};
+
+}  // namespace
+
+void attend_grouped(const AttendMachine& machine, const GroupedCall& call, std::span<const AttendSpan> spans) {
+  constexpr int kRowsPerTask = 48;  // scores and outputs of a task stay in the first two caches
+  const auto& layer = call.cache.layer(call.layer);
+  const auto heads = static_cast<int>(call.q_THK.dim(1));
+  const int task_heads = heads / layer.kv_heads, task_tokens = std::max(1, kRowsPerTask / task_heads);
+  const FoldShape shape{call.cache.kernel(), call.cache.attention(), layer.key_dim, layer.value_dim,
+                        call.spec,           call.cache.segmented()};
+  GroupedSource source(machine, call, task_heads);
+  attend_tasks(machine, shape, cut_tasks(spans, task_tokens, heads, task_heads), source);
+}
+
+}  // namespace cachalot
