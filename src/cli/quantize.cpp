@@ -119,8 +119,8 @@ int quantize_model(const QuantizeWords& o) {
   Progress bar("quantising", true);
   const QuantizeOptions options = {.recipe = recipe,
                                    .existing = o.force ? WholeFile::Existing::replace : WholeFile::Existing::keep,
-                                   .threads = o.threads > 0 ? o.threads : default_threads(),
-                                   .importance = nullptr,
+                                   .threads = threads,
+                                   .importance = o.calibration.empty() ? nullptr : &importance,
                                    .progress = [&](int64_t done, int64_t total) { bar.update(done, total); }};
   const auto kinds = quantize_checkpoint(checkpoint, o.out, options);
   bar.finish();

@@ -1,5 +1,6 @@
 // `cachalot inspect` of checkpoints of every kind, and of configs without weights.
 #include "cli/program.h"
+#include "tensor/dtype.h"
 
 namespace cachalot {
 namespace {
@@ -65,9 +66,8 @@ TEST_F(Inspect, SaysWhatEveryTypeOfWeightsNeedsAndWhetherItFits) {
       EXPECT_EQ(row["fits"], total <= available);
       EXPECT_THAT(row["reason"].get<std::string>(), AllOf(HasSubstr("needs"), HasSubstr("available")));
       EXPECT_EQ(row["kv"], row["weights"] == "f32" ? "f32" : "bf16");
-      const int64_t least = got["parameters"].get<int64_t>() * (row["held_as"] == "f32"    ? 4
-                                                                : row["held_as"] == "bf16" ? 2
-                                                                                           : 1);
+      const DTypeInfo& type = info(*dtype_from_name(row["held_as"].get<std::string>()));
+      const int64_t least = got["parameters"].get<int64_t>() * type.block_bytes / type.block_elements;
       EXPECT_GE(row["weight_bytes"], least);
       EXPECT_LE(row["weight_bytes"], 1.2 * static_cast<double>(least) + 1e6) << "little is lost to padding";
     }

@@ -51,7 +51,16 @@ double divergence(const std::vector<float>& a, const std::vector<float>& b, size
   return total / static_cast<double>(a.size() / vocab);
 }
 
-const std::vector<int32_t> kTokens = {1, 50, 100, 7, 23, 300, 411, 9, 9, 12, 87, 250, 33, 2, 490, 61};
+// What the shipped models were trained to read and write.
+constexpr const char* kText =
+    "<|im_start|>user\nWhat is 47 + 86?<|im_end|>\n<|im_start|>assistant\n<think>\n"
+    "047+086\n7+6+0=13\n4+8+1=13\n0+0+1=01\n0133\n</think>\n\n133<|im_end|>\n"
+    "<|im_start|>user\nWhat is 12 * 7?<|im_end|>\n<|im_start|>assistant\n<think>\n"
+    "12*07\n2*7=14+0=14\n1*7=07+1=08\n2*0=00+0=00\n1*0=00+0=00\n0084+0000\n4+0+0=04\n8+0+0=08\n";
+
+std::vector<int32_t> tokens_of(const fs::path& model) {
+  return TextModel::read(Checkpoint::open(model)).tokenizer.encode(kText, /*special=*/true);
+}
 
 class SameNumbers : public ::testing::TestWithParam<const char*> {};
 
@@ -68,24 +77,27 @@ TEST_P(SameNumbers, WrittenAsGgufGiveTheSameLogitsBitForBit) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Export, SameNumbers,
-                         ::testing::Values("qwen2/plain", "qwen2/window", "qwen3/plain", "qwen3/yarn",
-                                           "qwen3/yarn_factor", "llama/plain", "llama/linear", "qwen2_moe/plain",
-                                           "qwen2_moe/fused", "qwen3_moe/plain", "qwen3_moe/fused", "qwen3_moe/fp8",
-                                           "deepseek_v2/plain", "deepseek_v3/plain", "deepseek_v3/ungrouped"),
+                         ::testing::Values("qwen2/plain", "qwen2/window", "qwen3/plain", "qwen3/yarn", "llama/plain",
+                                           "llama/linear", "qwen2_moe/plain", "qwen2_moe/fused", "qwen3_moe/plain",
+                                           "qwen3_moe/fused", "deepseek_v2/plain", "deepseek_v3/plain",
+                                           "deepseek_v3/ungrouped", "deepseek_v3/fp8"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::replace(name.begin(), name.end(), '/', '_');
                            return name;
                          });
-
-TEST(Export, StoresLlama3sScalingAsDivisors) {
-  const fs::path folder = golden_root() / "llama/llama3";
-  const auto tokens = Golden::read(folder).sequences[0].tokens;
-  const TemporaryFolder made;
-  write(folder, made.path() / "a.gguf", "f32");
-  const auto got = logits_of(made.path() / "a.gguf", tokens), want = logits_of(folder, tokens);
-  ASSERT_EQ(got.size(), want.size());
-  for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], want[i], 1e-5);
+// GGUF keeps llama3's scaling as divisors and YaRN's factor as a multiple of the usual one, both in f32.
+TEST(Export, StoresSomeScalingsRounded) {
+  for (const char* golden : {"llama/llama3", "qwen3/yarn_factor"}) {
+    SCOPED_TRACE(golden);
+    const fs::path folder = golden_root() / golden;
+    const auto tokens = Golden::read(folder).sequences[0].tokens;
+    const TemporaryFolder made;
+    write(folder, made.path() / "a.gguf", "f32");
+    const auto got = logits_of(made.path() / "a.gguf", tokens), want = logits_of(folder, tokens);
+    ASSERT_EQ(got.size(), want.size());
+    for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], want[i], 1e-5);
+  }
 }
 
 struct Refusal {
@@ -108,12 +120,13 @@ TEST(Quantize, FewerBitsMoveTheShippedModelsByLittleAndMoreBitsByLess) {
   const TemporaryFolder made;
   for (const char* model : {"tiny-qwen", "tiny-r1"}) {
     SCOPED_TRACE(model);
-    const auto want = logits_of(shipped(model), kTokens);
+    const auto tokens = tokens_of(shipped(model));
+    const auto want = logits_of(shipped(model), tokens);
     double before = 0;
-    for (const char* type : {"q8_0", "q5_k_m", "q4_k_m", "q2_k"}) {
+    for (const char* type : {"q8_0", "q4_k_m", "q2_k"}) {
       const fs::path file = made.path() / (std::string(model) + type);
       write(shipped(model), file, type);
-      const double now = divergence(want, logits_of(file, kTokens), 512);
+      const double now = divergence(want, logits_of(file, tokens), 512);
       EXPECT_GT(now, before) << type;
       before = now;
       if (type == std::string("q8_0")) EXPECT_LT(now, 1e-3);
@@ -226,15 +239,16 @@ TEST(Importance, IsKnownPerExpertHoweverTheCheckpointStoresThem) {
 TEST(Importance, LowersTheDivergenceOfTheShippedModelOnTheSameText) {
   const TemporaryFolder made;
   const fs::path model = shipped("tiny-qwen");
-  const Importance importance = learned_from(model, kTokens);
-  const auto want = logits_of(model, kTokens);
+  const auto tokens = tokens_of(model);
+  const Importance importance = learned_from(model, tokens);
+  const auto want = logits_of(model, tokens);
   double plain = 0, weighted = 0;
   for (const char* type : {"q4_0", "q4_k", "q3_k_m"}) {
     write(model, made.path() / (std::string("plain") + type), type);
     const auto kinds = write(model, made.path() / (std::string("weighted") + type), type, 1, &importance);
     EXPECT_TRUE(std::any_of(kinds.begin(), kinds.end(), [](const auto& k) { return k.weighted; }));
-    plain += divergence(want, logits_of(made.path() / (std::string("plain") + type), kTokens), 512);
-    weighted += divergence(want, logits_of(made.path() / (std::string("weighted") + type), kTokens), 512);
+    plain += divergence(want, logits_of(made.path() / (std::string("plain") + type), tokens), 512);
+    weighted += divergence(want, logits_of(made.path() / (std::string("weighted") + type), tokens), 512);
   }
   EXPECT_LT(weighted, plain);
 }
