@@ -6,13 +6,13 @@
 #include <fstream>
 
 #include "base/error.h"
-#include "ops/weight_types.h"
 #include "base/log.h"
 #include "base/progress.h"
 #include "formats/gguf.h"
 #include "formats/gguf_tokenizer.h"
 #include "formats/hf_chat_template.h"
 #include "formats/hf_tokenizer.h"
+#include "ops/weight_types.h"
 
 namespace cachalot {
 
