@@ -145,13 +145,14 @@ constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 
 // The nearest of the 16 values for every integer from -128 to 127.
 constexpr std::array<uint8_t, 256> kIq4Nearest = [] {
   std::array<uint8_t, 256> nearest_code{};
-  for (int v = -128; v < 128; ++v) {
+  for (size_t i = 0; i < nearest_code.size(); ++i) {
+    const int v = static_cast<int>(i) - 128;
     int best = 0;
     for (int code = 1; code < 16; ++code) {
       const int now = v - kIq4Values[code], before = v - kIq4Values[best];
       if (now * now < before * before) best = code;
     }
-    nearest_code[static_cast<size_t>(v + 128)] = static_cast<uint8_t>(best);
+    nearest_code[i] = static_cast<uint8_t>(best);
   }
   return nearest_code;
 }();
@@ -183,7 +184,8 @@ void iq4_nl(const Part<32>& part, Out b) {
   float refitted = 0;
   Iq4Fit best = iq4_at(part, 0, refitted);
   for (int k = 0; k < 12; ++k) {
-    const float lands_at = (k % 2 ? 108.0f : -121.0f) * (1 + 0.06f * static_cast<float>(k / 2));
+    const int step = k / 2;
+    const float lands_at = (k % 2 ? 108.0f : -121.0f) * (1 + 0.06f * static_cast<float>(step));
     float scale = to_half(extreme / lands_at);
     for (int round = 0; round < 3; ++round) {
       const Iq4Fit fit = iq4_at(part, scale, refitted);
@@ -294,7 +296,7 @@ Super<kSuper / N> fit_super(const Parts<N>& part, Codes codes, ScaleRange range)
 
 template <int N>
 void super_codes(const Parts<N>& part, Codes codes, const Super<kSuper / N>& super, float* q) {
-  for (int k = 0; k < kSuper / N; ++k) codes_of(part[k], super.line(k), codes, q + k * N);
+  for (int k = 0; k < kSuper / N; ++k, q += N) codes_of(part[k], super.line(k), codes, q);
 }
 
 // The 12 bytes of 8 pairs of 6-bit numbers (q4_k, q5_k).
