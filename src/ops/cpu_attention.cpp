@@ -117,7 +117,8 @@ void Fold::add_block(const Gathered& to, int b, const BlockPanels& panels) const
   const int64_t key_bytes = s_.matmul.panel_bytes(s_.key_dim), value_bytes = s_.matmul.panel_bytes(kBlockTokens);
   for (int i = 0; i * columns < kBlockTokens; ++i)
     s_.attention.tile(m_.q + first * m_.q_stride_bytes, m_.q_stride_bytes, rows, panels.keys + i * key_bytes,
-                      s_.key_dim, scores + i * columns, kBlockTokens, false, at(panels.next_keys, i * key_bytes));
+                      s_.key_dim, scores + int64_t{i} * columns, kBlockTokens, false,
+                      at(panels.next_keys, i * key_bytes));
   for (int r = 0; r < rows; ++r) {
     const int position = task_.first_position() + (first + r) / task_.heads;
     const int begin = std::clamp(first_visible(position) - block_position, 0, kBlockTokens);
@@ -129,8 +130,8 @@ void Fold::add_block(const Gathered& to, int b, const BlockPanels& panels) const
     s_.matmul.prepare(score, kBlockTokens, p + r * m_.p_stride_bytes);
   }
   for (int i = 0; i * columns < s_.value_dim; ++i)
-    s_.attention.tile(p, m_.p_stride_bytes, rows, panels.values + i * value_bytes, kBlockTokens, out + i * columns,
-                      out_stride_, true, at(panels.next_values, i * value_bytes));
+    s_.attention.tile(p, m_.p_stride_bytes, rows, panels.values + i * value_bytes, kBlockTokens,
+                      out + int64_t{i} * columns, out_stride_, true, at(panels.next_values, i * value_bytes));
 }
 
 void Fold::merge(const Gathered& to, const Gathered& more) const {
