@@ -150,7 +150,7 @@ Json shape_facts(const ModelSpec& s) {
           {"heads", layer.heads()},
           {"kv_heads", gqa ? gqa->kv_heads : layer.heads()},
           {"head_dim", head_dim(layer)},
-          {"ffn", dense ? dense->dense()->hidden : std::get<MoeSpec>(layer.ffn).expert.hidden},
+          {"ffn", dense ? std::get<FfnSpec>(dense->ffn).hidden : std::get<MoeSpec>(layer.ffn).expert.hidden},
           {"vocabulary", s.vocab},
           {"tied_head", s.tied_head},
           {"context", s.context}};
