@@ -2,6 +2,7 @@
 // no allocation, no threads; the invariance of table.h holds.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <utility>
 
@@ -26,11 +27,22 @@ struct CodedCacheKernel {
   // Outputs are `tokens` tokens. The inputs 2u and 2u + 1 have scale[group_of_unit[u]][token], in bf16.
   void (*decode_keys)(const int8_t* codes, const uint16_t* scale, const uint16_t* group_of_unit, int64_t units,
                       int tokens, uint16_t* panels) noexcept;
+  // The same with scale[u % half][token] as small_scale() has it, half = units / 2 rounded up.
+  void (*decode_turning_keys)(const int8_t* codes, const uint8_t* scale, int64_t units, int tokens,
+                              uint16_t* panels) noexcept;
   // Inputs are `tokens` tokens, an even number. Output n has scale[n / kValueGroup][token], in bf16; the codes of
   // outputs ≥ dim are zeros.
   void (*decode_values)(const int8_t* codes, const uint16_t* scale, int tokens, int64_t dim,
                         uint16_t* panels) noexcept;
 };
 constexpr int kValueGroup = 32;
+
+// A scale in 8 bits: (1 + low two bits / 4) * 2^(upper six bits - 40), or NaN.
+constexpr uint8_t kSmallScaleNaN = 255;
+constexpr uint32_t kSmallScaleBase = uint32_t{127 - 40} << 23;
+inline float small_scale(uint8_t bits) {
+  return std::bit_cast<float>(((uint32_t{bits} << 21) + kSmallScaleBase) |
+                              (bits == kSmallScaleNaN ? 0x7fc00000u : 0u));
+}
 
 }  // namespace cachalot

@@ -1,6 +1,7 @@
 #include "ops/cpu_kv_cache.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -24,20 +25,24 @@ int64_t panel_bytes(int64_t outputs, int64_t inputs, const MatmulKernel& kernel)
 int64_t coded_bytes(int64_t outputs, int64_t inputs, const MatmulKernel& kernel) {
   return panel_bytes(outputs, inputs, kernel) / 2;
 }
-constexpr int64_t kScaleBytes = 2;
+constexpr int64_t kScaleBytes = 2;  // but of keys that turn
 
-// Which scale the components 2u and 2u + 1 of a key take; see the top of cpu_kv_cache.h.
-std::vector<uint16_t> key_groups(const KvCache::Layer& layer) {
+// Which scale the components 2u and 2u + 1 of a latent and its rotary key take; see the top of cpu_kv_cache.h.
+std::vector<uint16_t> latent_groups(const KvCache::Layer& layer) {
   const int64_t units = divide_up(layer.key_dim, 2), latent_units = layer.latent_dim / 2;
-  const int64_t half = divide_up(units, 2), latent_groups = divide_up(latent_units, 16);
+  const int64_t groups = divide_up(latent_units, 16);
   std::vector<uint16_t> group_of_unit;
-  for (int64_t u = 0; u < units; ++u) {
-    const int64_t group = layer.latent_dim == 0 ? u % half / 4
-                          : u < latent_units    ? u / 16
-                                                : latent_groups + (u - latent_units) / 8;
-    group_of_unit.push_back(static_cast<uint16_t>(group));
-  }
+  for (int64_t u = 0; u < units; ++u)
+    group_of_unit.push_back(static_cast<uint16_t>(u < latent_units ? u / 16 : groups + (u - latent_units) / 8));
   return group_of_unit;
+}
+// Units of a key that have scales of their own.
+int64_t half_units(const KvCache::Layer& layer) { return divide_up(divide_up(layer.key_dim, 2), 2); }
+
+int64_t key_scale_bytes(const KvCache::Layer& layer) {
+  if (layer.latent_dim == 0) return half_units(layer);
+  const auto groups = latent_groups(layer);
+  return (*std::max_element(groups.begin(), groups.end()) + 1) * kScaleBytes;
 }
 
 struct SideBytes {
@@ -47,11 +52,9 @@ SideBytes side_bytes(const KvCache::Layer& layer, const KernelTable& kernels, DT
   const MatmulKernel& kernel = panel_kernel(kernels, dtype);
   if (dtype != DType::q8_0)
     return {panel_bytes(kBlockTokens, layer.key_dim, kernel), panel_bytes(layer.value_dim, kBlockTokens, kernel)};
-  const auto groups = key_groups(layer);
-  const int64_t key_scales = *std::max_element(groups.begin(), groups.end()) + 1,
-                value_scales = divide_up(layer.value_dim, kValueGroup);
-  return {coded_bytes(kBlockTokens, layer.key_dim, kernel) + key_scales * kBlockTokens * kScaleBytes,
-          coded_bytes(layer.value_dim, kBlockTokens, kernel) + value_scales * kBlockTokens * kScaleBytes};
+  return {coded_bytes(kBlockTokens, layer.key_dim, kernel) + key_scale_bytes(layer) * kBlockTokens,
+          coded_bytes(layer.value_dim, kBlockTokens, kernel) +
+              divide_up(layer.value_dim, kValueGroup) * kBlockTokens * kScaleBytes};
 }
 
 }  // namespace
@@ -69,11 +72,12 @@ CpuKvCache::CpuKvCache(const KvCacheSpec& spec, const KernelTable& kernels)
     const SideBytes bytes = side_bytes(layer, kernels, spec.dtype);
     const int64_t block_bytes = layer.kv_heads * (bytes.keys + bytes.values);
     const int blocks = spec.blocks_of_group[static_cast<size_t>(layer.group)];
-    layers_.push_back({.memory = PageBuffer(static_cast<size_t>(block_bytes * blocks)),
-                       .key_bytes = bytes.keys,
-                       .value_bytes = bytes.values,
-                       .block_bytes = block_bytes,
-                       .group_of_unit = coded() ? key_groups(layer) : std::vector<uint16_t>()});
+    layers_.push_back(
+        {.memory = PageBuffer(static_cast<size_t>(block_bytes * blocks)),
+         .key_bytes = bytes.keys,
+         .value_bytes = bytes.values,
+         .block_bytes = block_bytes,
+         .group_of_unit = coded() && layer.latent_dim > 0 ? latent_groups(layer) : std::vector<uint16_t>()});
   }
 }
 
@@ -103,11 +107,18 @@ std::byte* CpuKvCache::values(int layer, int32_t block, int kv_head) const {
 const std::byte* CpuKvCache::key_panels(int layer, int32_t block, int kv_head, std::byte* room) const {
   const std::byte* stored = keys(layer, block, kv_head);
   if (!coded()) return stored;
-  const auto& groups = layers_[static_cast<size_t>(layer)].group_of_unit;
-  const int64_t codes = coded_bytes(kBlockTokens, this->layer(layer).key_dim, kernel_);
-  kernels_.coded_cache.decode_keys(reinterpret_cast<const int8_t*>(stored),
-                                   reinterpret_cast<const uint16_t*>(stored + codes), groups.data(),
-                                   std::ssize(groups), kBlockTokens, reinterpret_cast<uint16_t*>(room));
+  const Layer& shape = this->layer(layer);
+  const auto* codes = reinterpret_cast<const int8_t*>(stored);
+  const std::byte* scales = stored + coded_bytes(kBlockTokens, shape.key_dim, kernel_);
+  auto* panels = reinterpret_cast<uint16_t*>(room);
+  const int64_t units = divide_up(shape.key_dim, 2);
+  if (shape.latent_dim == 0)
+    kernels_.coded_cache.decode_turning_keys(codes, reinterpret_cast<const uint8_t*>(scales), units, kBlockTokens,
+                                             panels);
+  else
+    kernels_.coded_cache.decode_keys(codes, reinterpret_cast<const uint16_t*>(scales),
+                                     layers_[static_cast<size_t>(layer)].group_of_unit.data(), units, kBlockTokens,
+                                     panels);
   return room;
 }
 
@@ -136,22 +147,38 @@ T& panel_cell(std::byte* panels, const MatmulKernel& kernel, int64_t inputs, int
       panel)[(k / per_unit * kernel.columns + output % kernel.columns) * per_unit + k % per_unit];
 }
 
-// The scale of a group whose largest magnitude is given, as bf16. What is not finite makes it NaN, and with it every
-// number of the group.
-uint16_t scale_of(float largest, bool finite) {
-  constexpr float kSmallest = 0x1p-100f;  // below, the group is zeros
-  if (!finite) return 0x7fc0;
-  return largest < kSmallest ? 0 : f32_to_bf16(largest / 127);
-}
+// The scale of a group whose largest magnitude is given. What is not finite makes it NaN, and with it every number of
+// the group.
+constexpr float kSmallest = 0x1p-100f;  // below, a group is zeros
+struct Bf16Scale {
+  using Bits = uint16_t;
+  static Bits of(float largest, bool finite) {
+    if (!finite) return 0x7fc0;
+    return largest < kSmallest ? 0 : f32_to_bf16(largest / 127);
+  }
+  static float number(Bits bits) { return bf16_to_f32(bits); }
+};
+// Rounded up, so that codes stay within 127.
+struct SmallScale {
+  using Bits = uint8_t;
+  static Bits of(float largest, bool finite) {
+    constexpr uint32_t kStep = 1 << 21;
+    if (!finite) return kSmallScaleNaN;
+    const auto bits = std::bit_cast<uint32_t>(largest / 127);
+    if (bits <= kSmallScaleBase) return 0;
+    return static_cast<Bits>(std::min<uint32_t>((bits - kSmallScaleBase + kStep - 1) / kStep, kSmallScaleNaN - 1));
+  }
+  static float number(Bits bits) { return small_scale(bits); }
+};
 int8_t code_of(float x, float scale) {
   if (!(scale > 0)) return 0;
   return static_cast<int8_t>(std::clamp(std::nearbyint(x / scale), -127.0f, 127.0f));
 }
 
 // Quantises x_D, component d in group_of(d), and hands each code to put(d, code). Scale g goes to scales[g * stride].
-template <typename GroupOf, typename Put>
-void quantise(const float* x_D, int64_t D, int64_t groups, const GroupOf& group_of, uint16_t* scales, int64_t stride,
-              const Put& put) {
+template <typename Scale, typename GroupOf, typename Put>
+void quantise(const float* x_D, int64_t D, int64_t groups, const GroupOf& group_of, typename Scale::Bits* scales,
+              int64_t stride, const Put& put) {
   thread_local std::vector<float> largest;
   thread_local std::vector<char> finite;
   largest.assign(static_cast<size_t>(groups), 0.0f);
@@ -163,8 +190,8 @@ void quantise(const float* x_D, int64_t D, int64_t groups, const GroupOf& group_
   }
   for (int64_t g = 0; g < groups; ++g) {
     const auto i = static_cast<size_t>(g);
-    scales[g * stride] = scale_of(largest[i], finite[i] != 0);
-    largest[i] = bf16_to_f32(scales[g * stride]);
+    scales[g * stride] = Scale::of(largest[i], finite[i] != 0);
+    largest[i] = Scale::number(scales[g * stride]);
   }
   for (int64_t d = 0; d < D; ++d) put(d, code_of(x_D[d], largest[static_cast<size_t>(group_of(d))]));
 }
@@ -196,19 +223,25 @@ void CpuKvCache::write(int layer, int32_t block, int kv_head, int slot, const fl
 void CpuKvCache::write_codes(int layer, std::byte* keys, std::byte* values, int slot, const float* key,
                              const float* value) const {
   const Layer& shape = this->layer(layer);
-  const auto& groups = layers_[static_cast<size_t>(layer)].group_of_unit;
-  const int64_t columns = kernel_.columns, key_inputs = 2 * std::ssize(groups);
-  const auto scales = [&](std::byte* side, int64_t codes) {
-    return reinterpret_cast<uint16_t*>(side + codes) + slot;
-  };
-  quantise(
-      key, shape.key_dim, *std::max_element(groups.begin(), groups.end()) + 1,
-      [&](int64_t d) { return groups[static_cast<size_t>(d / 2)]; },
-      scales(keys, coded_bytes(kBlockTokens, shape.key_dim, kernel_)), kBlockTokens,
-      [&](int64_t d, int8_t code) { code_cell(keys, columns, key_inputs, d, slot) = code; });
-  quantise(
+  const int64_t columns = kernel_.columns, units = divide_up(shape.key_dim, 2);
+  std::byte* key_scales = keys + coded_bytes(kBlockTokens, shape.key_dim, kernel_);
+  std::byte* value_scales = values + coded_bytes(shape.value_dim, kBlockTokens, kernel_);
+  const auto put_key = [&](int64_t d, int8_t code) { code_cell(keys, columns, 2 * units, d, slot) = code; };
+  if (shape.latent_dim == 0) {
+    const int64_t half = half_units(shape);
+    quantise<SmallScale>(
+        key, shape.key_dim, half, [&](int64_t d) { return d / 2 % half; },
+        reinterpret_cast<uint8_t*>(key_scales) + slot, kBlockTokens, put_key);
+  } else {
+    const auto& groups = layers_[static_cast<size_t>(layer)].group_of_unit;
+    quantise<Bf16Scale>(
+        key, shape.key_dim, key_scale_bytes(shape) / kScaleBytes,
+        [&](int64_t d) { return groups[static_cast<size_t>(d / 2)]; }, reinterpret_cast<uint16_t*>(key_scales) + slot,
+        kBlockTokens, put_key);
+  }
+  quantise<Bf16Scale>(
       value, shape.value_dim, divide_up(shape.value_dim, kValueGroup), [](int64_t d) { return d / kValueGroup; },
-      scales(values, coded_bytes(shape.value_dim, kBlockTokens, kernel_)), kBlockTokens,
+      reinterpret_cast<uint16_t*>(value_scales) + slot, kBlockTokens,
       [&](int64_t d, int8_t code) { code_cell(values, columns, kBlockTokens, slot, d) = code; });
 }
 

@@ -3,14 +3,14 @@
 // and the attention output is the probabilities times panels whose outputs are the value's components. So the pairs
 // of a bf16 panel run along the head in keys and along the tokens in values.
 //
-// A q8_0 cache holds codes of 8 bits and scales in bf16, and is decoded to bf16 panels block by block. A token's
-// codes depend on that token alone. Groups that share a scale:
-//   keys     8 pairs of neighbouring components: 4 pairs and the 4 that lie half a head further, so that both
-//            components that RoPE turns into each other are in one group, whichever way it pairs them. A bias that
-//            makes a few components of every key tens of times larger than the others (Qwen2) turns within its own
-//            groups and costs the others nothing.
+// A q8_0 cache holds codes of 8 bits and scales, and is decoded to bf16 panels block by block. A token's codes depend
+// on that token alone. Groups that share a scale:
+//   keys     4 components: two neighbours and the two that lie half a head further, so that both components that RoPE
+//            turns into each other are in one group, whichever way it pairs them. A bias that makes a few components
+//            of every key tens of times larger than the others (Qwen2) turns within its own groups and costs the
+//            others nothing. The scale has 8 bits.
 //   latents  32 components; the rotary key in groups of 16 of its own
-//   values   32 components
+//   values   32 components; both have scales in bf16
 #pragma once
 
 #include "base/page_buffer.h"
@@ -59,7 +59,7 @@ class CpuKvCache final : public KvCache {
   struct Storage {
     PageBuffer memory;
     int64_t key_bytes, value_bytes, block_bytes;
-    std::vector<uint16_t> group_of_unit;  // of keys; coded only
+    std::vector<uint16_t> group_of_unit;  // of latents; coded only
   };
   KvCacheSpec spec_;
   const KernelTable& kernels_;

@@ -21,7 +21,7 @@ TEST(AttentionTile, GivesTheBitsOfTheMatrixKernelWhateverIsAskedForMeanwhile) {
   for (const KernelTable* table : usable_kernels())
     for (const auto& [matmul, attention] : typed_kernels(*table))
       for (const int64_t K : {1, 2, 7, 64, 129})
-        for (const int64_t rows : {1, 2, 5, 6, 7, 13}) {
+        for (const int64_t rows : {1, 2, 5, 6, 7, 13, 48}) {
           SCOPED_TRACE(fmt::format("{} {} K={} rows={}", table->isa, name(matmul.weights), K, rows));
           const int64_t N = matmul.columns;
           const PackedMatrix w = pack(*table, matmul, random_normal(N * K, 1), N, K);
@@ -88,6 +88,32 @@ TEST(CodedCache, KeysAreCodesTimesTheScaleOfTheirGroupAndToken) {
         }
       table->coded_cache.decode_keys(codes.data(), scales.data(), groups.data(), units, kTokens, got.data());
       EXPECT_EQ(got, want);
+    }
+}
+
+TEST(CodedCache, TurningKeysHaveAScaleForTwoNeighboursAndTheTwoHalfAHeadFurther) {
+  for (const KernelTable* table : usable_kernels())
+    for (const int64_t units : {1, 2, 5, 64}) {
+      SCOPED_TRACE(fmt::format("{} units={}", table->isa, units));
+      const int64_t columns = table->matmul_bf16.columns, half = (units + 1) / 2;
+      const auto codes = random_codes(kTokens * 2 * units);
+      Random random(3);
+      std::vector<uint8_t> scales(static_cast<size_t>(half * kTokens));
+      for (uint8_t& scale : scales) scale = static_cast<uint8_t>(random.next() % 255);
+      std::vector<uint16_t> got(codes.size()), want(codes.size());
+      for (int64_t t = 0; t < kTokens; ++t)
+        for (int64_t k = 0; k < 2 * units; ++k) {
+          const int64_t panel = t / columns * 2 * units * columns, column = t % columns;
+          const float scale = small_scale(scales[k / 2 % half * kTokens + t]);
+          want[panel + (k / 2 * columns + column) * 2 + k % 2] = rounded(codes[panel + k * columns + column] * scale);
+        }
+      table->coded_cache.decode_turning_keys(codes.data(), scales.data(), units, kTokens, got.data());
+      EXPECT_EQ(got, want);
+      scales[0] = kSmallScaleNaN;
+      table->coded_cache.decode_turning_keys(codes.data(), scales.data(), units, kTokens, got.data());
+      EXPECT_TRUE(std::isnan(bf16_to_f32(got[0])) && std::isnan(bf16_to_f32(got[1])));
+      EXPECT_EQ(std::vector(got.begin() + 2, got.begin() + 2 * columns),
+                std::vector(want.begin() + 2, want.begin() + 2 * columns));
     }
 }
 

@@ -26,11 +26,11 @@ TEST(LatentCache, KeepsCPlusRNumbersPerTokenAndLayerAndNothingElseOnEveryIsa) {
   }
 }
 
-TEST(CodedCache, TakesAByteForANumberAndTwoForAGroup) {
+TEST(CodedCache, TakesAByteForANumberAndOneOrTwoForAGroup) {
   for (const KernelTable* kernels : usable_kernels()) {
     CpuOps ops(*kernels, 1);
     const KvCache::Layer grouped{.kv_heads = 2, .key_dim = 128, .value_dim = 128};
-    EXPECT_EQ(ops.cache_block_bytes(grouped, DType::q8_0), kBlockTokens * 2 * (128 + 2 * 8 + 128 + 2 * 4));
+    EXPECT_EQ(ops.cache_block_bytes(grouped, DType::q8_0), kBlockTokens * 2 * (128 + 32 + 128 + 2 * 4));
     const KvCache::Layer latent{.kv_heads = 1, .key_dim = 576, .value_dim = 0, .latent_dim = 512};
     EXPECT_EQ(ops.cache_block_bytes(latent, DType::q8_0), kBlockTokens * (576 + 2 * (16 + 4)));
     const auto cache = ops.make_cache({.layers = {latent}, .blocks_of_group = {3}, .dtype = DType::q8_0});

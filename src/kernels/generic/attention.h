@@ -149,6 +149,33 @@ static void decode_keys(const int8_t* codes, const uint16_t* scale, const uint16
   }
 }
 
+typedef uint8_t U8x __attribute__((vector_size(kLanes)));
+
+static F32x small_scales(const uint8_t* scale) {
+  U8x bytes;
+  __builtin_memcpy(&bytes, scale, sizeof bytes);
+  const U32Lanes bits = __builtin_convertvector(bytes, U32Lanes);
+  const U32Lanes none = __builtin_bit_cast(U32Lanes, bits == kSmallScaleNaN) & 0x7fc00000;
+  return __builtin_bit_cast(F32x, ((bits << 21) + kSmallScaleBase) | none);
+}
+
+// Both units of a scale one after the other.
+static void decode_turning_keys(const int8_t* codes, const uint8_t* scale, int64_t units, int tokens,
+                                uint16_t* panels) noexcept {
+  const int64_t half = (units + 1) / 2, far = half * 2 * kColumns;
+  for (int t = 0; t < tokens; t += kColumns) {
+    for (int64_t u = 0; u < half; ++u) {
+      F32x scales[kTileVectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < kTileVectors; ++v) scales[v] = small_scales(scale + u * tokens + t + v * kLanes);
+      const int64_t at = u * 2 * kColumns;
+      decode_unit(codes + at, scales, scales, panels + at);
+      if (u + half < units) decode_unit(codes + at + far, scales, scales, panels + at + far);
+    }
+    codes += units * 2 * kColumns, panels += units * 2 * kColumns;
+  }
+}
+
 static void decode_values(const int8_t* codes, const uint16_t* scale, int tokens, int64_t dim,
                           uint16_t* panels) noexcept {
   for (int64_t n = 0; n < dim; n += kColumns)
