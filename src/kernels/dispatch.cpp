@@ -1,3 +1,7 @@
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <array>
 #include <cstdlib>
 #include <string>
@@ -21,8 +25,18 @@ bool cpu_runs_avx512_bf16() noexcept {
          __builtin_cpu_supports("avx512bf16");
 }
 
-static constexpr std::array<const KernelTable*, 4> kBestFirst = {&kAvx512Bf16Kernels, &kAvx512Kernels, &kAvx2Kernels,
-                                                                 &kScalarKernels};
+// Tiles are large, so Linux saves them only for processes that have asked (Documentation/arch/x86/xstate.rst); once
+// granted, for all of their threads. gcc 12's helper does not know AMX: its bits are in leaf 7.
+bool cpu_runs_avx512_amx() noexcept {
+  constexpr unsigned kBf16 = 1u << 22, kTile = 1u << 24, kInt8 = 1u << 25, kAll = kBf16 | kTile | kInt8;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return cpu_runs_avx512_bf16() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & kAll) == kAll &&
+         syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+static constexpr std::array<const KernelTable*, 5> kBestFirst = {&kAvx512AmxKernels, &kAvx512Bf16Kernels,
+                                                                 &kAvx512Kernels, &kAvx2Kernels, &kScalarKernels};
 
 std::span<const KernelTable* const> all_kernels() { return kBestFirst; }
 

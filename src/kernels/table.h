@@ -83,7 +83,7 @@ struct MatmulKernel {
 using QuantisedKernels = std::array<MatmulKernel, 8>;  // q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k
 
 struct KernelTable {
-  const char* isa;            // "scalar", "avx2", "avx512", "avx512_bf16"
+  const char* isa;            // "scalar", "avx2", "avx512", "avx512_bf16", "avx512_amx"
   bool (*usable)() noexcept;  // does this processor have it
 
   MatmulKernel matmul_f32;   // f32 weights, f32 inputs: a chain of fma per output (scalar: multiply, add)

@@ -40,7 +40,7 @@ TEST(CodedMatmul, MatchesTheF64DefinitionOnEveryIsaForEveryCountOfRowsColumnsAnd
     const MatmulKernel& kernel = table->matmul_fp8;
     for (const int64_t K : {1, 2, 3, 4, 5, 31, 64, 127, 128, 129, 256, 386})
       for (const int64_t N : {1, 3, 15, 16, 17, 63, 64, 69, 128})
-        for (const int64_t M : {1, 2, 3, 5, 6, 7, 12, 13}) {
+        for (const int64_t M : {1, 2, 3, 5, 6, 7, 12, 13, 33}) {
           SCOPED_TRACE(std::string(table->isa) + " M=" + std::to_string(M) + " N=" + std::to_string(N) +
                        " K=" + std::to_string(K));
           const CodedMatrix w(N, K, 2);
@@ -80,11 +80,11 @@ TEST(CodedMatmul, ContinuesFromWhatTheResultHolds) {
 TEST(CodedMatmul, GivesARowTheSameBitsAloneAmongOthersAndCutAnywhere) {
   for (const KernelTable* table : usable_kernels()) {
     const MatmulKernel& kernel = table->matmul_fp8;
-    const int64_t M = 29, N = 2 * kernel.columns + 7, K = 1037;
+    const int64_t M = 71, N = 2 * kernel.columns + 7, K = 1037;
     const auto w = CodedMatrix(N, K, 2).pack(kernel);
     const auto x = prepare(kernel, random_normal(M * K, 1), M, K);
     const auto whole = product(w, x, M, N, {M, K});
-    for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 11, 13, 29})
+    for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 11, 13, 16, 17, 31, 33, 71})
       for (const int64_t ks : {128, 256, 640, 1024, 1152}) {
         SCOPED_TRACE(std::string(table->isa) + " rows=" + std::to_string(rows) + " ks=" + std::to_string(ks));
         const auto cut = product(w, x, M, N, {rows, ks});

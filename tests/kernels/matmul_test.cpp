@@ -89,12 +89,13 @@ TEST(Matmul, ContinuesFromWhatTheResultHolds) {
 
 TEST(Matmul, GivesARowTheSameBitsAloneAmongOthersAndCutAnywhere) {
   for (const auto& [name, table, kernel] : matmul_kernels()) {
-    const int64_t M = 29, N = 2 * kernel->columns + 7, K = 1037;
+    const int64_t M = 71, N = 2 * kernel->columns + 7, K = 1037;
     const auto w = pack(*table, *kernel, random_normal(N * K, 2), N, K);
     const auto x = prepare(*kernel, random_normal(M * K, 1), M, K);
     const auto whole = product(w, x, M, N, {M, K});
-    for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 11, 13, 29})
-      for (const int64_t ks : {2, 6, 64, 510, 1036, 1038}) {
+    for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 11, 13, 16, 17, 31, 33, 71})
+      for (int64_t ks : {2, 6, 64, 510, 1036, 1038}) {
+        ks = (ks + kernel->block_inputs - 1) / kernel->block_inputs * kernel->block_inputs;
         SCOPED_TRACE(name + " rows=" + std::to_string(rows) + " ks=" + std::to_string(ks));
         const auto cut = product(w, x, M, N, {rows, ks});
         ASSERT_EQ(std::memcmp(cut.data(), whole.data(), whole.size() * sizeof(float)), 0);

@@ -92,7 +92,7 @@ TEST(QuantMatmul, MatchesTheF64DefinitionOnEveryIsaForEveryTypeAndCountOfRowsCol
       for (const int64_t blocks :
            step_of(kernel) == 32 ? std::vector<int64_t>{1, 2, 7, 8, 9, 17} : std::vector<int64_t>{1, 2, 3})
         for (const int64_t N : {1, 17, 63, 64, 69, 128})
-          for (const int64_t M : {1, 2, 3, 4, 5, 6, 7, 12, 13}) {
+          for (const int64_t M : {1, 2, 3, 4, 5, 6, 7, 12, 13, 33}) {
             const int64_t K = blocks * step_of(kernel);
             SCOPED_TRACE(label(*table, kernel) + " M=" + std::to_string(M) + " N=" + std::to_string(N) +
                          " K=" + std::to_string(K));
@@ -122,11 +122,11 @@ TEST(QuantMatmul, MatchesTheF64DefinitionOnEveryIsaForEveryTypeAndCountOfRowsCol
 TEST(QuantMatmul, GivesARowTheSameBitsAloneAmongOthersAndCutAnywhere) {
   for (const KernelTable* table : usable_kernels())
     for (const MatmulKernel& kernel : table->matmul_quantised) {
-      const int64_t M = 29, N = 2 * kernel.columns + 7, K = step_of(kernel) == 32 ? 1056 : 1024;
+      const int64_t M = 71, N = 2 * kernel.columns + 7, K = step_of(kernel) == 32 ? 1056 : 1024;
       const auto w = QuantMatrix(kernel.weights, N, K, 2).pack(kernel);
       const auto x = prepare(kernel, random_normal(M * K, 1), M, K);
       const auto whole = product(w, x, M, N, {M, K});
-      for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 11, 13, 29})
+      for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 11, 13, 16, 17, 31, 33, 71})
         for (const int64_t ks : {256, 768}) {
           SCOPED_TRACE(label(*table, kernel) + " rows=" + std::to_string(rows) + " ks=" + std::to_string(ks));
           const auto cut = product(w, x, M, N, {rows, ks});

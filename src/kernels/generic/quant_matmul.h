@@ -25,7 +25,8 @@ constexpr int kQuantColumns = 64;
 constexpr int kChunkInputs = 256;                     // taken apart at once: 16 KiB of bytes
 constexpr int kRunInputs = 32;                        // codes are laid out in runs of so many
 constexpr int kQuantRows = kRegisters == 32 ? 6 : 4;  // at once
-constexpr int64_t kRowsAtOnce = 192;                    // of one pass over a panel
+constexpr int64_t kRowsAtOnce = 192;                  // of one pass over a panel
+constexpr int64_t kAskAhead = 4096;                   // bytes; docs/log.md
 static_assert(kQuantColumns % (4 * kLanes) == 0);
 
 static uint16_t half_at(const uint8_t* p) { return static_cast<uint16_t>(p[0] | p[1] << 8); }
@@ -286,6 +287,8 @@ static void unpack_quantised(const void* panel, int64_t K, int column, float* w_
 
 // -- The product
 
+typedef int8_t I8xWide __attribute__((vector_size(4 * kLanes)));
+
 // A chunk of a panel with some rows. `runs` are packed, or taken apart to bytes.
 struct QuantChunk {
   const char* x;
@@ -319,6 +322,11 @@ template <class Format, int bits, class Dot, int first, int count, int rows, int
                                                     F32x (&t)[rows][vectors]) {
   using Group = InputGroup<Format>;
   const auto group = [&](int r) { return reinterpret_cast<const Group*>(x + r * x_stride_bytes); };
+  if constexpr (rows == 1 && first == 0) {  // memory is read once: the run that will be wanted then
+#pragma GCC unroll 32
+    for (int line = 0; line < bits * vectors * kLanes * 4; line += 64)
+      __builtin_prefetch(run + kAskAhead + line, 0, 2);
+  }
   I32x sums[rows][vectors];
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r)
@@ -388,11 +396,14 @@ static void add_chunk_of(int rows, int used, QuantChunk c, float* y) {
   }
 }
 
+// Bytes of one run, less `zero`.
 template <int bits, int unit = 0>
-static void take_run_apart(const char* run, char* bytes) {
+static void take_run_apart(const char* run, char* bytes, int zero = 0) {
+  const I8xWide zeros = I8xWide{} + static_cast<int8_t>(zero);
   for (int n = 0; n < kRowBytes; n += kLanes * 4)
-    store_units(bytes + unit * kRowBytes + n, codes_of<bits, unit>(run + n));
-  if constexpr (unit + 1 < 8) take_run_apart<bits, unit + 1>(run, bytes);
+    store_units(bytes + unit * kRowBytes + n,
+                __builtin_bit_cast(I32x, __builtin_bit_cast(I8xWide, codes_of<bits, unit>(run + n)) - zeros));
+  if constexpr (unit + 1 < 8) take_run_apart<bits, unit + 1>(run, bytes, zero);
 }
 
 template <class Format, int bits, class Dot>
@@ -423,14 +434,31 @@ static void add_panel(const char* x, int64_t x_stride_bytes, int rows, const cha
                     .factors = factors,
                     .addends = addends,
                     .inputs = inputs};
-    if (rows <= apart_from_rows(Format::kBits)) {
-      add_rows<Format, Format::kBits, Dot>(rows, used, c, y);
+    int together = 0;
+    if constexpr (Dot::kRowsTogether > 0) {
+      if (Format::kBlock >= Dot::kLeastBlock && inputs % Dot::kInputsTogether == 0)
+        together = rows - rows % Dot::kRowsTogether;
+      if (together > 0) {
+        alignas(64) char bytes[kChunkInputs * kQuantColumns];
+        for (int run = 0; run < inputs / 32; ++run)
+          take_run_apart<Format::kBits>(c.runs + run * Format::kBits * kRowBytes, bytes + run * 8 * kRowBytes,
+                                        Format::kZero);
+        QuantChunk signed_bytes = c;
+        signed_bytes.runs = bytes;
+        Dot::template add_many<Format>(together, signed_bytes, y);
+        c.x += together * x_stride_bytes;
+      }
+    }
+    const int rest = rows - together;
+    float* y_rest = y + together * kQuantColumns;
+    if (rest <= apart_from_rows(Format::kBits)) {
+      add_rows<Format, Format::kBits, Dot>(rest, used, c, y_rest);
     } else if constexpr (apart_from_rows(Format::kBits) < kRowsAtOnce) {
       alignas(64) char bytes[kChunkInputs * kQuantColumns];
       for (int run = 0; run < inputs / 32; ++run)
         take_run_apart<Format::kBits>(c.runs + run * Format::kBits * kRowBytes, bytes + run * 8 * kRowBytes);
       c.runs = bytes;
-      add_rows<Format, 8, Dot>(rows, used, c, y);
+      add_rows<Format, 8, Dot>(rest, used, c, y_rest);
     }
     x += inputs / Format::kGroup * static_cast<int64_t>(sizeof(InputGroup<Format>));
     chunk += inputs / Format::kStoredInputs * Format::kStoredBytes * kQuantColumns;
@@ -447,7 +475,8 @@ static void quant_tile(const void* x, int64_t x_stride_bytes, int64_t rows, cons
   const auto bytes = static_cast<size_t>(used) * sizeof(float);
   const auto* x_m = static_cast<const char*>(x);
   for (int64_t left = rows; left > 0;) {
-    const int64_t parts = (left + kRowsAtOnce - 1) / kRowsAtOnce, now = (left + parts - 1) / parts;
+    const int64_t parts = (left + kRowsAtOnce - 1) / kRowsAtOnce, equal = (left + parts - 1) / parts;
+    const int64_t now = Dot::kRowsTogether == 0 || left < kRowsAtOnce ? equal : kRowsAtOnce;
     if (accumulate)
       for (int64_t r = 0; r < now; ++r) __builtin_memcpy(own + r * kQuantColumns, y + r * y_stride, bytes);
     else

@@ -88,6 +88,7 @@ static I32x repeat_unit(const void* p) {
 }
 // Even and odd bytes as 16 bits each, since sums of pairs of byte products do not fit 16 bits.
 struct GenericDot {
+  static constexpr int kRowsTogether = 0;
   static I32x add(I32x sum, I32x codes, I32x x) {
     const __m256i c = reinterpret_cast<__m256i>(codes), s = reinterpret_cast<__m256i>(x);
     const __m256i even = _mm256_madd_epi16(_mm256_and_si256(c, _mm256_set1_epi16(0xff)),

@@ -75,6 +75,7 @@ static I32x repeat_unit(const void* p) {
 }
 // Even and odd bytes as 16 bits each, since sums of pairs of byte products do not fit 16 bits.
 struct GenericDot {
+  static constexpr int kRowsTogether = 0;
   static I32x add(I32x sum, I32x codes, I32x x) {
     const __m512i c = reinterpret_cast<__m512i>(codes), s = reinterpret_cast<__m512i>(x);
     const __m512i even = _mm512_madd_epi16(_mm512_and_si512(c, _mm512_set1_epi16(0xff)),

@@ -7,6 +7,7 @@ static F32x dot_pairs(F32x sum, F32x a, F32x b) {
 
 // VNNI: four byte products and their sum at once.
 struct VnniDot {
+  static constexpr int kRowsTogether = 0;
   static I32x add(I32x sum, I32x codes, I32x x) {
     return reinterpret_cast<I32x>(_mm512_dpbusd_epi32(
         reinterpret_cast<__m512i>(sum), reinterpret_cast<__m512i>(codes), reinterpret_cast<__m512i>(x)));
@@ -73,4 +74,21 @@ static void prepare_bf16(const float* x_K, int64_t K, void* out) noexcept {
 static float bf16_loop(int64_t iterations) noexcept {
   const F32x small = _mm512_castsi512_ps(_mm512_set1_epi16(0x3c00));  // 2^-7
   return register_loop(iterations, small, small, [](F32x x, F32x y, F32x c) { return dot_pairs(c, x, y); });
+}
+
+static constexpr KernelTable bf16_kernels(const char* isa, bool (*usable)() noexcept) {
+  KernelTable table = generic_kernels(isa, usable);
+  table.matmul_bf16.inputs = DType::bf16;
+  table.matmul_bf16.prepare = prepare_bf16;
+  table.matmul_bf16.tile = tile<Bf16Panels>;
+  table.matmul_fp8.inputs = DType::bf16;
+  table.matmul_fp8.prepare = prepare_bf16;
+  table.matmul_fp8.tile = coded_tile<E4m3PairPanels>;
+  table.matmul_fp8.pack = pack_coded<E4m3PairPanels>;
+  table.matmul_quantised = quantised_kernels<VnniDot>();
+  table.attention_bf16.tile = fold_tile<Bf16Panels>;
+  table.bf16_loop = bf16_loop;
+  table.byte_loop = byte_loop<VnniDot>;
+  table.bf16_flops = 2 * kFmaFlops;
+  return table;
 }

@@ -79,7 +79,8 @@ static F32x load_halves(const void* p) {
   for (int i = 0; i < kLanes; ++i) {
     const uint32_t special = (x[i] & 0x7c00) == 0x7c00 ? 0x7f800000 : 0;
     const float magnitude = __builtin_bit_cast(float, (uint32_t{x[i]} & 0x7fff) << 13) * 0x1p112f;
-    y[i] = __builtin_bit_cast(float, __builtin_bit_cast(uint32_t, magnitude) | special | (uint32_t{x[i]} & 0x8000) << 16);
+    y[i] = __builtin_bit_cast(float,
+                              __builtin_bit_cast(uint32_t, magnitude) | special | (uint32_t{x[i]} & 0x8000) << 16);
   }
   return load(y);
 }
@@ -95,6 +96,7 @@ static I32x repeat_unit(const void* p) {
 // add(): sum + the four products of a unsigned and a signed byte. Even and odd bytes as 16 bits each; a product is at
 // most 255 * 127 and fits.
 struct GenericDot {
+  static constexpr int kRowsTogether = 0;
   static I32x add(I32x sum, I32x codes, I32x x) {
     typedef int16_t I16x __attribute__((vector_size(16)));
     const I16x c = __builtin_bit_cast(I16x, codes), s = __builtin_bit_cast(I16x, x);

@@ -1,0 +1,435 @@
+// What AMX adds to avx512_bf16.h: products of whole tiles. A tile register holds 16 rows of 64 bytes; one instruction
+// multiplies a tile of inputs (rows by 64 bytes of k) with a tile of weights (16 units of k by 16 columns, which is
+// a piece of a panel as it lies) and adds to a tile of results. A row's result does not depend on the other rows.
+//
+// TDPBF16PS takes 32 inputs at once. Its chain over k is its own (pairs of even and of odd k, subnormals as zeros),
+// so on this instruction set one row is multiplied as many are, with the same instruction. TDPBSSD adds integers,
+// which is exact in any order: few rows may use VNNI and many of them tiles.
+
+constexpr int kTileOfRows = 16, kTileColumns = 16;
+constexpr int kTileInputs = 32;               // bf16
+constexpr int64_t kUnitBytes = kColumns * 4;  // of a panel
+constexpr int64_t kTilePanelBytes = 16 * kUnitBytes;
+
+// Shapes of tmm0 … tmm7. Kernels set it when they begin, as nobody else keeps it.
+struct alignas(64) TileShapes {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t row_bytes[16] = {};
+  uint8_t rows[16] = {};
+
+  void set(int tile, int tile_rows, int bytes) {
+    rows[tile] = static_cast<uint8_t>(tile_rows), row_bytes[tile] = static_cast<uint16_t>(bytes);
+  }
+  // The compiler knows neither that this reads the shapes nor that tile loads read what was stored before.
+  void use() const { asm volatile("ldtilecfg %0" ::"m"(*this) : "memory"); }
+};
+
+// -- bf16
+
+// Some rows with one panel. Results: [rows][kColumns at least].
+struct TilePass {
+  const char* x;
+  int64_t x_stride_bytes;
+  const char* panel;
+  int64_t k_tiles;
+  float* y;
+  int64_t y_stride_bytes;
+  bool accumulate;
+  const char* next;  // as much as the panel has is asked for from here on, unless null
+};
+
+static void ask_for_tile(const char* next) {
+  for (int64_t line = 0; line < kTilePanelBytes; line += 64) __builtin_prefetch(next + line, 0, 2);
+}
+
+// Up to 16 rows: tmm0 … tmm3 are all columns, so that the panel is read in order. tmm4 inputs, tmm5 … tmm7 weights.
+static void pass_16(const TilePass& p) {
+  const auto stride = p.y_stride_bytes;
+  if (p.accumulate) {
+    _tile_loadd(0, p.y, stride);
+    _tile_loadd(1, p.y + 16, stride);
+    _tile_loadd(2, p.y + 32, stride);
+    _tile_loadd(3, p.y + 48, stride);
+  } else {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+  }
+  const char *x = p.x, *panel = p.panel, *next = p.next;
+  for (int64_t k = 0; k < p.k_tiles; ++k, x += 64, panel += kTilePanelBytes) {
+    if (next) ask_for_tile(next), next += kTilePanelBytes;
+    _tile_loadd(4, x, p.x_stride_bytes);
+    _tile_loadd(5, panel, kUnitBytes);
+    _tile_loadd(6, panel + 64, kUnitBytes);
+    _tile_dpbf16ps(0, 4, 5);
+    _tile_loadd(7, panel + 128, kUnitBytes);
+    _tile_dpbf16ps(1, 4, 6);
+    _tile_loadd(5, panel + 192, kUnitBytes);
+    _tile_dpbf16ps(2, 4, 7);
+    _tile_dpbf16ps(3, 4, 5);
+  }
+  _tile_stored(0, p.y, stride);
+  _tile_stored(1, p.y + 16, stride);
+  _tile_stored(2, p.y + 32, stride);
+  _tile_stored(3, p.y + 48, stride);
+}
+
+// 17 to 32 rows: tmm0, tmm1 and tmm2, tmm3 are both tiles of rows with half of the columns, so that every tile that
+// is loaded is used twice. tmm4, tmm5 inputs, tmm6, tmm7 weights.
+static void pass_32(const TilePass& p) {
+  const auto stride = p.y_stride_bytes;
+  for (int column = 0; column < kColumns; column += 2 * kTileColumns) {
+    float *y = p.y + column, *y_16 = y + kTileOfRows * stride / 4;
+    if (p.accumulate) {
+      _tile_loadd(0, y, stride);
+      _tile_loadd(1, y + 16, stride);
+      _tile_loadd(2, y_16, stride);
+      _tile_loadd(3, y_16 + 16, stride);
+    } else {
+      _tile_zero(0);
+      _tile_zero(1);
+      _tile_zero(2);
+      _tile_zero(3);
+    }
+    const char *x = p.x, *x_16 = x + kTileOfRows * p.x_stride_bytes, *panel = p.panel + column * 4;
+    const char* next = column == 0 ? p.next : nullptr;
+    for (int64_t k = 0; k < p.k_tiles; ++k, x += 64, x_16 += 64, panel += kTilePanelBytes) {
+      if (next) ask_for_tile(next), next += kTilePanelBytes;
+      _tile_loadd(4, x, p.x_stride_bytes);
+      _tile_loadd(6, panel, kUnitBytes);
+      _tile_loadd(7, panel + 64, kUnitBytes);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_loadd(5, x_16, p.x_stride_bytes);
+      _tile_dpbf16ps(1, 4, 7);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, y, stride);
+    _tile_stored(1, y + 16, stride);
+    _tile_stored(2, y_16, stride);
+    _tile_stored(3, y_16 + 16, stride);
+  }
+}
+
+static void use_rows(int rows) {
+  const int first = rows < kTileOfRows ? rows : kTileOfRows, second = rows > kTileOfRows ? rows - kTileOfRows : 16;
+  TileShapes shapes;
+  const bool pairs = rows > kTileOfRows;
+  shapes.set(0, first, 64), shapes.set(1, first, 64);
+  shapes.set(2, pairs ? second : first, 64), shapes.set(3, pairs ? second : first, 64);
+  shapes.set(4, first, 64), shapes.set(5, pairs ? second : 16, 64);
+  shapes.set(6, 16, 64), shapes.set(7, 16, 64);
+  shapes.use();
+}
+
+// rows ≤ 32, as use_rows() has been told. What is left of K beyond whole tiles is taken with zeros behind it.
+static void pass_rows(TilePass p, int rows, int64_t K) {
+  p.k_tiles = K / kTileInputs;
+  const auto pass = rows > kTileOfRows ? pass_32 : pass_16;
+  if (p.k_tiles > 0) pass(p);
+  const int64_t left = K % kTileInputs;
+  if (left == 0) return;
+  alignas(64) char x[2 * kTileOfRows][64] = {};
+  alignas(64) char panel[kTilePanelBytes] = {};
+  for (int r = 0; r < rows; ++r)
+    __builtin_memcpy(x[r], p.x + r * p.x_stride_bytes + p.k_tiles * 64, static_cast<size_t>(left) * 2);
+  __builtin_memcpy(panel, p.panel + p.k_tiles * kTilePanelBytes, static_cast<size_t>((left + 1) / 2 * kUnitBytes));
+  asm volatile("" ::: "memory");
+  p.x = x[0], p.x_stride_bytes = 64, p.panel = panel, p.accumulate = p.accumulate || p.k_tiles > 0, p.k_tiles = 1;
+  p.next = nullptr;
+  pass(p);
+}
+
+// Takes rows by at most 32. Shapes are set when they change, which costs as much as a few tiles.
+class TilesOfRows {
+ public:
+  ~TilesOfRows() { _tile_release(); }
+
+  template <class Work>
+  void for_each(int64_t rows, const Work& work) {
+    constexpr int kMost = 2 * kTileOfRows;
+    for (int64_t done = 0; done < rows;) {
+      const int now = static_cast<int>(rows - done < kMost ? rows - done : kMost);
+      if (now != shaped_) use_rows(shaped_ = now);
+      work(done, now);
+      done += now;
+    }
+  }
+
+ private:
+  int shaped_ = 0;
+};
+
+// As tile() of matmul.h: parts of K that stay in the second cache, while the sums wait in y.
+static void amx_tile(const void* x, int64_t x_stride_bytes, int64_t rows, const void* panel, int64_t K, int used,
+                     float* y, int64_t y_stride, bool accumulate) noexcept {
+  constexpr int64_t kPartInputs = 2 * kPartUnits;
+  static_assert(kPartInputs % kTileInputs == 0);
+  const int64_t part = rows > 2 * kTileOfRows ? kPartInputs : K;
+  TilesOfRows tiles;
+  for (int64_t k = 0; k < K; k += part)
+    tiles.for_each(rows, [&](int64_t first, int count) {
+      TilePass p = {.x = static_cast<const char*>(x) + first * x_stride_bytes + k * 2,
+                    .x_stride_bytes = x_stride_bytes,
+                    .panel = static_cast<const char*>(panel) + k * 2 * kColumns,
+                    .k_tiles = 0,
+                    .y = y + first * y_stride,
+                    .y_stride_bytes = y_stride * 4,
+                    .accumulate = accumulate || k > 0,
+                    .next = nullptr};
+      const int64_t inputs = K - k < part ? K - k : part;
+      if (used == kColumns) return pass_rows(p, count, inputs);
+      alignas(64) float own[2 * kTileOfRows][kColumns];
+      const auto bytes = static_cast<size_t>(used) * 4;
+      float* to = p.y;
+      if (p.accumulate)
+        for (int r = 0; r < count; ++r) __builtin_memcpy(own[r], to + r * y_stride, bytes);
+      p.y = own[0], p.y_stride_bytes = sizeof(own[0]);
+      asm volatile("" ::: "memory");
+      pass_rows(p, count, inputs);
+      for (int r = 0; r < count; ++r) __builtin_memcpy(to + r * y_stride, own[r], bytes);
+    });
+}
+
+static void amx_fold_tile(const void* x, int64_t x_stride_bytes, int64_t rows, const void* panel, int64_t K, float* y,
+                          int64_t y_stride, bool accumulate, const void* next) noexcept {
+  TilesOfRows().for_each(rows, [&](int64_t first, int count) {
+    pass_rows({.x = static_cast<const char*>(x) + first * x_stride_bytes,
+               .x_stride_bytes = x_stride_bytes,
+               .panel = static_cast<const char*>(panel),
+               .k_tiles = 0,
+               .y = y + first * y_stride,
+               .y_stride_bytes = y_stride * 4,
+               .accumulate = accumulate,
+               .next = first == 0 ? static_cast<const char*>(next) : nullptr},
+              count, K);
+  });
+}
+
+// -- FP8
+
+// As coded_tile(): each block is decoded to a plain panel, and its sums, from 0, are added times their factors.
+static void amx_fp8_tile(const void* x, int64_t x_stride_bytes, int64_t rows, const void* panel, int64_t K, int used,
+                         float* y, int64_t y_stride, bool accumulate) noexcept {
+  static_assert(kCodedColumns == kColumns);
+  const auto* at = static_cast<const float*>(panel);
+  const auto bytes = static_cast<size_t>(used) * 4;
+  if (!accumulate)
+    for (int64_t r = 0; r < rows; ++r) __builtin_memset(y + r * y_stride, 0, bytes);
+  TilesOfRows tiles;
+  for (int64_t k = 0; k < K; k += kBlockInputs) {
+    const int inputs = static_cast<int>(K - k < kBlockInputs ? K - k : kBlockInputs);
+    alignas(64) float plain[kBlockInputs / 2 * kColumns];
+    decode<E4m3PairPanels>({.x = nullptr,
+                            .x_stride_bytes = 0,
+                            .factors = nullptr,
+                            .codes = at + kCodedColumns,
+                            .inputs = inputs,
+                            .used = used,
+                            .y = nullptr,
+                            .y_stride = 0},
+                           plain);
+    asm volatile("" ::: "memory");
+    tiles.for_each(rows, [&](int64_t first, int count) {
+      alignas(64) float sums[2 * kTileOfRows][kColumns];
+      pass_rows({.x = static_cast<const char*>(x) + first * x_stride_bytes + k * 2,
+                 .x_stride_bytes = x_stride_bytes,
+                 .panel = reinterpret_cast<const char*>(plain),
+                 .k_tiles = 0,
+                 .y = sums[0],
+                 .y_stride_bytes = sizeof(sums[0]),
+                 .accumulate = false,
+                 .next = nullptr},
+                count, inputs);
+      const int full = used / kLanes, tail = used % kLanes;
+      for (int r = 0; r < count; ++r)
+        for (int v = 0; v < full + (tail > 0); ++v) {
+          const F32x factor = load(at + v * kLanes), sum = load(sums[r] + v * kLanes);
+          float* to = y + (first + r) * y_stride + v * kLanes;
+          if (v < full)
+            store(to, fma(factor, sum, load(to)));
+          else
+            store(to, fma(factor, sum, load(to, tail)), tail);
+        }
+    });
+    at += kCodedColumns * (1 + (inputs + 3) / 4);
+  }
+}
+
+// -- Bytes
+
+// Many rows with codes as signed bytes, zero points taken off: integer sums of blocks by tiles, and then the chains
+// of factors that quant_matmul.h states, row by row. What counts is loads and stores: a step is 16 rows by two tiles
+// of columns, whose factors stay in registers and share inputs and scales; while one step's sums are folded, the next
+// one's are made.
+struct AmxDot : VnniDot {
+  static constexpr int kRowsTogether = kTileOfRows, kInputsTogether = 128;
+  static constexpr int kLeastBlock = 32;  // sums of 16 inputs cost more than they save
+  static constexpr int kStepColumns = 2 * kTileColumns;
+
+  template <class Format>
+  static constexpr int kBlocks = kInputsTogether / Format::kBlock;  // of a step
+  template <class Format>
+  using Sums = int32_t[kBlocks<Format>][2][kTileOfRows][kTileColumns];
+
+  // Two sets of registers in turn: sums of both tiles of columns, inputs, codes.
+  template <class Format>
+  static void use_shapes() {
+    TileShapes shapes;
+    for (const int set : {0, 4}) {
+      shapes.set(set, kTileOfRows, 64), shapes.set(set + 1, kTileOfRows, 64);
+      shapes.set(set + 2, kTileOfRows, Format::kBlock);
+      shapes.set(set + 3, Format::kBlock / 4, 64);
+    }
+    shapes.use();
+  }
+
+  struct Step {
+    const char* x;      // the first group of the first row
+    const char* codes;  // of the first block, of these columns
+    const float *factors, *addends;
+    float* y;  // [rows][kQuantColumns]
+  };
+
+  template <class Format, int set>
+  [[gnu::always_inline]] static inline void make_sums(const Step& s, int64_t x_stride_bytes, int b,
+                                                      Sums<Format>& sums) {
+    using Group = InputGroup<Format>;
+    constexpr int kPerGroup = Format::kGroup / Format::kBlock;
+    const auto* group = reinterpret_cast<const Group*>(s.x) + b / kPerGroup;
+    const char* x = reinterpret_cast<const char*>(group->codes) + b % kPerGroup * Format::kBlock;
+    const char* codes = s.codes + b * (Format::kBlock / 4) * kRowBytes;
+    if constexpr (set == 0) {
+      _tile_zero(0);
+      _tile_zero(1);
+      _tile_loadd(2, x, x_stride_bytes);
+      _tile_loadd(3, codes, kRowBytes);
+      _tile_dpbssd(0, 2, 3);
+      _tile_loadd(3, codes + 64, kRowBytes);
+      _tile_dpbssd(1, 2, 3);
+      _tile_stored(0, sums[b][0][0], 64);
+      _tile_stored(1, sums[b][1][0], 64);
+    } else {
+      _tile_zero(4);
+      _tile_zero(5);
+      _tile_loadd(6, x, x_stride_bytes);
+      _tile_loadd(7, codes, kRowBytes);
+      _tile_dpbssd(4, 6, 7);
+      _tile_loadd(7, codes + 64, kRowBytes);
+      _tile_dpbssd(5, 6, 7);
+      _tile_stored(4, sums[b][0][0], 64);
+      _tile_stored(5, sums[b][1][0], 64);
+    }
+  }
+
+  template <class Format>
+  struct Factors {
+    F32x factor[2][kBlocks<Format>], addend[2][Format::kMins ? kBlocks<Format> : 1];
+  };
+  template <class Format>
+  [[gnu::always_inline]] static inline Factors<Format> factors_of(const Step& s) {
+    Factors<Format> f;
+#pragma GCC unroll 8
+    for (int b = 0; b < kBlocks<Format>; ++b)
+#pragma GCC unroll 2
+      for (int n = 0; n < 2; ++n) {
+        f.factor[n][b] = load(s.factors + b * kQuantColumns + n * kTileColumns);
+        if constexpr (Format::kMins) f.addend[n][b] = load(s.addends + b * kQuantColumns + n * kTileColumns);
+      }
+    return f;
+  }
+
+  template <class Format>
+  [[gnu::always_inline]] static inline void fold_row(const Step& s, const Factors<Format>& f, int64_t x_stride_bytes,
+                                                     int r, const Sums<Format>& sums) {
+    using Group = InputGroup<Format>;
+    constexpr int kPerGroup = Format::kGroup / Format::kBlock;
+    const auto* group = reinterpret_cast<const Group*>(s.x + r * x_stride_bytes);
+    float* y = s.y + r * kQuantColumns;
+    F32x sum[2] = {load(y), load(y + kTileColumns)}, t[2] = {};
+#pragma GCC unroll 8
+    for (int b = 0; b < kBlocks<Format>; ++b) {
+      const Group& g = group[b / kPerGroup];
+#pragma GCC unroll 2
+      for (int n = 0; n < 2; ++n) {
+        const F32x c = __builtin_convertvector(load_units(sums[b][n][r]), F32x);
+        t[n] = b % kPerGroup == 0 ? mul(f.factor[n][b], c) : fma(f.factor[n][b], c, t[n]);
+        if constexpr (Format::kMins)
+          t[n] = fma(f.addend[n][b], set(__builtin_bit_cast(float, g.start[b % kPerGroup])), t[n]);
+        if (b % kPerGroup == kPerGroup - 1) sum[n] = fma(set(g.scale), t[n], sum[n]);
+      }
+    }
+    store(y, sum[0]);
+    store(y + kTileColumns, sum[1]);
+  }
+
+  // `rows` (whole tiles) and all inputs of the chunk (whole steps), whose runs are signed bytes. In the order of the
+  // steps every sum takes its blocks in ascending order.
+  template <class Format>
+  static void add_many(int rows, const QuantChunk& c, float* y) {
+    alignas(64) Sums<Format> sums[2];
+    use_shapes<Format>();
+    constexpr int kColumnSteps = kQuantColumns / kStepColumns, kRowsPerBlock = kTileOfRows / kBlocks<Format>;
+    const int parts = c.inputs / kInputsTogether, per_tile = parts * kColumnSteps;
+    const int steps = rows / kTileOfRows * per_tile;
+    const int64_t stride = c.x_stride_bytes;
+    const auto step = [&](int i) -> Step {
+      const int row = i / per_tile * kTileOfRows, part = i % per_tile / kColumnSteps;
+      const int column = i % kColumnSteps * kStepColumns, block = part * kBlocks<Format>;
+      const int at = block * kQuantColumns + column;
+      const int64_t group_bytes = static_cast<int64_t>(sizeof(InputGroup<Format>));
+      return {.x = c.x + row * stride + part * (kInputsTogether / Format::kGroup) * group_bytes,
+              .codes = c.runs + part * (kInputsTogether / 4) * kRowBytes + column * 4,
+              .factors = c.factors + at,
+              .addends = Format::kMins ? c.addends + at : nullptr,
+              .y = y + row * kQuantColumns + column};
+    };
+    Step now = step(0);
+    for (int b = 0; b < kBlocks<Format>; ++b) make_sums<Format, 0>(now, stride, b, sums[0]);
+    for (int i = 0; i < steps; ++i) {
+      const Step next = i + 1 < steps ? step(i + 1) : now;  // the last one's are made in vain
+      Sums<Format>&ready = sums[i % 2], &coming = sums[(i + 1) % 2];
+      const Factors<Format> f = factors_of<Format>(now);
+      for (int b = 0; b < kBlocks<Format>; b += 2) {
+        make_sums<Format, 0>(next, stride, b, coming);
+        for (int r = 0; r < kRowsPerBlock; ++r) fold_row<Format>(now, f, stride, b * kRowsPerBlock + r, ready);
+        make_sums<Format, 1>(next, stride, b + 1, coming);
+        for (int r = 0; r < kRowsPerBlock; ++r) fold_row<Format>(now, f, stride, (b + 1) * kRowsPerBlock + r, ready);
+      }
+      now = next;
+    }
+    _tile_release();
+  }
+};
+
+// -- Probes
+
+static void use_probe_shapes() {
+  TileShapes shapes;
+  for (int tile = 0; tile < 8; ++tile) shapes.set(tile, 16, 64);
+  shapes.use();  // and zeros in all of them
+}
+static float amx_bf16_loop(int64_t iterations) noexcept {
+  use_probe_shapes();
+  for (int64_t i = 0; i < iterations; ++i) {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  _tile_release();
+  return 0;
+}
+static float amx_byte_loop(int64_t iterations) noexcept {
+  use_probe_shapes();
+  for (int64_t i = 0; i < iterations; ++i) {
+    _tile_dpbssd(0, 4, 6);
+    _tile_dpbssd(1, 4, 7);
+    _tile_dpbssd(2, 5, 6);
+    _tile_dpbssd(3, 5, 7);
+  }
+  _tile_release();
+  return 0;
+}
+constexpr int64_t kAmxBf16Flops = 4 * 2 * 16 * 16 * 32, kAmxByteOps = 2 * kAmxBf16Flops;
