@@ -12,6 +12,7 @@
 #include "formats/gguf_tokenizer.h"
 #include "formats/hf_chat_template.h"
 #include "formats/hf_tokenizer.h"
+#include "ops/cpu_latent.h"
 #include "ops/weight_types.h"
 
 namespace cachalot {
@@ -163,8 +164,13 @@ static int64_t attention_numbers(const LayerSpec& l) {
   if (const GqaSpec* a = l.gqa())
     return int64_t{a->heads + 2 * a->kv_heads} * a->head_dim + 3 * int64_t{a->compressed_dim};
   const MlaSpec& a = *l.mla();
-  const int64_t per_head = a.nope_dim + a.rope.dim + a.value_dim + 2 * int64_t{a.kv_rank};
-  return a.q_rank + a.heads * per_head;
+  return a.q_rank + int64_t{a.heads} * (a.nope_dim + a.rope.dim + a.value_dim);
+}
+
+// And of a row in the latent space, of which few are computed together.
+static int64_t absorbed_numbers(const LayerSpec& l) {
+  const MlaSpec* a = l.mla();
+  return a ? int64_t{a->heads} * (2 * int64_t{a->kv_rank} + a->rope.dim + a->value_dim) : 0;
 }
 
 static int64_t ffn_numbers(const LayerSpec& l, int width) {
@@ -175,13 +181,18 @@ static int64_t ffn_numbers(const LayerSpec& l, int width) {
 
 // The widest rows of a step, times how many of them are alive at once.
 static int64_t activation_bytes(const ModelSpec& spec, int max_rows) {
-  int64_t widest = 0;
+  int64_t widest = 0, widest_absorbed = 0;
   std::vector<LayerSpec> layers = spec.layers;
   layers.insert(layers.end(), spec.mtp.begin(), spec.mtp.end());
-  for (const LayerSpec& l : layers)
+  for (const LayerSpec& l : layers) {
     widest = std::max(widest, ffn_numbers(l, spec.width) + 2 * attention_numbers(l) + 6 * int64_t{spec.width});
+    widest_absorbed = std::max(widest_absorbed, absorbed_numbers(l));
+  }
   // In f64, as a config may describe more than 63 bits count.
-  const double numbers = static_cast<double>(max_rows) * static_cast<double>(widest) + 2.0 * spec.vocab;
+  const double numbers =
+      static_cast<double>(max_rows) * static_cast<double>(widest) +
+      static_cast<double>(std::min(max_rows, kAbsorbedRows)) * static_cast<double>(widest_absorbed) +
+      2.0 * spec.vocab;
   return static_cast<int64_t>(std::min(2 * 4 * numbers, 1e18));
 }
 

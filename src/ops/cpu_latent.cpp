@@ -180,7 +180,25 @@ class Absorbed {
 }  // namespace
 
 void attend_absorbed(const AttendMachine& machine, const LatentCall& call, std::span<const AttendSpan> spans) {
-  if (!spans.empty()) Absorbed(machine, call, spans).run();
+  std::vector<AttendSpan> together;
+  int room = kAbsorbedRows;
+  const auto run = [&] {
+    const auto mark = machine.arena.mark();
+    if (!together.empty()) Absorbed(machine, call, together).run();
+    machine.arena.rewind(mark);
+    together.clear();
+    room = kAbsorbedRows;
+  };
+  for (AttendSpan left : spans)
+    while (left.tokens > 0) {
+      AttendSpan now = left;
+      now.tokens = std::min(left.tokens, room);
+      together.push_back(now);
+      left.first_row += now.tokens, left.first_position += now.tokens, left.tokens -= now.tokens;
+      room -= now.tokens;
+      if (room == 0) run();
+    }
+  run();
 }
 
 // -- Expanded: keys and values of one head are built block by block

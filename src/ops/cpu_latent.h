@@ -21,6 +21,9 @@ struct LatentCall {
   int latent_dim() const { return cache.layer(layer).latent_dim; }
 };
 
+// Absorbed rows are computed so many at a time: in the latent space a row has heads times (2 C + R) numbers.
+constexpr int kAbsorbedRows = 128;
+
 void attend_absorbed(const AttendMachine& machine, const LatentCall& call, std::span<const AttendSpan> spans);
 void attend_expanded(const AttendMachine& machine, const LatentCall& call, std::span<const AttendSpan> spans);
 

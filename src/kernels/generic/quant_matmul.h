@@ -419,6 +419,31 @@ static void add_rows(int rows, int used, QuantChunk c, float* y) {
 // bytes, which come free beside the products.
 constexpr int apart_from_rows(int bits) { return bits == 5 || bits == 6 ? 48 : 1 << 30; }
 
+// The runs of a chunk as bytes, less `zero`.
+template <class Format>
+static void take_apart(const QuantChunk& c, char* bytes, int zero = 0) {
+  for (int run = 0; run < c.inputs / 32; ++run)
+    take_run_apart<Format::kBits>(c.runs + run * Format::kBits * kRowBytes, bytes + run * 8 * kRowBytes, zero);
+}
+
+// Adds the chunk for as many of the rows, from the first on, as the instruction set takes by its own way of many
+// rows; returns how many.
+template <class Format, class Dot>
+static int add_rows_together(int rows, QuantChunk c, float* y) {
+  if constexpr (Dot::kRowsTogether > 0) {
+    if constexpr (Format::kBlock >= Dot::kLeastBlock) {
+      const int together = c.inputs % Dot::kInputsTogether == 0 ? rows - rows % Dot::kRowsTogether : 0;
+      if (together == 0) return 0;
+      alignas(64) char bytes[kChunkInputs * kQuantColumns];
+      take_apart<Format>(c, bytes, Format::kZero);
+      c.runs = bytes;
+      Dot::template add_many<Format>(together, c, y);
+      return together;
+    }
+  }
+  return 0;
+}
+
 // A panel for some rows, whose y is [rows][kQuantColumns].
 template <class Format, class Dot>
 static void add_panel(const char* x, int64_t x_stride_bytes, int rows, const char* chunk, int64_t K, int used,
@@ -434,29 +459,14 @@ static void add_panel(const char* x, int64_t x_stride_bytes, int rows, const cha
                     .factors = factors,
                     .addends = addends,
                     .inputs = inputs};
-    int together = 0;
-    if constexpr (Dot::kRowsTogether > 0) {
-      if (Format::kBlock >= Dot::kLeastBlock && inputs % Dot::kInputsTogether == 0)
-        together = rows - rows % Dot::kRowsTogether;
-      if (together > 0) {
-        alignas(64) char bytes[kChunkInputs * kQuantColumns];
-        for (int run = 0; run < inputs / 32; ++run)
-          take_run_apart<Format::kBits>(c.runs + run * Format::kBits * kRowBytes, bytes + run * 8 * kRowBytes,
-                                        Format::kZero);
-        QuantChunk signed_bytes = c;
-        signed_bytes.runs = bytes;
-        Dot::template add_many<Format>(together, signed_bytes, y);
-        c.x += together * x_stride_bytes;
-      }
-    }
-    const int rest = rows - together;
+    const int together = add_rows_together<Format, Dot>(rows, c, y), rest = rows - together;
     float* y_rest = y + together * kQuantColumns;
+    c.x += together * x_stride_bytes;
     if (rest <= apart_from_rows(Format::kBits)) {
       add_rows<Format, Format::kBits, Dot>(rest, used, c, y_rest);
     } else if constexpr (apart_from_rows(Format::kBits) < kRowsAtOnce) {
       alignas(64) char bytes[kChunkInputs * kQuantColumns];
-      for (int run = 0; run < inputs / 32; ++run)
-        take_run_apart<Format::kBits>(c.runs + run * Format::kBits * kRowBytes, bytes + run * 8 * kRowBytes);
+      take_apart<Format>(c, bytes);
       c.runs = bytes;
       add_rows<Format, 8, Dot>(rest, used, c, y_rest);
     }
@@ -467,7 +477,6 @@ static void add_panel(const char* x, int64_t x_stride_bytes, int rows, const cha
 
 // Meanwhile y has a place of its own, with all columns: rows of a large result lie apart by multiples of a page,
 // which the caches dislike. So many rows at once that taking codes apart is a small part of the work.
-
 template <class Format, class Dot>
 static void quant_tile(const void* x, int64_t x_stride_bytes, int64_t rows, const void* panel, int64_t K, int used,
                        float* y, int64_t y_stride, bool accumulate) noexcept {

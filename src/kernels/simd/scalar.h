@@ -96,7 +96,7 @@ static I32x repeat_unit(const void* p) {
 // add(): sum + the four products of a unsigned and a signed byte. Even and odd bytes as 16 bits each; a product is at
 // most 255 * 127 and fits.
 struct GenericDot {
-  static constexpr int kRowsTogether = 0;
+  static constexpr int kRowsTogether = 0;  // no other way for many rows; there is one in avx512_amx.h
   static I32x add(I32x sum, I32x codes, I32x x) {
     typedef int16_t I16x __attribute__((vector_size(16)));
     const I16x c = __builtin_bit_cast(I16x, codes), s = __builtin_bit_cast(I16x, x);
