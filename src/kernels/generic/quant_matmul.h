@@ -287,7 +287,7 @@ static void unpack_quantised(const void* panel, int64_t K, int column, float* w_
 
 // -- The product
 
-typedef int8_t I8xWide __attribute__((vector_size(4 * kLanes)));
+typedef uint8_t U8xWide __attribute__((vector_size(4 * kLanes)));
 
 // A chunk of a panel with some rows. `runs` are packed, or taken apart to bytes.
 struct QuantChunk {
@@ -399,10 +399,10 @@ static void add_chunk_of(int rows, int used, QuantChunk c, float* y) {
 // Bytes of one run, less `zero`.
 template <int bits, int unit = 0>
 static void take_run_apart(const char* run, char* bytes, int zero = 0) {
-  const I8xWide zeros = I8xWide{} + static_cast<int8_t>(zero);
+  const U8xWide zeros = U8xWide{} + static_cast<uint8_t>(zero);
   for (int n = 0; n < kRowBytes; n += kLanes * 4)
     store_units(bytes + unit * kRowBytes + n,
-                __builtin_bit_cast(I32x, __builtin_bit_cast(I8xWide, codes_of<bits, unit>(run + n)) - zeros));
+                __builtin_bit_cast(I32x, __builtin_bit_cast(U8xWide, codes_of<bits, unit>(run + n)) - zeros));
   if constexpr (unit + 1 < 8) take_run_apart<bits, unit + 1>(run, bytes, zero);
 }
 
