@@ -78,12 +78,12 @@ std::pair<PackedMatrix, std::vector<float>> weights(const KernelTable& table, co
 void matmul(const KernelTable& table, const MatmulKernel& kernel, int64_t M, int64_t N, int64_t K) {
   const auto x = random_normal(M * K, 1);
   const auto [packed, w_used] = weights(table, kernel, N, K);
-  const auto prepared = prepare(kernel, x, M, K);
+  const PageBuffer prepared(static_cast<size_t>(kernel.inputs_bytes(M, K)));
+  for (int64_t m = 0; m < M; ++m) kernel.prepare_row(&x[m * K], K, m, M, prepared.data());
   std::vector<float> y(M * N);
   const auto work = [&] {
     for (int64_t i = 0; i < packed.panels(); ++i)
-      kernel.tile(prepared.data(), kernel.input_bytes(K), M, packed.panel(i), K, packed.used(i),
-                  &y[i * kernel.columns], N, false);
+      kernel.multiply(prepared.data(), M, packed.panel(i), K, packed.used(i), &y[i * kernel.columns], N);
   };
   work();
   const auto x0 = rounded_to(kernel.inputs, {x.end() - K, x.end()});

@@ -64,6 +64,49 @@ struct MatmulKernel {
   // Packs a panel; where K fills no whole unit, the rows are read up to K only.
   void (*pack)(const PanelRows& rows, void* panel) noexcept;
 
+  // -- Many rows, where the instruction set has a way of its own (quantised formats only; rows_together is 0 else)
+
+  int rows_together = 0;   // as many rows are prepared side by side
+  int least_together = 0;  // fewer rows than these are better off apart
+
+  // As prepare(), for row `row` of a tile of rows_together rows, which takes their input_bytes.
+  void (*prepare_together)(const float* x_K, int64_t K, int row, void* tile) noexcept = nullptr;
+  int panels_together = 1;  // a good count of panels for one call
+
+  // As tile() from 0 and with the same bits, for tiles of rows prepared so, the last of which need not be filled, but
+  // is read; and for `used` outputs of as many panels as it takes.
+  void (*tile_together)(const void* x, int64_t rows, const void* panels, int64_t K, int used, float* y,
+                        int64_t y_stride) noexcept = nullptr;
+
+  // Of `rows` rows, the first so many go together.
+  int64_t together(int64_t rows) const {
+    if (rows_together == 0 || rows < least_together) return 0;
+    const int64_t rest = rows % rows_together;
+    return 2 * rest >= rows_together ? rows : rows - rest;
+  }
+  // Memory for `rows` rows of inputs, prepared one by one for multiply().
+  int64_t inputs_bytes(int64_t rows, int64_t K) const {
+    const int64_t most = rows_together == 0 ? rows : (rows + rows_together - 1) / rows_together * rows_together;
+    return most * input_bytes(K);
+  }
+  void prepare_row(const float* x_K, int64_t K, int64_t row, int64_t rows, std::byte* inputs) const {
+    const int64_t in_tile = row < together(rows) ? row % rows_together : -1;
+    if (in_tile >= 0)
+      prepare_together(x_K, K, static_cast<int>(in_tile), inputs + (row - in_tile) * input_bytes(K));
+    else
+      prepare(x_K, K, inputs + row * input_bytes(K));
+  }
+  // y[rows][used] from `used` outputs of neighbouring panels.
+  void multiply(const std::byte* inputs, int64_t rows, const std::byte* panels, int64_t K, int used, float* y,
+                int64_t y_stride) const {
+    const int64_t tiled = together(rows), bytes = input_bytes(K);
+    if (tiled > 0) tile_together(inputs, tiled, panels, K, used, y, y_stride);
+    if (tiled == rows) return;
+    inputs += tiled * bytes, y += tiled * y_stride;
+    for (int n = 0; n < used; n += columns, panels += panel_bytes(K))
+      tile(inputs, bytes, rows - tiled, panels, K, used - n < columns ? used - n : columns, y + n, y_stride, false);
+  }
+
   int64_t units(int64_t K) const { return (K + unit_inputs - 1) / unit_inputs; }
   // Output `column` of a panel of a quantised format as numbers, as dequantize() of tensor/quant_blocks.h rounds
   // them.

@@ -1,6 +1,8 @@
 // Mixture of experts of CpuOps: the rows of a step grouped by expert, so that each expert's weights are read once.
 #pragma once
 
+#include <functional>
+
 #include "ops/cpu_weights.h"
 
 namespace cachalot {
@@ -31,11 +33,18 @@ class ExpertRun {
   void run(const Tensor& x_TD, const ExpertGroups& groups, const Tensor& y_TD);
 
  private:
-  std::byte* prepared_members(const Tensor& x_TD, const ExpertGroups& groups, const Weight& w);
-  void multiply(const ExpertGroups& groups, const Weight& w, const Weight& bias, const std::byte* x,
-                const Tensor& y_MF);
-  std::byte* prepared_hidden(const Tensor& gate_MF, const Tensor& up_MF);
-  void add_outputs(const ExpertGroups& groups, const std::byte* hidden, const Tensor& y_TD);
+  // Rows prepared for multiplication with w, those of a group together. row_of(member) must be called once for each.
+  struct Inputs {
+    std::byte* x;
+    std::vector<int64_t> offset;  // of a group's rows, in bytes
+
+    const std::byte* of(size_t group) const { return x + offset[group]; }
+  };
+  Inputs prepared(const ExpertGroups& groups, const Weight& w, const std::function<const float*(int)>& row_of);
+  Inputs prepared_members(const Tensor& x_TD, const ExpertGroups& groups, const Weight& w);
+  void multiply(const ExpertGroups& groups, const Weight& w, const Weight& bias, const Inputs& x, const Tensor& y_MF);
+  Inputs prepared_hidden(const ExpertGroups& groups, const Tensor& gate_MF, const Tensor& up_MF);
+  void add_outputs(const ExpertGroups& groups, const Inputs& hidden, const Tensor& y_TD);
 
   const KernelTable& kernels_;
   ThreadPool& pool_;

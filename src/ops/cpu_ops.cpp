@@ -222,31 +222,36 @@ Tensor CpuOps::rope(const Tensor& x_THR, const Tensor& angles_TR, RopePairing pa
 
 // -- Matrix product
 
+// Many rows like to meet a few panels at once, as long as every thread has some.
+static int64_t panels_per_task(const MatmulKernel& kernel, int64_t panels, int64_t rows, int threads) {
+  if (kernel.together(rows) == 0) return 1;
+  return std::clamp<int64_t>(panels / (2 * threads), 1, kernel.panels_together);
+}
+
 Tensor CpuOps::linear(const Tensor& x_TD, const Weight& w_UD, const Weight& bias) {
   SHAPES(x_TD, w_UD);
   CHECK(!bias || bias.shape[0] == w_UD.shape[0]);
   const MatmulKernel& kernel = matmul(w_UD.held_as);
   const int64_t rows = x_TD.dim(0), inputs = x_TD.last(), outputs = w_UD.shape[0];
-  const int64_t input_bytes = kernel.input_bytes(inputs), panel_bytes = kernel.panel_bytes(inputs);
+  const int64_t panel_bytes = kernel.panel_bytes(inputs);
 
   const Tensor y_TU = arena_.tensor(rows, outputs);
-  auto* prepared = static_cast<std::byte*>(arena_.allocate(static_cast<size_t>(rows * input_bytes)));
+  auto* prepared = static_cast<std::byte*>(arena_.allocate(static_cast<size_t>(kernel.inputs_bytes(rows, inputs))));
   for_rows(rows, inputs, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) kernel.prepare(x_TD.row(r), inputs, prepared + r * input_bytes);
+    for (int64_t r = begin; r < end; ++r) kernel.prepare_row(x_TD.row(r), inputs, r, rows, prepared);
   });
 
   const int64_t panels = divide_up(outputs, kernel.columns);
-  const int64_t grain = divide_up(kNumbersPerTask * 4, rows * inputs * kernel.columns);
+  const int64_t least = divide_up(kNumbersPerTask * 4, rows * inputs * kernel.columns);
+  const int64_t grain = std::max(least, panels_per_task(kernel, panels, rows, pool_.threads()));
   pool_.for_each_chunk(panels, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t p = begin; p < end; ++p) {
-      const std::byte* panel = panels_of(w_UD) + p * panel_bytes;
-      const auto used = static_cast<int>(std::min<int64_t>(kernel.columns, outputs - p * kernel.columns));
-      float* y = y_TU.data + p * kernel.columns;
-      kernel.tile(prepared, input_bytes, rows, panel, inputs, used, y, outputs, false);
-      if (bias)
-        for (int64_t r = 0; r < rows; ++r)
-          kernels_.add(y + r * outputs, vector_of(bias) + p * kernel.columns, used, y + r * outputs);
-    }
+    const int64_t first = begin * kernel.columns, used = std::min(end * kernel.columns, outputs) - first;
+    float* y = y_TU.data + first;
+    kernel.multiply(prepared, rows, panels_of(w_UD) + begin * panel_bytes, inputs, static_cast<int>(used), y,
+                    outputs);
+    if (bias)
+      for (int64_t r = 0; r < rows; ++r)
+        kernels_.add(y + r * outputs, vector_of(bias) + first, used, y + r * outputs);
   });
   return y_TU;
 }

@@ -1,7 +1,6 @@
 #include "tensor/arena.h"
 
 #include <algorithm>
-#include <cstdint>
 #include <cstring>
 
 namespace cachalot {
@@ -13,18 +12,16 @@ void* Arena::allocate(size_t bytes) {
   bytes = std::max(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
   for (; block_ < blocks_.size(); ++block_, offset_ = 0) {
     if (offset_ + bytes > blocks_[block_].bytes) continue;
-    void* memory = blocks_[block_].begin + offset_;
+    void* memory = blocks_[block_].memory.data() + offset_;
     offset_ += bytes;
     return memory;
   }
   Block block;
   block.bytes = std::max(bytes, blocks_.empty() ? kMinBlockBytes : 2 * blocks_.back().bytes);
-  block.memory.reset(new std::byte[block.bytes + kAlignment]);
-  const auto address = reinterpret_cast<uintptr_t>(block.memory.get());
-  block.begin = block.memory.get() + (kAlignment - address % kAlignment) % kAlignment;
+  block.memory = PageBuffer(block.bytes);
   blocks_.push_back(std::move(block));
   offset_ = bytes;
-  return blocks_.back().begin;
+  return blocks_.back().memory.data();
 }
 
 Tensor Arena::keep_only(Mark mark, const Tensor& tensor) {

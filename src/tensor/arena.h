@@ -3,9 +3,9 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
 #include <vector>
 
+#include "base/page_buffer.h"
 #include "tensor/tensor.h"
 
 namespace cachalot {
@@ -37,8 +37,7 @@ class Arena {
 
  private:
   struct Block {
-    std::unique_ptr<std::byte[]> memory;
-    std::byte* begin = nullptr;  // aligned
+    PageBuffer memory;
     size_t bytes = 0;
   };
   std::vector<Block> blocks_;

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/page_buffer.h"
 #include "kernels/reference.h"
 #include "support/kernels.h"
 
@@ -81,6 +82,17 @@ std::vector<float> product(const PackedMatrix& w, const std::vector<std::byte>& 
   return y;
 }
 
+// As CpuOps multiplies: rows that go together do.
+std::vector<float> products(const PackedMatrix& w, const std::vector<float>& x_MK, int64_t M, int64_t stride) {
+  const MatmulKernel& kernel = *w.kernel;
+  const PageBuffer inputs(static_cast<size_t>(kernel.inputs_bytes(M, w.K)));
+  for (int64_t m = 0; m < M; ++m) kernel.prepare_row(&x_MK[m * w.K], w.K, m, M, inputs.data());
+  std::vector<float> y(static_cast<size_t>(M * stride), kGuard);
+  for (int64_t panel = 0; panel < w.panels(); ++panel)
+    kernel.multiply(inputs.data(), M, w.panel(panel), w.K, w.used(panel), &y[panel * kernel.columns], stride);
+  return y;
+}
+
 std::string label(const KernelTable& table, const MatmulKernel& kernel) {
   return std::string(table.isa) + " " + std::string(name(kernel.weights));
 }
@@ -135,6 +147,25 @@ TEST(QuantMatmul, GivesARowTheSameBitsAloneAmongOthersAndCutAnywhere) {
     }
 }
 
+TEST(QuantMatmul, GivesRowsThatGoTogetherTheBitsThatTheyHaveApart) {
+  for (const KernelTable* table : usable_kernels())
+    for (const MatmulKernel& kernel : table->matmul_quantised)
+      for (const int64_t blocks :
+           step_of(kernel) == 32 ? std::vector<int64_t>{1, 2, 8, 13, 33} : std::vector<int64_t>{1, 4})
+        for (const int64_t N : {1, 16, 17, 64, 135}) {
+          const int64_t K = blocks * step_of(kernel);
+          const auto w = QuantMatrix(kernel.weights, N, K, 2).pack(kernel);
+          for (const int64_t M : {1, 15, 16, 23, 24, 32, 33, 40, 71, 512, 560}) {
+            if (M > 71 && (N != 17 || K > 1024)) continue;
+            SCOPED_TRACE(label(*table, kernel) + " M=" + std::to_string(M) + " N=" + std::to_string(N) +
+                         " K=" + std::to_string(K));
+            const auto x = random_normal(M * K, 1);
+            const auto want = product(w, prepare(kernel, x, M, K), M, N + 1, {M, K});
+            ASSERT_EQ(std::memcmp(products(w, x, M, N + 1).data(), want.data(), want.size() * sizeof(float)), 0);
+          }
+        }
+}
+
 TEST(QuantMatmul, ReadsEveryCodeOfTheFileAtItsPlace) {
   for (const KernelTable* table : usable_kernels())
     for (const MatmulKernel& kernel : table->matmul_quantised) {
@@ -175,6 +206,37 @@ TEST(QuantMatmul, TakesTheLargestCodesAndInputsWithoutOverflow) {
           ASSERT_NEAR(y[0], want, 1e-5 * std::abs(want));
         }
       }
+    }
+}
+
+TEST(QuantMatmul, TakesTheLargestScalesOfBlocksWithoutOverflow) {
+  for (const KernelTable* table : usable_kernels())
+    for (const MatmulKernel& kernel : table->matmul_quantised) {
+      if (step_of(kernel) != 256) continue;
+      const int64_t K = 512, M = 33;
+      const size_t bytes = info(kernel.weights).block_bytes;
+      const bool six = kernel.weights == DType::q6_k;
+      const size_t scales = six ? 192 : 4, scales_end = six ? 208 : 16;
+      for (const int scale : {0x7f, 0x80, 0xff})
+        for (const int code : {0x00, 0xff}) {
+          SCOPED_TRACE(label(*table, kernel) + " scales " + std::to_string(scale) + " codes " + std::to_string(code));
+          QuantMatrix w(kernel.weights, 1, K, 5);
+          for (size_t i = 0; i < w.bytes.size(); ++i) {
+            const size_t at = i % bytes;
+            if (at >= scales && at < scales_end)
+              w.bytes[i] = static_cast<std::byte>(scale);
+            else if (six ? at < scales : at >= scales_end)
+              w.bytes[i] = static_cast<std::byte>(code);
+          }
+          const auto numbers = w.numbers();
+          for (const float x_value : {-1.0f, 1.0f}) {
+            const std::vector<float> x(static_cast<size_t>(M * K), x_value);
+            double want = 0, size = 0;
+            for (const float number : numbers)
+              want += static_cast<double>(number) * x_value, size += std::abs(number);
+            for (const float y : products(w.pack(kernel), x, M, 1)) ASSERT_NEAR(y, want, 1e-5 * size);
+          }
+        }
     }
 }
 

@@ -11,6 +11,8 @@
 #include "kernels/generic/attention.h"
 #include "kernels/generic/coded_matmul.h"
 #include "kernels/generic/probes.h"
+#include "kernels/generic/quant_formats.h"
+
 #include "kernels/generic/quant_matmul.h"
 #include "kernels/generic/rope.h"
 #include "kernels/generic/softmax.h"

@@ -86,15 +86,41 @@ static I32x repeat_unit(const void* p) {
   __builtin_memcpy(&unit, p, sizeof unit);
   return reinterpret_cast<I32x>(_mm256_set1_epi32(unit));
 }
+static I32x widen_bytes(const uint8_t* p) {
+  return reinterpret_cast<I32x>(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
+static I32x widen_bytes(const int8_t* p) {
+  return reinterpret_cast<I32x>(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
+static void store_bytes(int8_t* p, I32x a) {
+  const __m256i first = _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 4, 8, 12, -1,
+                                         -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+  const __m256i fours = _mm256_shuffle_epi8(reinterpret_cast<__m256i>(a), first);
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p),
+                   _mm_unpacklo_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1)));
+}
+static int32_t largest(I32x a) {
+  int32_t top = a[0];
+  for (int i = 1; i < kLanes; ++i) top = a[i] > top ? a[i] : top;
+  return top;
+}
+static int32_t sum(I32x a) {
+  int32_t total = 0;
+  for (int i = 0; i < kLanes; ++i) total += a[i];
+  return total;
+}
 // Even and odd bytes as 16 bits each, since sums of pairs of byte products do not fit 16 bits.
 struct GenericDot {
-  static constexpr int kRowsTogether = 0;
   static I32x add(I32x sum, I32x codes, I32x x) {
     const __m256i c = reinterpret_cast<__m256i>(codes), s = reinterpret_cast<__m256i>(x);
     const __m256i even = _mm256_madd_epi16(_mm256_and_si256(c, _mm256_set1_epi16(0xff)),
                                            _mm256_srai_epi16(_mm256_slli_epi16(s, 8), 8));
     const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(c, 8), _mm256_srai_epi16(s, 8));
     return sum + reinterpret_cast<I32x>(even) + reinterpret_cast<I32x>(odd);
+  }
+  static I32x add_pairs(I32x sum, I32x a, I32x b) {
+    return sum +
+           reinterpret_cast<I32x>(_mm256_madd_epi16(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
   }
 };
 

@@ -73,15 +73,29 @@ static I32x repeat_unit(const void* p) {
   __builtin_memcpy(&unit, p, sizeof unit);
   return reinterpret_cast<I32x>(_mm512_set1_epi32(unit));
 }
+static I32x widen_bytes(const uint8_t* p) {
+  return reinterpret_cast<I32x>(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
+static I32x widen_bytes(const int8_t* p) {
+  return reinterpret_cast<I32x>(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
+static void store_bytes(int8_t* p, I32x a) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(reinterpret_cast<__m512i>(a)));
+}
+static int32_t largest(I32x a) { return _mm512_reduce_max_epi32(reinterpret_cast<__m512i>(a)); }
+static int32_t sum(I32x a) { return _mm512_reduce_add_epi32(reinterpret_cast<__m512i>(a)); }
 // Even and odd bytes as 16 bits each, since sums of pairs of byte products do not fit 16 bits.
 struct GenericDot {
-  static constexpr int kRowsTogether = 0;
   static I32x add(I32x sum, I32x codes, I32x x) {
     const __m512i c = reinterpret_cast<__m512i>(codes), s = reinterpret_cast<__m512i>(x);
     const __m512i even = _mm512_madd_epi16(_mm512_and_si512(c, _mm512_set1_epi16(0xff)),
                                            _mm512_srai_epi16(_mm512_slli_epi16(s, 8), 8));
     const __m512i odd = _mm512_madd_epi16(_mm512_srli_epi16(c, 8), _mm512_srai_epi16(s, 8));
     return sum + reinterpret_cast<I32x>(even) + reinterpret_cast<I32x>(odd);
+  }
+  static I32x add_pairs(I32x sum, I32x a, I32x b) {
+    return sum +
+           reinterpret_cast<I32x>(_mm512_madd_epi16(reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
   }
 };
 

@@ -7,10 +7,13 @@ static F32x dot_pairs(F32x sum, F32x a, F32x b) {
 
 // VNNI: four byte products and their sum at once.
 struct VnniDot {
-  static constexpr int kRowsTogether = 0;
   static I32x add(I32x sum, I32x codes, I32x x) {
     return reinterpret_cast<I32x>(_mm512_dpbusd_epi32(
         reinterpret_cast<__m512i>(sum), reinterpret_cast<__m512i>(codes), reinterpret_cast<__m512i>(x)));
+  }
+  static I32x add_pairs(I32x sum, I32x a, I32x b) {
+    return reinterpret_cast<I32x>(_mm512_dpwssd_epi32(reinterpret_cast<__m512i>(sum), reinterpret_cast<__m512i>(a),
+                                                      reinterpret_cast<__m512i>(b)));
   }
 };
 

@@ -93,16 +93,34 @@ static I32x repeat_unit(const void* p) {
   __builtin_memcpy(&unit, p, sizeof unit);
   return I32x{} + unit;
 }
-// add(): sum + the four products of a unsigned and a signed byte. Even and odd bytes as 16 bits each; a product is at
-// most 255 * 127 and fits.
+// kLanes bytes as integers, and the lowest bytes of integers.
+template <typename Byte>
+static I32x widen_bytes(const Byte* p) {
+  I32x a;
+  for (int i = 0; i < kLanes; ++i) a[i] = p[i];
+  return a;
+}
+static void store_bytes(int8_t* p, I32x a) {
+  for (int i = 0; i < kLanes; ++i) p[i] = static_cast<int8_t>(a[i]);
+}
+static int32_t largest(I32x a) {
+  int32_t top = a[0];
+  for (int i = 1; i < kLanes; ++i) top = a[i] > top ? a[i] : top;
+  return top;
+}
+static int32_t sum(I32x a) { return (a[0] + a[1]) + (a[2] + a[3]); }
+// add_pairs(): sum + the two products of signed halves. add(): sum + the four products of an unsigned and a signed
+// byte. Even and odd bytes as 16 bits each; a product is at most 255 * 127 and fits.
 struct GenericDot {
-  static constexpr int kRowsTogether = 0;  // no other way for many rows; there is one in avx512_amx.h
   static I32x add(I32x sum, I32x codes, I32x x) {
     typedef int16_t I16x __attribute__((vector_size(16)));
     const I16x c = __builtin_bit_cast(I16x, codes), s = __builtin_bit_cast(I16x, x);
     const I32x even = __builtin_bit_cast(I32x, (c & 0xff) * ((s << 8) >> 8));
     const I32x odd = __builtin_bit_cast(I32x, ((c >> 8) & 0xff) * (s >> 8));
     return sum + ((even << 16) >> 16) + (even >> 16) + ((odd << 16) >> 16) + (odd >> 16);
+  }
+  static I32x add_pairs(I32x sum, I32x a, I32x b) {
+    return sum + ((a << 16) >> 16) * ((b << 16) >> 16) + (a >> 16) * (b >> 16);
   }
 };
 

@@ -1,0 +1,375 @@
+// Quantised weights with many rows, in integer tiles; what they are and what the results must be: quant_matmul.h.
+//
+// The products cost next to nothing; what counts is how often sums leave the tiles, as they do so through memory, and
+// how rows of inputs lie, as a tile is sixteen lines of them. So sixteen rows are prepared side by side, and results
+// of a tile of 16 columns stay in registers for a whole chunk. While the sums of one step are folded row by row,
+// those of the next one are made, a tile instruction at a time between the rows: in a lump they would stand in each
+// other's way (1.4 times the time).
+//
+// Where the blocks' scales are integers, weights are first multiplied by them: scale * (code - zero) takes 13 bits,
+// which are two planes of bytes, the lower one unsigned. So sums leave the tiles once per group and plane instead of
+// once per block, and f32(256 high + low) is one fma, exact but for its one rounding.
+//
+// Sixteen rows of a group: the codes, kTileBytes of every row at a time; the scales; the starts.
+
+constexpr int64_t kRowsTogether = 512;  // of one pass over a panel: taking it apart is a twentieth of the work then
+using TileSums = int32_t[kTileOfRows][kTileColumns];
+
+template <class Format>
+struct TileGroup {
+  static constexpr int kTileBytes = Format::kIntegerScales ? 64 : Format::kBlock;
+  static constexpr int kTiles = Format::kGroup / kTileBytes;
+
+  int8_t codes[kTiles][kTileOfRows][kTileBytes];
+  float scale[kTileOfRows];
+  int32_t start[InputGroup<Format>::kStarts][kTileOfRows];
+};
+
+template <class Format>
+static void prepare_together(const float* x_K, int64_t K, int row, void* tile) noexcept {
+  using Tile = TileGroup<Format>;
+  static_assert(sizeof(Tile) == kTileOfRows * sizeof(InputGroup<Format>));
+  auto* out = static_cast<Tile*>(tile);
+  for (int64_t k = 0; k < K; k += Format::kGroup, ++out) {
+    InputGroup<Format> group;
+    round_group<Format>(x_K + k, group);
+    for (int t = 0; t < Tile::kTiles; ++t)
+      __builtin_memcpy(out->codes[t][row], group.codes + t * Tile::kTileBytes, Tile::kTileBytes);
+    out->scale[row] = group.scale;
+    for (int s = 0; s < InputGroup<Format>::kStarts; ++s) out->start[s][row] = group.start[s];
+  }
+}
+
+// Results of sixteen rows by 16 columns, rows `stride` numbers apart; from zeros when there is no `from`.
+using RowSums = F32x[kTileOfRows];
+[[gnu::always_inline]] static inline void load_rows(const float* from, int64_t stride, RowSums& results) {
+#pragma GCC unroll 16
+  for (int r = 0; r < kTileOfRows; ++r) results[r] = from ? load(from + r * stride) : F32x{};
+}
+[[gnu::always_inline]] static inline void store_rows(const RowSums& results, int64_t stride, float* to) {
+#pragma GCC unroll 16
+  for (int r = 0; r < kTileOfRows; ++r) store(to + r * stride, results[r]);
+}
+
+// What is made next: the sums of a block (or group) of sixteen rows with 16 columns.
+template <class Format>
+struct TilePlace {
+  const TileGroup<Format>* x;  // the chunk's first group
+  int column;
+};
+
+// Folds the sums that lie on side 1 - `side` and makes those of `block` at `next` on the other one meanwhile.
+template <int side, int row = 0, class Tiles, class Factors, class Place>
+[[gnu::always_inline]] static inline void fold_and_make(Tiles& tiles, const Factors& factors, const Place& next,
+                                                        int block, RowSums& results) {
+  if constexpr (row % 2 == 0) tiles.template make<side, row / 2>(next, block);
+  tiles.template fold<1 - side>(factors, row, results[row]);
+  if constexpr (row + 1 < kTileOfRows) fold_and_make<side, row + 1>(tiles, factors, next, block, results);
+}
+template <int side, int step = 0, class Tiles, class Place>
+[[gnu::always_inline]] static inline void make_all(Tiles& tiles, const Place& place, int block) {
+  tiles.template make<side, step>(place, block);
+  if constexpr (2 * (step + 1) < kTileOfRows) make_all<side, step + 1>(tiles, place, block);
+}
+
+// -- Blocks with factors of their own
+
+template <class Format>
+class ShortTiles {
+ public:
+  using Place = TilePlace<Format>;
+
+  static void use_shapes() {
+    TileShapes shapes;
+    for (const int first : {0, 3}) {
+      shapes.set(first, kTileOfRows, 64);
+      shapes.set(first + 1, kTileOfRows, Format::kBlock);
+      shapes.set(first + 2, Format::kBlock / 4, 64);
+    }
+    shapes.use();
+  }
+
+  explicit ShortTiles(const QuantChunk& chunk) : chunk_(chunk) { take_apart<Format>(chunk, codes_, Format::kZero); }
+
+  void begin(const Place& first) { make_all<0>(*this, first, 0); }
+
+  // The chunk for sixteen rows and 16 columns. Its first sums have been made, and those of `next` are at the end.
+  void add(const Place& place, const Place& next, const float* from, float* to, int64_t stride) {
+    const int blocks = chunk_.inputs / Format::kBlock;
+    RowSums results;
+    load_rows(from, stride, results);
+    int b = 0;
+    for (; b + 1 < blocks; b += 2) {
+      const bool more = b + 2 < blocks;
+      fold_and_make<1>(*this, factors(place, b), place, b + 1, results);
+      fold_and_make<0>(*this, factors(place, b + 1), more ? place : next, more ? b + 2 : 0, results);
+    }
+    if (b < blocks) {
+      const Factors last = factors(place, b);
+#pragma GCC unroll 16
+      for (int r = 0; r < kTileOfRows; ++r) fold<0>(last, r, results[r]);
+      begin(next);
+    }
+    store_rows(results, stride, to);
+  }
+
+  template <int side, int step>
+  [[gnu::always_inline]] void make(const Place& p, int block) {
+    const char* codes = codes_ + block * (Format::kBlock / 4) * kRowBytes + p.column * 4;
+    if constexpr (side == 0) {
+      if constexpr (step == 0) _tile_zero(0);
+      if constexpr (step == 0) _tile_loadd(1, p.x[block].codes, Format::kBlock);
+      if constexpr (step == 1) _tile_loadd(2, codes, kRowBytes);
+      if constexpr (step == 2) _tile_dpbssd(0, 1, 2);
+      if constexpr (step == 4) _tile_stored(0, sums_[0], 64);
+    } else {
+      if constexpr (step == 0) _tile_zero(3);
+      if constexpr (step == 0) _tile_loadd(4, p.x[block].codes, Format::kBlock);
+      if constexpr (step == 1) _tile_loadd(5, codes, kRowBytes);
+      if constexpr (step == 2) _tile_dpbssd(3, 4, 5);
+      if constexpr (step == 4) _tile_stored(3, sums_[1], 64);
+    }
+  }
+
+  struct Factors {
+    const TileGroup<Format>* x;
+    F32x factor, addend;
+  };
+  template <int side>
+  [[gnu::always_inline]] void fold(const Factors& f, int r, F32x& result) const {
+    F32x t = mul(f.factor, __builtin_convertvector(load_units(sums_[side][r]), F32x));
+    if constexpr (Format::kMins) t = fma(f.addend, set(__builtin_bit_cast(float, f.x->start[0][r])), t);
+    result = fma(set(f.x->scale[r]), t, result);
+  }
+
+ private:
+  Factors factors(const Place& p, int block) const {
+    const int at = block * kQuantColumns + p.column;
+    return {p.x + block, load(chunk_.factors + at), Format::kMins ? load(chunk_.addends + at) : F32x{}};
+  }
+
+  alignas(64) char codes_[kChunkInputs * kQuantColumns];
+  alignas(64) TileSums sums_[2];
+  QuantChunk chunk_;
+};
+
+// -- Blocks with integer scales
+
+template <class Format>
+class LongTiles {
+  static constexpr int kGroups = kChunkInputs / Format::kGroup;
+  static constexpr int kPairs = ChunkScales<Format>::kPairs ? InputGroup<Format>::kStarts : 0;
+  static_assert(kGroups == 2);
+
+ public:
+  using Place = TilePlace<Format>;
+
+  static void use_shapes() {
+    TileShapes shapes;
+    for (int tile = 0; tile < 8; ++tile) shapes.set(tile, 16, 64);
+    shapes.use();
+  }
+
+  explicit LongTiles(const QuantChunk& chunk) : chunk_(chunk) { make_planes<0>(); }
+
+  // As ShortTiles's, with groups for blocks.
+  void begin(const Place& first) { make_all<0>(*this, first, 0); }
+  void add(const Place& place, const Place& next, const float* from, float* to, int64_t stride) {
+    RowSums results;
+    load_rows(from, stride, results);
+    fold_and_make<1>(*this, factors(place, 0), place, 1, results);
+    fold_and_make<0>(*this, factors(place, 1), next, 0, results);
+    store_rows(results, stride, to);
+  }
+
+  // tmm0, tmm1 and tmm2, tmm3: low and high sums of both sides; tmm4 inputs; tmm5 … tmm7 planes.
+  template <int side, int step>
+  [[gnu::always_inline]] void make(const Place& p, int group) {
+    const TileGroup<Format>& x = p.x[group];
+    const int64_t at = int64_t{group} * (Format::kGroup / 4) * kRowBytes + p.column * 4, half = 16 * kRowBytes;
+    const char *low = low_ + at, *high = high_ + at;
+    if constexpr (step == 0) _tile_loadd(4, x.codes[0], 64);
+    if constexpr (step == 1) _tile_loadd(5, low, kRowBytes);
+    if constexpr (step == 4) _tile_loadd(7, low + half, kRowBytes);
+    if constexpr (side == 0) {
+      if constexpr (step == 0) _tile_zero(0);
+      if constexpr (step == 0) _tile_zero(1);
+      if constexpr (step == 2) _tile_dpbsud(0, 4, 5);
+      if constexpr (step == 3) _tile_dpbssd(1, 4, 6);
+      if constexpr (step == 5) _tile_dpbsud(0, 4, 7);
+      if constexpr (step == 6) _tile_dpbssd(1, 4, 5);
+      if constexpr (step == 7) _tile_stored(0, sums_[0][0], 64);
+      if constexpr (step == 7) _tile_stored(1, sums_[0][1], 64);
+    } else {
+      if constexpr (step == 0) _tile_zero(2);
+      if constexpr (step == 0) _tile_zero(3);
+      if constexpr (step == 2) _tile_dpbsud(2, 4, 5);
+      if constexpr (step == 3) _tile_dpbssd(3, 4, 6);
+      if constexpr (step == 5) _tile_dpbsud(2, 4, 7);
+      if constexpr (step == 6) _tile_dpbssd(3, 4, 5);
+      if constexpr (step == 7) _tile_stored(2, sums_[1][0], 64);
+      if constexpr (step == 7) _tile_stored(3, sums_[1][1], 64);
+    }
+    if constexpr (step == 2) _tile_loadd(6, high, kRowBytes);
+    if constexpr (step == 3) _tile_loadd(4, x.codes[1], 64);
+    if constexpr (step == 5) _tile_loadd(5, high + half, kRowBytes);
+  }
+
+  struct Factors {
+    const TileGroup<Format>* x;
+    F32x factor, addend;
+    I32x minimums[kPairs + 1];
+  };
+  template <int side>
+  [[gnu::always_inline]] void fold(const Factors& f, int r, F32x& result) const {
+    const F32x low = __builtin_convertvector(load_units(sums_[side][0][r]), F32x),
+               high = __builtin_convertvector(load_units(sums_[side][1][r]), F32x);
+    F32x t = mul(f.factor, fma(set(256), high, low));
+    if constexpr (kPairs > 0) {
+      I32x m = {};
+#pragma GCC unroll 4
+      for (int p = 0; p < kPairs; ++p) m = VnniDot::add_pairs(m, f.minimums[p], repeat_unit(&f.x->start[p][r]));
+      t = fma(f.addend, __builtin_convertvector(m, F32x), t);
+    }
+    result = fma(set(f.x->scale[r]), t, result);
+  }
+
+ private:
+  Factors factors(const Place& p, int group) const {
+    Factors f = {p.x + group, load(chunk_.factors + p.column), {}, {}};
+    if constexpr (kPairs > 0) {
+      f.addend = load(chunk_.addends + p.column);
+#pragma GCC unroll 4
+      for (int i = 0; i < kPairs; ++i)
+        f.minimums[i] = load_units(chunk_.minimums + (group * kPairs + i) * kQuantColumns + p.column);
+    }
+    return f;
+  }
+
+  // Units `unit` of all runs, and those that follow.
+  template <int unit>
+  void make_planes() {
+    const __m512i bytes = _mm512_set1_epi16(0xff), zero = _mm512_set1_epi8(Format::kZero);
+    for (int run = 0; run < kChunkInputs / 32; ++run) {
+      const int block = (run * 32 + unit * 4) / Format::kBlock, row = (run * 8 + unit) * kRowBytes;
+      for (int n = 0; n < kQuantColumns; n += kLanes) {
+        const __m512i scale = _mm512_loadu_si512(chunk_.scales + block * kQuantColumns + n);
+        const __m512i pair =
+            _mm512_or_si512(_mm512_slli_epi32(scale, 16), _mm512_and_si512(scale, _mm512_set1_epi32(0xffff)));
+        const auto codes = reinterpret_cast<__m512i>(
+            codes_of<Format::kBits, unit>(chunk_.runs + run * Format::kBits * kRowBytes + n * 4));
+        __m512i even, odd;
+        if constexpr (Format::kZero == 0) {
+          even = _mm512_and_si512(codes, bytes), odd = _mm512_srli_epi16(codes, 8);
+        } else {
+          const __m512i centred = _mm512_sub_epi8(codes, zero);
+          even = _mm512_srai_epi16(_mm512_slli_epi16(centred, 8), 8), odd = _mm512_srai_epi16(centred, 8);
+        }
+        even = _mm512_mullo_epi16(even, pair), odd = _mm512_mullo_epi16(odd, pair);
+        constexpr int kChoose = 0xca;  // mask ? b : c
+        _mm512_store_si512(low_ + row + n * 4,
+                           _mm512_ternarylogic_epi32(bytes, even, _mm512_slli_epi16(odd, 8), kChoose));
+        _mm512_store_si512(high_ + row + n * 4,
+                           _mm512_ternarylogic_epi32(bytes, _mm512_srli_epi16(even, 8), odd, kChoose));
+      }
+    }
+    if constexpr (unit + 1 < 8) make_planes<unit + 1>();
+  }
+
+  alignas(64) char low_[kChunkInputs * kQuantColumns], high_[kChunkInputs * kQuantColumns];
+  alignas(64) TileSums sums_[kGroups][2];
+  QuantChunk chunk_;
+};
+
+// -- Panels
+
+// Some neighbouring panels at once: rows of y may lie pages apart, and are written in long pieces then, past the
+// caches when they are many; and while a chunk of the inputs is in the cache it meets all of them.
+constexpr int kPanelsTogether = 4;
+constexpr int64_t kStreamedNumbers = 1 << 18;
+
+// One chunk of one panel for all rows. `sums` is of its first column, rows kPanelsTogether panels apart.
+template <class Format>
+static void add_tiles(const char* x, int64_t x_row_bytes, int64_t rows, const char* chunk, int inputs, int used,
+                      bool first, float* sums) {
+  using Tiles = std::conditional_t<Format::kIntegerScales, LongTiles<Format>, ShortTiles<Format>>;
+  constexpr int64_t kStride = kPanelsTogether * kQuantColumns;
+  ChunkScales<Format> scales;
+  Format::take_apart(chunk, inputs, scales);
+  Tiles tiles({.x = nullptr,
+               .x_stride_bytes = 0,
+               .runs = chunk + inputs / Format::kStoredInputs * Format::kHeaderBytes * kQuantColumns,
+               .factors = scales.factors,
+               .addends = scales.addends,
+               .scales = scales.scales,
+               .minimums = scales.minimums,
+               .inputs = inputs});
+  asm volatile("" ::: "memory");  // the compiler does not see what tile loads read
+  const auto place = [&](int64_t r, int column) -> TilePlace<Format> {
+    return {reinterpret_cast<const TileGroup<Format>*>(x + r * x_row_bytes), column};
+  };
+  tiles.begin(place(0, 0));
+  for (int64_t r = 0; r < rows; r += kTileOfRows)
+    for (int column = 0; column < used; column += kTileColumns) {
+      const bool more = column + kTileColumns < used;
+      const int64_t next_row = more || r + kTileOfRows >= rows ? r : r + kTileOfRows;  // the last one in vain
+      float* to = sums + r * kStride + column;
+      tiles.add(place(r, column), place(next_row, more ? column + kTileColumns : 0), first ? nullptr : to, to,
+                kStride);
+    }
+}
+
+static void put_row(const float* row, int count, bool streamed, float* y) {
+  if (!streamed) {
+    __builtin_memcpy(y, row, static_cast<size_t>(count) * sizeof(float));
+    return;
+  }
+  for (int n = 0; n < count; n += kLanes) stream(y + n, load(row + n));
+}
+
+// As tile() from 0, for rows that were prepared together.
+template <class Format>
+static void tile_together(const void* x, int64_t rows, const void* panels, int64_t K, int used, float* y,
+                          int64_t y_stride) noexcept {
+  using Tiles = std::conditional_t<Format::kIntegerScales, LongTiles<Format>, ShortTiles<Format>>;
+  constexpr int64_t kGroupBytes = static_cast<int64_t>(sizeof(InputGroup<Format>));
+  constexpr int kColumns = kPanelsTogether * kQuantColumns;
+  alignas(64) float sums[kRowsTogether * kColumns];
+  const int64_t x_row_bytes = K / Format::kGroup * kGroupBytes;
+  const int64_t panel_bytes = K / Format::kStoredInputs * Format::kStoredBytes * kQuantColumns;
+  const auto* x_m = static_cast<const char*>(x);
+  const bool whole_lines = (reinterpret_cast<uintptr_t>(y) | static_cast<uintptr_t>(y_stride * 4)) % 64 == 0;
+  const bool streamed = whole_lines && used % kLanes == 0 && rows * y_stride >= kStreamedNumbers;
+  Tiles::use_shapes();
+  for (int64_t left = rows; left > 0;) {
+    const int64_t now = left < kRowsTogether ? left : kRowsTogether;
+    const auto* panel = static_cast<const char*>(panels);
+    for (int column = 0; column < used; column += kColumns, panel += kPanelsTogether * panel_bytes) {
+      const int wide = used - column < kColumns ? used - column : kColumns;
+      int64_t chunk = 0;
+      for (int64_t k = 0; k < K; k += kChunkInputs) {
+        const int inputs = static_cast<int>(K - k < kChunkInputs ? K - k : kChunkInputs);
+        for (int n = 0; n < wide; n += kQuantColumns)
+          add_tiles<Format>(x_m + k / Format::kGroup * kTileOfRows * kGroupBytes, x_row_bytes, now,
+                            panel + n / kQuantColumns * panel_bytes + chunk, inputs,
+                            wide - n < kQuantColumns ? wide - n : kQuantColumns, k == 0, sums + n);
+        chunk += inputs / Format::kStoredInputs * Format::kStoredBytes * kQuantColumns;
+      }
+      for (int64_t r = 0; r < now; ++r) put_row(sums + r * kColumns, wide, streamed, y + r * y_stride + column);
+    }
+    x_m += now * x_row_bytes, y += now * y_stride, left -= now;
+  }
+  if (streamed) finish_streams();
+  _tile_release();
+}
+
+template <class Format>
+static constexpr MatmulKernel with_tiles(MatmulKernel kernel) {
+  kernel.rows_together = kTileOfRows;
+  // Fewer rows do not pay for taking a panel apart.
+  kernel.least_together = Format::kIntegerScales ? 2 * kTileOfRows : kTileOfRows;
+  kernel.panels_together = kPanelsTogether;
+  kernel.prepare_together = prepare_together<Format>;
+  kernel.tile_together = tile_together<Format>;
+  return kernel;
+}
