@@ -80,10 +80,18 @@ void ThreadPool::for_each_chunk(int64_t count, int64_t grain, const std::functio
     if (count > 0) job(0, count);
     return;
   }
+  // Large pieces first: neighbours share what they read ahead, and a few small ones even the ends out.
+  constexpr int64_t kShares = 3;
+  const int64_t shares = kShares * threads();
   std::atomic<int64_t> next{0};
   run([&](int) {
-    for (int64_t begin; (begin = next.fetch_add(grain, std::memory_order_relaxed)) < count;)
-      job(begin, std::min(begin + grain, count));
+    for (int64_t begin = next.load(std::memory_order_relaxed); begin < count;) {
+      const int64_t pieces = std::max<int64_t>(1, (count - begin) / shares / grain);
+      const int64_t end = std::min(begin + pieces * grain, count);
+      if (!next.compare_exchange_weak(begin, end, std::memory_order_relaxed)) continue;
+      job(begin, end);
+      begin = next.load(std::memory_order_relaxed);
+    }
   });
 }
 

@@ -24,6 +24,8 @@ TEST(ThreadPool, ChunksCoverTheRangeWithoutOverlap) {
     std::vector<std::atomic<int>> seen(static_cast<size_t>(count));
     pool.for_each_chunk(count, 7, [&](int64_t begin, int64_t end) {
       EXPECT_LT(begin, end);
+      EXPECT_EQ(begin % 7, 0);
+      EXPECT_TRUE(end % 7 == 0 || end == count);
       for (int64_t i = begin; i < end; ++i) ++seen[static_cast<size_t>(i)];
     });
     for (const auto& times : seen) EXPECT_EQ(times, 1);

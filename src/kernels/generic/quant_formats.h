@@ -160,19 +160,32 @@ struct InputGroup {
   float scale;
   int32_t start[kStarts];
   int8_t codes[Format::kGroup];
+};
 
-  void set_sum(int block, int32_t sum) {
-    if constexpr (ChunkScales<Format>::kPairs)
-      start[block / 2] = block % 2 == 0 ? sum & 0xffff : start[block / 2] | static_cast<int32_t>(uint32_t(sum) << 16);
-    else
-      start[block] = Format::kMins ? __builtin_bit_cast(int32_t, static_cast<float>(sum)) : -Format::kZero * sum;
+// Where a group's numbers are written.
+template <class Format>
+struct GroupPlaces {
+  float* scale;
+  int32_t* start;
+  int64_t start_stride;
+  int8_t* codes;  // tile_codes at a time, `tile_stride` apart
+  int64_t tile_codes, tile_stride;
+
+  void put_sum(int block, int32_t sum) const {
+    if constexpr (ChunkScales<Format>::kPairs) {
+      int32_t& pair = start[block / 2 * start_stride];
+      pair = block % 2 == 0 ? sum & 0xffff : pair | static_cast<int32_t>(static_cast<uint32_t>(sum) << 16);
+    } else {
+      start[block * start_stride] =
+          Format::kMins ? __builtin_bit_cast(int32_t, static_cast<float>(sum)) : -Format::kZero * sum;
+    }
   }
 };
 
 // To nearest even, by the largest magnitude of each group. Magnitudes are compared as integers: NaN is the largest
 // and becomes the scale. A group whose numbers are all below 2^-100 counts as zeros.
 template <class Format>
-static void round_group(const float* x, InputGroup<Format>& group) {
+[[gnu::always_inline]] static inline void round_group(const float* x, const GroupPlaces<Format>& out) {
   constexpr float kRounder = 0x1.8p23f;  // leaves no bits for a fraction; the integer is in the lowest ones
   I32x top = {};
   for (int i = 0; i < Format::kGroup; i += kLanes) {
@@ -183,22 +196,28 @@ static void round_group(const float* x, InputGroup<Format>& group) {
   const bool none = most < __builtin_bit_cast(int32_t, 0x1p-100f);
   const float limit = __builtin_bit_cast(float, most);
   const F32x inverse = set(none ? 0 : 127 / limit);
-  group.scale = none ? 0 : limit / 127;
+  *out.scale = none ? 0 : limit / 127;
   for (int b = 0; b < Format::kGroup / Format::kBlock; ++b) {
     I32x sums = {};
     for (int i = b * Format::kBlock; i < (b + 1) * Format::kBlock; i += kLanes) {
       const I32x rounded = __builtin_bit_cast(I32x, add(mul(load(x + i), inverse), set(kRounder)));
-      store_bytes(group.codes + i, rounded);
+      store_bytes(out.codes + i / out.tile_codes * out.tile_stride + i % out.tile_codes, rounded);
       sums += (rounded << 24) >> 24;
     }
-    group.set_sum(b, sum(sums));
+    out.put_sum(b, sum(sums));
   }
 }
 
 template <class Format>
 static void prepare_codes(const float* x_K, int64_t K, void* out) noexcept {
   auto* group = static_cast<InputGroup<Format>*>(out);
-  for (int64_t k = 0; k < K; k += Format::kGroup, ++group) round_group<Format>(x_K + k, *group);
+  for (int64_t k = 0; k < K; k += Format::kGroup, ++group)
+    round_group<Format>(x_K + k, {.scale = &group->scale,
+                                  .start = group->start,
+                                  .start_stride = 1,
+                                  .codes = group->codes,
+                                  .tile_codes = Format::kGroup,
+                                  .tile_stride = 0});
 }
 
 // -- Codes in panels. A run of 32 inputs is `bits` rows of 32 bits per column. Byte c of row j < 4 holds inputs

@@ -30,14 +30,13 @@ static void prepare_together(const float* x_K, int64_t K, int row, void* tile) n
   using Tile = TileGroup<Format>;
   static_assert(sizeof(Tile) == kTileOfRows * sizeof(InputGroup<Format>));
   auto* out = static_cast<Tile*>(tile);
-  for (int64_t k = 0; k < K; k += Format::kGroup, ++out) {
-    InputGroup<Format> group;
-    round_group<Format>(x_K + k, group);
-    for (int t = 0; t < Tile::kTiles; ++t)
-      __builtin_memcpy(out->codes[t][row], group.codes + t * Tile::kTileBytes, Tile::kTileBytes);
-    out->scale[row] = group.scale;
-    for (int s = 0; s < InputGroup<Format>::kStarts; ++s) out->start[s][row] = group.start[s];
-  }
+  for (int64_t k = 0; k < K; k += Format::kGroup, ++out)
+    round_group<Format>(x_K + k, {.scale = &out->scale[row],
+                                  .start = &out->start[0][row],
+                                  .start_stride = kTileOfRows,
+                                  .codes = out->codes[0][row],
+                                  .tile_codes = Tile::kTileBytes,
+                                  .tile_stride = sizeof(out->codes[0])});
 }
 
 // Results of sixteen rows by 16 columns, rows `stride` numbers apart; from zeros when there is no `from`.
@@ -51,25 +50,38 @@ using RowSums = F32x[kTileOfRows];
   for (int r = 0; r < kTileOfRows; ++r) store(to + r * stride, results[r]);
 }
 
-// What is made next: the sums of a block (or group) of sixteen rows with 16 columns.
+// The steps of a chunk, a block (or group) at a time: all of them for 16 columns, then the next columns, then the next
+// sixteen rows. After the last one come some of the last rows' again, made in vain.
 template <class Format>
-struct TilePlace {
-  const TileGroup<Format>* x;  // the chunk's first group
-  int column;
+struct TileCursor {
+  const char* x;  // the chunk's first group of the sixteen rows
+  int64_t x_tile_bytes;
+  int64_t tiles_left;
+  int columns, blocks;
+  int column = 0, block = 0;
+
+  const TileGroup<Format>& group() const { return reinterpret_cast<const TileGroup<Format>*>(x)[block]; }
+  void advance() {
+    if (++block < blocks) return;
+    block = 0, column += kTileColumns;
+    if (column < columns) return;
+    column = 0;
+    if (--tiles_left > 0) x += x_tile_bytes;
+  }
 };
 
-// Folds the sums that lie on side 1 - `side` and makes those of `block` at `next` on the other one meanwhile.
-template <int side, int row = 0, class Tiles, class Factors, class Place>
-[[gnu::always_inline]] static inline void fold_and_make(Tiles& tiles, const Factors& factors, const Place& next,
-                                                        int block, RowSums& results) {
-  if constexpr (row % 2 == 0) tiles.template make<side, row / 2>(next, block);
-  tiles.template fold<1 - side>(factors, row, results[row]);
-  if constexpr (row + 1 < kTileOfRows) fold_and_make<side, row + 1>(tiles, factors, next, block, results);
+// One step: folds the sums of side `side`, row by row; meanwhile the next step's, made before, leave to the other side,
+// and those of the step after that are made.
+template <int side, int row = 0, class Tiles, class Factors>
+[[gnu::always_inline]] static inline void fold_step(Tiles& tiles, const Factors& factors, RowSums& results) {
+  if constexpr (row % 2 == 0) tiles.template make<side, row / 2>();
+  tiles.template fold<side>(factors, row, results[row]);
+  if constexpr (row + 1 < kTileOfRows) fold_step<side, row + 1>(tiles, factors, results);
 }
-template <int side, int step = 0, class Tiles, class Place>
-[[gnu::always_inline]] static inline void make_all(Tiles& tiles, const Place& place, int block) {
-  tiles.template make<side, step>(place, block);
-  if constexpr (2 * (step + 1) < kTileOfRows) make_all<side, step + 1>(tiles, place, block);
+template <int side, int part = 0, class Tiles>
+[[gnu::always_inline]] static inline void make_step(Tiles& tiles) {
+  tiles.template make<side, part>();
+  if constexpr (2 * (part + 1) < kTileOfRows) make_step<side, part + 1>(tiles);
 }
 
 // -- Blocks with factors of their own
@@ -77,8 +89,6 @@ template <int side, int step = 0, class Tiles, class Place>
 template <class Format>
 class ShortTiles {
  public:
-  using Place = TilePlace<Format>;
-
   static void use_shapes() {
     TileShapes shapes;
     for (const int first : {0, 3}) {
@@ -89,46 +99,51 @@ class ShortTiles {
     shapes.use();
   }
 
-  explicit ShortTiles(const QuantChunk& chunk) : chunk_(chunk) { take_apart<Format>(chunk, codes_, Format::kZero); }
+  ShortTiles(const QuantChunk& chunk, const TileCursor<Format>& start) : ahead_(start), here_(start), chunk_(chunk) {
+    take_apart<Format>(chunk, codes_, Format::kZero);
+  }
+  static int steps(int inputs) { return inputs / Format::kBlock; }
 
-  void begin(const Place& first) { make_all<0>(*this, first, 0); }
-
-  // The chunk for sixteen rows and 16 columns. Its first sums have been made, and those of `next` are at the end.
-  void add(const Place& place, const Place& next, const float* from, float* to, int64_t stride) {
-    const int blocks = chunk_.inputs / Format::kBlock;
+  // Before the first add().
+  void begin() {
+    make_step<0>(*this);
+    make_step<1>(*this);
+  }
+  // All steps of the next sixteen rows and 16 columns.
+  void add(const float* from, float* to, int64_t stride) {
     RowSums results;
     load_rows(from, stride, results);
-    int b = 0;
-    for (; b + 1 < blocks; b += 2) {
-      const bool more = b + 2 < blocks;
-      fold_and_make<1>(*this, factors(place, b), place, b + 1, results);
-      fold_and_make<0>(*this, factors(place, b + 1), more ? place : next, more ? b + 2 : 0, results);
+    for (int b = 0; b + 1 < here_.blocks; b += 2) {
+      fold_step<0>(*this, factors(), results);
+      fold_step<1>(*this, factors(), results);
     }
-    if (b < blocks) {
-      const Factors last = factors(place, b);
+    if (here_.blocks % 2 == 1) {  // the sides change places
+      const Factors last = factors();
 #pragma GCC unroll 16
       for (int r = 0; r < kTileOfRows; ++r) fold<0>(last, r, results[r]);
-      begin(next);
+      ahead_ = here_;
+      begin();
     }
     store_rows(results, stride, to);
   }
 
-  template <int side, int step>
-  [[gnu::always_inline]] void make(const Place& p, int block) {
-    const char* codes = codes_ + block * (Format::kBlock / 4) * kRowBytes + p.column * 4;
+  template <int side, int part>
+  [[gnu::always_inline]] void make() {
+    if constexpr (part == 0) codes_at_ = codes_ + ahead_.block * (Format::kBlock / 4) * kRowBytes + ahead_.column * 4;
     if constexpr (side == 0) {
-      if constexpr (step == 0) _tile_zero(0);
-      if constexpr (step == 0) _tile_loadd(1, p.x[block].codes, Format::kBlock);
-      if constexpr (step == 1) _tile_loadd(2, codes, kRowBytes);
-      if constexpr (step == 2) _tile_dpbssd(0, 1, 2);
-      if constexpr (step == 4) _tile_stored(0, sums_[0], 64);
+      if constexpr (part == 0) _tile_stored(3, sums_[1], 64);
+      if constexpr (part == 1) _tile_zero(0);
+      if constexpr (part == 1) _tile_loadd(1, ahead_.group().codes, Format::kBlock);
+      if constexpr (part == 2) _tile_loadd(2, codes_at_, kRowBytes);
+      if constexpr (part == 3) _tile_dpbssd(0, 1, 2);
     } else {
-      if constexpr (step == 0) _tile_zero(3);
-      if constexpr (step == 0) _tile_loadd(4, p.x[block].codes, Format::kBlock);
-      if constexpr (step == 1) _tile_loadd(5, codes, kRowBytes);
-      if constexpr (step == 2) _tile_dpbssd(3, 4, 5);
-      if constexpr (step == 4) _tile_stored(3, sums_[1], 64);
+      if constexpr (part == 0) _tile_stored(0, sums_[0], 64);
+      if constexpr (part == 1) _tile_zero(3);
+      if constexpr (part == 1) _tile_loadd(4, ahead_.group().codes, Format::kBlock);
+      if constexpr (part == 2) _tile_loadd(5, codes_at_, kRowBytes);
+      if constexpr (part == 3) _tile_dpbssd(3, 4, 5);
     }
+    if constexpr (part == 4) ahead_.advance();
   }
 
   struct Factors {
@@ -143,13 +158,19 @@ class ShortTiles {
   }
 
  private:
-  Factors factors(const Place& p, int block) const {
-    const int at = block * kQuantColumns + p.column;
-    return {p.x + block, load(chunk_.factors + at), Format::kMins ? load(chunk_.addends + at) : F32x{}};
+  // Of the step that is folded next.
+  [[gnu::always_inline]] Factors factors() {
+    const int at = here_.block * kQuantColumns + here_.column;
+    const Factors f = {&here_.group(), load(chunk_.factors + at),
+                       Format::kMins ? load(chunk_.addends + at) : F32x{}};
+    here_.advance();
+    return f;
   }
 
   alignas(64) char codes_[kChunkInputs * kQuantColumns];
   alignas(64) TileSums sums_[2];
+  TileCursor<Format> ahead_, here_;  // what is made next and what is folded next
+  const char* codes_at_;
   QuantChunk chunk_;
 };
 
@@ -162,57 +183,63 @@ class LongTiles {
   static_assert(kGroups == 2);
 
  public:
-  using Place = TilePlace<Format>;
-
   static void use_shapes() {
     TileShapes shapes;
     for (int tile = 0; tile < 8; ++tile) shapes.set(tile, 16, 64);
     shapes.use();
   }
 
-  explicit LongTiles(const QuantChunk& chunk) : chunk_(chunk) { make_planes<0>(); }
+  LongTiles(const QuantChunk& chunk, const TileCursor<Format>& start) : ahead_(start), here_(start), chunk_(chunk) {
+    make_planes<0>();
+  }
+  static int steps(int inputs) { return inputs / Format::kGroup; }
 
-  // As ShortTiles's, with groups for blocks.
-  void begin(const Place& first) { make_all<0>(*this, first, 0); }
-  void add(const Place& place, const Place& next, const float* from, float* to, int64_t stride) {
+  // As ShortTiles's.
+  void begin() {
+    make_step<0>(*this);
+    make_step<1>(*this);
+  }
+  void add(const float* from, float* to, int64_t stride) {
     RowSums results;
     load_rows(from, stride, results);
-    fold_and_make<1>(*this, factors(place, 0), place, 1, results);
-    fold_and_make<0>(*this, factors(place, 1), next, 0, results);
+    fold_step<0>(*this, factors(), results);
+    fold_step<1>(*this, factors(), results);
     store_rows(results, stride, to);
   }
 
   // tmm0, tmm1 and tmm2, tmm3: low and high sums of both sides; tmm4 inputs; tmm5 … tmm7 planes.
-  template <int side, int step>
-  [[gnu::always_inline]] void make(const Place& p, int group) {
-    const TileGroup<Format>& x = p.x[group];
-    const int64_t at = int64_t{group} * (Format::kGroup / 4) * kRowBytes + p.column * 4, half = 16 * kRowBytes;
+  template <int side, int part>
+  [[gnu::always_inline]] void make() {
+    const TileGroup<Format>& x = ahead_.group();
+    const int64_t at = int64_t{ahead_.block} * (Format::kGroup / 4) * kRowBytes + ahead_.column * 4,
+                  half = 16 * kRowBytes;
     const char *low = low_ + at, *high = high_ + at;
-    if constexpr (step == 0) _tile_loadd(4, x.codes[0], 64);
-    if constexpr (step == 1) _tile_loadd(5, low, kRowBytes);
-    if constexpr (step == 4) _tile_loadd(7, low + half, kRowBytes);
     if constexpr (side == 0) {
-      if constexpr (step == 0) _tile_zero(0);
-      if constexpr (step == 0) _tile_zero(1);
-      if constexpr (step == 2) _tile_dpbsud(0, 4, 5);
-      if constexpr (step == 3) _tile_dpbssd(1, 4, 6);
-      if constexpr (step == 5) _tile_dpbsud(0, 4, 7);
-      if constexpr (step == 6) _tile_dpbssd(1, 4, 5);
-      if constexpr (step == 7) _tile_stored(0, sums_[0][0], 64);
-      if constexpr (step == 7) _tile_stored(1, sums_[0][1], 64);
+      if constexpr (part == 0) _tile_stored(2, sums_[1][0], 64);
+      if constexpr (part == 0) _tile_stored(3, sums_[1][1], 64);
+      if constexpr (part == 1) _tile_zero(0);
+      if constexpr (part == 1) _tile_zero(1);
+      if constexpr (part == 3) _tile_dpbsud(0, 4, 5);
+      if constexpr (part == 4) _tile_dpbssd(1, 4, 6);
+      if constexpr (part == 6) _tile_dpbsud(0, 4, 7);
+      if constexpr (part == 7) _tile_dpbssd(1, 4, 5);
     } else {
-      if constexpr (step == 0) _tile_zero(2);
-      if constexpr (step == 0) _tile_zero(3);
-      if constexpr (step == 2) _tile_dpbsud(2, 4, 5);
-      if constexpr (step == 3) _tile_dpbssd(3, 4, 6);
-      if constexpr (step == 5) _tile_dpbsud(2, 4, 7);
-      if constexpr (step == 6) _tile_dpbssd(3, 4, 5);
-      if constexpr (step == 7) _tile_stored(2, sums_[1][0], 64);
-      if constexpr (step == 7) _tile_stored(3, sums_[1][1], 64);
+      if constexpr (part == 0) _tile_stored(0, sums_[0][0], 64);
+      if constexpr (part == 0) _tile_stored(1, sums_[0][1], 64);
+      if constexpr (part == 1) _tile_zero(2);
+      if constexpr (part == 1) _tile_zero(3);
+      if constexpr (part == 3) _tile_dpbsud(2, 4, 5);
+      if constexpr (part == 4) _tile_dpbssd(3, 4, 6);
+      if constexpr (part == 6) _tile_dpbsud(2, 4, 7);
+      if constexpr (part == 7) _tile_dpbssd(3, 4, 5);
     }
-    if constexpr (step == 2) _tile_loadd(6, high, kRowBytes);
-    if constexpr (step == 3) _tile_loadd(4, x.codes[1], 64);
-    if constexpr (step == 5) _tile_loadd(5, high + half, kRowBytes);
+    if constexpr (part == 1) _tile_loadd(4, x.codes[0], 64);
+    if constexpr (part == 2) _tile_loadd(5, low, kRowBytes);
+    if constexpr (part == 3) _tile_loadd(6, high, kRowBytes);
+    if constexpr (part == 4) _tile_loadd(4, x.codes[1], 64);
+    if constexpr (part == 5) _tile_loadd(7, low + half, kRowBytes);
+    if constexpr (part == 6) _tile_loadd(5, high + half, kRowBytes);
+    if constexpr (part == 7) ahead_.advance();
   }
 
   struct Factors {
@@ -235,14 +262,16 @@ class LongTiles {
   }
 
  private:
-  Factors factors(const Place& p, int group) const {
-    Factors f = {p.x + group, load(chunk_.factors + p.column), {}, {}};
+  [[gnu::always_inline]] Factors factors() {
+    const int column = here_.column;
+    Factors f = {&here_.group(), load(chunk_.factors + column), {}, {}};
     if constexpr (kPairs > 0) {
-      f.addend = load(chunk_.addends + p.column);
+      f.addend = load(chunk_.addends + column);
 #pragma GCC unroll 4
       for (int i = 0; i < kPairs; ++i)
-        f.minimums[i] = load_units(chunk_.minimums + (group * kPairs + i) * kQuantColumns + p.column);
+        f.minimums[i] = load_units(chunk_.minimums + (here_.block * kPairs + i) * kQuantColumns + column);
     }
+    here_.advance();
     return f;
   }
 
@@ -277,7 +306,8 @@ class LongTiles {
   }
 
   alignas(64) char low_[kChunkInputs * kQuantColumns], high_[kChunkInputs * kQuantColumns];
-  alignas(64) TileSums sums_[kGroups][2];
+  alignas(64) TileSums sums_[2][2];
+  TileCursor<Format> ahead_, here_;
   QuantChunk chunk_;
 };
 
@@ -303,19 +333,18 @@ static void add_tiles(const char* x, int64_t x_row_bytes, int64_t rows, const ch
                .addends = scales.addends,
                .scales = scales.scales,
                .minimums = scales.minimums,
-               .inputs = inputs});
+               .inputs = inputs},
+              {.x = x,
+               .x_tile_bytes = kTileOfRows * x_row_bytes,
+               .tiles_left = (rows + kTileOfRows - 1) / kTileOfRows,
+               .columns = used,
+               .blocks = Tiles::steps(inputs)});
   asm volatile("" ::: "memory");  // the compiler does not see what tile loads read
-  const auto place = [&](int64_t r, int column) -> TilePlace<Format> {
-    return {reinterpret_cast<const TileGroup<Format>*>(x + r * x_row_bytes), column};
-  };
-  tiles.begin(place(0, 0));
+  tiles.begin();
   for (int64_t r = 0; r < rows; r += kTileOfRows)
     for (int column = 0; column < used; column += kTileColumns) {
-      const bool more = column + kTileColumns < used;
-      const int64_t next_row = more || r + kTileOfRows >= rows ? r : r + kTileOfRows;  // the last one in vain
       float* to = sums + r * kStride + column;
-      tiles.add(place(r, column), place(next_row, more ? column + kTileColumns : 0), first ? nullptr : to, to,
-                kStride);
+      tiles.add(first ? nullptr : to, to, kStride);
     }
 }
 
