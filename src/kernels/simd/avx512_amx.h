@@ -38,8 +38,11 @@ struct TilePass {
   const char* next;  // as much as the panel has is asked for from here on, unless null
 };
 
-static void ask_for_tile(const char* next) {
-  for (int64_t line = 0; line < kTilePanelBytes; line += 64) __builtin_prefetch(next + line, 0, 2);
+// A quarter of a step's panel. In one piece it would keep the loads waiting.
+static void ask_ahead(const char* next, int quarter) {
+  if (!next) return;
+  for (int64_t line = 0; line < kTilePanelBytes / 4; line += 64)
+    __builtin_prefetch(next + quarter * (kTilePanelBytes / 4) + line, 0, 3);
 }
 
 // Up to 16 rows: tmm0 … tmm3 are all columns, so that the panel is read in order. tmm4 inputs, tmm5 … tmm7 weights.
@@ -58,16 +61,20 @@ static void pass_16(const TilePass& p) {
   }
   const char *x = p.x, *panel = p.panel, *next = p.next;
   for (int64_t k = 0; k < p.k_tiles; ++k, x += 64, panel += kTilePanelBytes) {
-    if (next) ask_for_tile(next), next += kTilePanelBytes;
     _tile_loadd(4, x, p.x_stride_bytes);
+    ask_ahead(next, 0);
     _tile_loadd(5, panel, kUnitBytes);
+    ask_ahead(next, 1);
     _tile_loadd(6, panel + 64, kUnitBytes);
     _tile_dpbf16ps(0, 4, 5);
+    ask_ahead(next, 2);
     _tile_loadd(7, panel + 128, kUnitBytes);
     _tile_dpbf16ps(1, 4, 6);
+    ask_ahead(next, 3);
     _tile_loadd(5, panel + 192, kUnitBytes);
     _tile_dpbf16ps(2, 4, 7);
     _tile_dpbf16ps(3, 4, 5);
+    if (next) next += kTilePanelBytes;
   }
   _tile_stored(0, p.y, stride);
   _tile_stored(1, p.y + 16, stride);
@@ -95,15 +102,19 @@ static void pass_32(const TilePass& p) {
     const char *x = p.x, *x_16 = x + kTileOfRows * p.x_stride_bytes, *panel = p.panel + column * 4;
     const char* next = column == 0 ? p.next : nullptr;
     for (int64_t k = 0; k < p.k_tiles; ++k, x += 64, x_16 += 64, panel += kTilePanelBytes) {
-      if (next) ask_for_tile(next), next += kTilePanelBytes;
       _tile_loadd(4, x, p.x_stride_bytes);
+      ask_ahead(next, 0);
       _tile_loadd(6, panel, kUnitBytes);
+      ask_ahead(next, 1);
       _tile_loadd(7, panel + 64, kUnitBytes);
       _tile_dpbf16ps(0, 4, 6);
+      ask_ahead(next, 2);
       _tile_loadd(5, x_16, p.x_stride_bytes);
       _tile_dpbf16ps(1, 4, 7);
+      ask_ahead(next, 3);
       _tile_dpbf16ps(2, 5, 6);
       _tile_dpbf16ps(3, 5, 7);
+      if (next) next += kTilePanelBytes;
     }
     _tile_stored(0, y, stride);
     _tile_stored(1, y + 16, stride);
@@ -170,14 +181,15 @@ static void amx_tile(const void* x, int64_t x_stride_bytes, int64_t rows, const 
   TilesOfRows tiles;
   for (int64_t k = 0; k < K; k += part)
     tiles.for_each(rows, [&](int64_t first, int count) {
+      const char* from = static_cast<const char*>(panel) + k * 2 * kColumns;
       TilePass p = {.x = static_cast<const char*>(x) + first * x_stride_bytes + k * 2,
                     .x_stride_bytes = x_stride_bytes,
-                    .panel = static_cast<const char*>(panel) + k * 2 * kColumns,
+                    .panel = from,
                     .k_tiles = 0,
                     .y = y + first * y_stride,
                     .y_stride_bytes = y_stride * 4,
                     .accumulate = accumulate || k > 0,
-                    .next = nullptr};
+                    .next = rows <= kTileOfRows ? from + kAskAhead : nullptr};  // few rows: memory is read once
       const int64_t inputs = K - k < part ? K - k : part;
       if (used == kColumns) return pass_rows(p, count, inputs);
       alignas(64) float own[2 * kTileOfRows][kColumns];

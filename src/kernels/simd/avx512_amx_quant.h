@@ -50,8 +50,8 @@ using RowSums = F32x[kTileOfRows];
   for (int r = 0; r < kTileOfRows; ++r) store(to + r * stride, results[r]);
 }
 
-// The steps of a chunk, a block (or group) at a time: all of them for 16 columns, then the next columns, then the next
-// sixteen rows. After the last one come some of the last rows' again, made in vain.
+// The steps of a chunk, a block (or group) at a time: all of them for 16 columns, then the next columns, then the
+// next sixteen rows. After the last one come some of the last rows' again, made in vain.
 template <class Format>
 struct TileCursor {
   const char* x;  // the chunk's first group of the sixteen rows
@@ -70,8 +70,8 @@ struct TileCursor {
   }
 };
 
-// One step: folds the sums of side `side`, row by row; meanwhile the next step's, made before, leave to the other side,
-// and those of the step after that are made.
+// One step: folds the sums of side `side`, row by row; meanwhile the next step's, made before, leave to the other
+// side, and those of the step after that are made.
 template <int side, int row = 0, class Tiles, class Factors>
 [[gnu::always_inline]] static inline void fold_step(Tiles& tiles, const Factors& factors, RowSums& results) {
   if constexpr (row % 2 == 0) tiles.template make<side, row / 2>();
@@ -161,8 +161,7 @@ class ShortTiles {
   // Of the step that is folded next.
   [[gnu::always_inline]] Factors factors() {
     const int at = here_.block * kQuantColumns + here_.column;
-    const Factors f = {&here_.group(), load(chunk_.factors + at),
-                       Format::kMins ? load(chunk_.addends + at) : F32x{}};
+    const Factors f = {&here_.group(), load(chunk_.factors + at), Format::kMins ? load(chunk_.addends + at) : F32x{}};
     here_.advance();
     return f;
   }
