@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 
 #include "base/error.h"
 #include "cli/terminal.h"
@@ -58,6 +59,31 @@ std::string weights_text(const Inspection& i) {
     return fmt::format("{} in {} tensors ({})", memory_text(i.stored_bytes), i.checkpoint->tensors().size(), all);
   return i.stored_bytes > 0 ? fmt::format("none here; by the config about {} ({})", memory_text(i.stored_bytes), all)
                             : "none here";
+}
+
+// How far the numbers that a run holds are from the stored ones.
+std::string_view change_text(DType stored, DType held) {
+  if (held == stored || held == DType::f32) return "exact";
+  if (held == DType::bf16) return "each number within 2^-9 of itself";
+  return "quantised anew";
+}
+
+std::string held_text(const Inspection& i) {
+  std::map<std::pair<DType, DType>, int64_t> tensors;
+  bool small_inputs = false;
+  for (const auto& [tensor, held] : i.held_as) {
+    ++tensors[{tensor->dtype, held}];
+    small_inputs = small_inputs || info(held).block_elements > 1;
+  }
+  std::vector<std::string> parts;
+  for (const auto& [types, count] : tensors) {
+    const auto [stored, held] = types;
+    const std::string as =
+        held == stored ? std::string(name(stored)) : fmt::format("{} as {}", name(stored), name(held));
+    parts.push_back(fmt::format("{} ({}; {} tensor{})", as, change_text(stored, held), count, count == 1 ? "" : "s"));
+  }
+  return fmt::format("{}{}", fmt::join(parts, ", "),
+                     small_inputs ? "; what meets quantised weights is rounded to 8 bits" : "");
 }
 
 std::string attention_text(const ModelSpec& s) {
@@ -202,11 +228,13 @@ Json tensor_facts(const Inspection& i) {
   if (!i.checkpoint) return tensors;
   for (const StoredTensor& t : i.checkpoint->tensors()) {
     const auto held = i.held_as.find(&t);
-    tensors.push_back({{"name", t.name},
-                       {"dtype", name(t.dtype)},
-                       {"shape", t.shape},
-                       {"bytes", t.stored_bytes()},
-                       {"held_as", held == i.held_as.end() ? Json(nullptr) : Json(name(held->second))}});
+    tensors.push_back(
+        {{"name", t.name},
+         {"dtype", name(t.dtype)},
+         {"shape", t.shape},
+         {"bytes", t.stored_bytes()},
+         {"held_as", held == i.held_as.end() ? Json(nullptr) : Json(name(held->second))},
+         {"change", held == i.held_as.end() ? Json(nullptr) : Json(change_text(t.dtype, held->second))}});
   }
   return tensors;
 }
@@ -221,6 +249,7 @@ void print_inspection(const Inspection& i) {
     line("prediction", fmt::format("a module of {} more, which drafts a token ahead (counted in the memory below)",
                                    count_text(i.counts->mtp_total)));
   line("weights", weights_text(i));
+  if (!i.held_as.empty()) line("held as", held_text(i));
   if (i.spec) {
     const ModelSpec& s = *i.spec;
     line("shape", fmt::format("{} layers, width {}, vocabulary {}{}", s.layers.size(), s.width, s.vocab,
@@ -251,7 +280,8 @@ void print_tensors(const Inspection& i) {
     const auto held = i.held_as.find(&t);
     fmt::print("{:<{}}  {:<8} {:<18} {:>10}  {}\n", printable(t.name), width, name(t.dtype),
                fmt::format("[{}]", fmt::join(t.shape, ", ")), memory_text(t.stored_bytes()),
-               held != i.held_as.end() ? name(held->second) : "-");
+               held != i.held_as.end() ? fmt::format("{}, {}", name(held->second), change_text(t.dtype, held->second))
+                                       : "-");
   }
 }
 

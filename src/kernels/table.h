@@ -64,14 +64,16 @@ struct MatmulKernel {
   // Packs a panel; where K fills no whole unit, the rows are read up to K only.
   void (*pack)(const PanelRows& rows, void* panel) noexcept;
 
-  // -- Many rows, where the instruction set has a way of its own (quantised formats only; rows_together is 0 else)
+  // -- Many rows together, where the instruction set has a way of its own for quantised weights: rows are prepared
+  // side
+  //    by side in tiles and meet a few panels at once. prepare_row() and multiply() choose.
 
-  int rows_together = 0;   // as many rows are prepared side by side
-  int least_together = 0;  // fewer rows than these are better off apart
+  int rows_together = 0;    // of a tile; 0 where there is no such way
+  int least_together = 0;   // fewer rows than these are better off apart
+  int panels_together = 1;  // a good count of panels for one call
 
   // As prepare(), for row `row` of a tile of rows_together rows, which takes their input_bytes.
   void (*prepare_together)(const float* x_K, int64_t K, int row, void* tile) noexcept = nullptr;
-  int panels_together = 1;  // a good count of panels for one call
 
   // As tile() from 0 and with the same bits, for tiles of rows prepared so, the last of which need not be filled, but
   // is read; and for `used` outputs of as many panels as it takes.
@@ -89,6 +91,7 @@ struct MatmulKernel {
     const int64_t most = rows_together == 0 ? rows : (rows + rows_together - 1) / rows_together * rows_together;
     return most * input_bytes(K);
   }
+  // Row `row` of `rows`, of which each must be prepared so.
   void prepare_row(const float* x_K, int64_t K, int64_t row, int64_t rows, std::byte* inputs) const {
     const int64_t in_tile = row < together(rows) ? row % rows_together : -1;
     if (in_tile >= 0)

@@ -110,6 +110,13 @@ TEST_F(Inspect, ExplainsDeepSeekR1BeforeItIsDownloaded) {
   EXPECT_EQ(facts["memory"][0]["held_as"], "f8_e4m3");
 }
 
+TEST_F(Inspect, SaysHowFarTheHeldNumbersAreFromTheStoredOnes) {
+  EXPECT_THAT(text(kShipped), HasSubstr("held as       bf16 (exact; "));
+  const std::string anew = text(kShipped, {"--weights", "q8_0"});
+  EXPECT_THAT(anew, HasSubstr("bf16 as q8_0 (quantised anew; "));
+  EXPECT_THAT(anew, HasSubstr("what meets quantised weights is rounded to 8 bits"));
+}
+
 TEST_F(Inspect, CountsTheCacheInTheTypeThatIsAskedFor) {
   const Json bf16 = json(kShipped), f32 = json(kShipped, {"--kv", "f32"}),
              exact = json(kShipped, {"--weights", "f32"});

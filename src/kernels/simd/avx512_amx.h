@@ -2,9 +2,9 @@
 // multiplies a tile of inputs (rows by 64 bytes of k) with a tile of weights (16 units of k by 16 columns, which is
 // a piece of a panel as it lies) and adds to a tile of results. A row's result does not depend on the other rows.
 //
-// TDPBF16PS takes 32 inputs at once. Its chain over k is its own (pairs of even and of odd k, subnormals as zeros),
-// so on this instruction set one row is multiplied as many are, with the same instruction. TDPBSSD adds integers,
-// which is exact in any order: few rows may use VNNI and many of them tiles.
+// TDPBF16PS takes 32 inputs at once. Its chain over k is its own (pass_1() spells it out), so on this instruction set
+// few rows are multiplied as many are. Products of bytes add integers, which is exact in any order: few rows may use
+// VNNI and many of them tiles.
 
 constexpr int kTileOfRows = 16, kTileColumns = 16;
 constexpr int kTileInputs = 32;               // bf16
@@ -82,6 +82,45 @@ static void pass_16(const TilePass& p) {
   _tile_stored(3, p.y + 48, stride);
 }
 
+// Subnormal inputs and results are zeros, as they are to tiles.
+class SubnormalsAsZeros {
+ public:
+  SubnormalsAsZeros() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
+  ~SubnormalsAsZeros() { _mm_setcsr(before_); }
+
+ private:
+  unsigned before_;
+};
+
+// One row, from which a tile gains nothing, by TDPBF16PS's own chain: for 32 inputs the products of even k and those
+// of odd k are two chains of fma, each from 0; their sum is added to the result.
+static void pass_1(const TilePass& p, int64_t K) {
+  const SubnormalsAsZeros guard;
+  const char *x = p.x, *panel = p.panel;
+  F32x results[4];
+#pragma GCC unroll 4
+  for (int v = 0; v < 4; ++v) results[v] = p.accumulate ? load(p.y + v * kLanes) : set(0);
+  for (int64_t units = (K + 1) / 2; units > 0; units -= 16) {
+    F32x even[4], odd[4];
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) even[v] = odd[v] = set(0);
+    for (int u = 0; u < 16 && u < units; ++u, x += 4, panel += kUnitBytes) {
+      const F32x pair = __builtin_bit_cast(F32x, repeat_unit(x)), x_even = widen_low(pair), x_odd = widen_high(pair);
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) {
+        __builtin_prefetch(panel + kAskAhead + v * 64, 0, 3);
+        const F32x w = load(panel + v * 64);
+        even[v] = fma(x_even, widen_low(w), even[v]);
+        odd[v] = fma(x_odd, widen_high(w), odd[v]);
+      }
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) results[v] = add(results[v], add(even[v], odd[v]));
+  }
+#pragma GCC unroll 4
+  for (int v = 0; v < 4; ++v) store(p.y + v * kLanes, results[v]);
+}
+
 // 17 to 32 rows: tmm0, tmm1 and tmm2, tmm3 are both tiles of rows with half of the columns, so that every tile that
 // is loaded is used twice. tmm4, tmm5 inputs, tmm6, tmm7 weights.
 static void pass_32(const TilePass& p) {
@@ -136,6 +175,7 @@ static void use_rows(int rows) {
 
 // rows ≤ 32, as use_rows() has been told. What is left of K beyond whole tiles is taken with zeros behind it.
 static void pass_rows(TilePass p, int rows, int64_t K) {
+  if (rows == 1) return pass_1(p, K);
   p.k_tiles = K / kTileInputs;
   const auto pass = rows > kTileOfRows ? pass_32 : pass_16;
   if (p.k_tiles > 0) pass(p);
@@ -155,14 +195,16 @@ static void pass_rows(TilePass p, int rows, int64_t K) {
 // Takes rows by at most 32. Shapes are set when they change, which costs as much as a few tiles.
 class TilesOfRows {
  public:
-  ~TilesOfRows() { _tile_release(); }
+  ~TilesOfRows() {
+    if (shaped_ > 0) _tile_release();
+  }
 
   template <class Work>
   void for_each(int64_t rows, const Work& work) {
     constexpr int kMost = 2 * kTileOfRows;
     for (int64_t done = 0; done < rows;) {
       const int now = static_cast<int>(rows - done < kMost ? rows - done : kMost);
-      if (now != shaped_) use_rows(shaped_ = now);
+      if (now > 1 && now != shaped_) use_rows(shaped_ = now);
       work(done, now);
       done += now;
     }

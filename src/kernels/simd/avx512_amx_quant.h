@@ -3,18 +3,17 @@
 // The products cost next to nothing; what counts is how often sums leave the tiles, as they do so through memory, and
 // how rows of inputs lie, as a tile is sixteen lines of them. So sixteen rows are prepared side by side, and results
 // of a tile of 16 columns stay in registers for a whole chunk. While the sums of one step are folded row by row,
-// those of the next one are made, a tile instruction at a time between the rows: in a lump they would stand in each
-// other's way (1.4 times the time).
+// those of the next one leave and those of the one after it are made, a tile instruction at a time between the rows:
+// in a lump they would stand in each other's way (1.4 times the time).
 //
 // Where the blocks' scales are integers, weights are first multiplied by them: scale * (code - zero) takes 13 bits,
 // which are two planes of bytes, the lower one unsigned. So sums leave the tiles once per group and plane instead of
 // once per block, and f32(256 high + low) is one fma, exact but for its one rounding.
-//
-// Sixteen rows of a group: the codes, kTileBytes of every row at a time; the scales; the starts.
 
-constexpr int64_t kRowsTogether = 512;  // of one pass over a panel: taking it apart is a twentieth of the work then
+constexpr int64_t kRowsPerPass = 512;  // over a panel: taking it apart is a twentieth of the work then
 using TileSums = int32_t[kTileOfRows][kTileColumns];
 
+// Sixteen rows of a group: the codes, kTileBytes of every row at a time; the scales; the starts.
 template <class Format>
 struct TileGroup {
   static constexpr int kTileBytes = Format::kIntegerScales ? 64 : Format::kBlock;
@@ -362,7 +361,7 @@ static void tile_together(const void* x, int64_t rows, const void* panels, int64
   using Tiles = std::conditional_t<Format::kIntegerScales, LongTiles<Format>, ShortTiles<Format>>;
   constexpr int64_t kGroupBytes = static_cast<int64_t>(sizeof(InputGroup<Format>));
   constexpr int kColumns = kPanelsTogether * kQuantColumns;
-  alignas(64) float sums[kRowsTogether * kColumns];
+  alignas(64) float sums[kRowsPerPass * kColumns];
   const int64_t x_row_bytes = K / Format::kGroup * kGroupBytes;
   const int64_t panel_bytes = K / Format::kStoredInputs * Format::kStoredBytes * kQuantColumns;
   const auto* x_m = static_cast<const char*>(x);
@@ -370,7 +369,7 @@ static void tile_together(const void* x, int64_t rows, const void* panels, int64
   const bool streamed = whole_lines && used % kLanes == 0 && rows * y_stride >= kStreamedNumbers;
   Tiles::use_shapes();
   for (int64_t left = rows; left > 0;) {
-    const int64_t now = left < kRowsTogether ? left : kRowsTogether;
+    const int64_t now = left < kRowsPerPass ? left : kRowsPerPass;
     const auto* panel = static_cast<const char*>(panels);
     for (int column = 0; column < used; column += kColumns, panel += kPanelsTogether * panel_bytes) {
       const int wide = used - column < kColumns ? used - column : kColumns;
