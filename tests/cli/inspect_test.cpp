@@ -111,7 +111,7 @@ TEST_F(Inspect, ExplainsDeepSeekR1BeforeItIsDownloaded) {
 }
 
 TEST_F(Inspect, SaysHowFarTheHeldNumbersAreFromTheStoredOnes) {
-  EXPECT_THAT(text(kShipped), HasSubstr("held as       bf16 (exact; "));
+  EXPECT_THAT(text(kShipped), AllOf(HasSubstr("held as       bf16 as f32 (exact; "), HasSubstr(", bf16 (exact; ")));
   const std::string anew = text(kShipped, {"--weights", "q8_0"});
   EXPECT_THAT(anew, HasSubstr("bf16 as q8_0 (quantised anew; "));
   EXPECT_THAT(anew, HasSubstr("what meets quantised weights is rounded to 8 bits"));
