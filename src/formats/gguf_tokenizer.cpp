@@ -203,7 +203,7 @@ void write_gguf_vocabulary(const Vocabulary& v, int64_t rows, GgufMetadata& out)
   }
   std::vector<std::string> merges;
   merges.reserve(v.merges.size());
-  for (const auto& [left, right] : v.merges) merges.push_back(left + " " + right);
+  for (const auto& [left, right] : v.merges) merges.push_back(fmt::format("{} {}", left, right));
   warn_of_lost_marks(v);
 
   out.add("tokenizer.ggml.model", "gpt2");

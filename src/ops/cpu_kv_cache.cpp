@@ -32,6 +32,7 @@ std::vector<uint16_t> latent_groups(const KvCache::Layer& layer) {
   const int64_t units = divide_up(layer.key_dim, 2), latent_units = layer.latent_dim / 2;
   const int64_t groups = divide_up(latent_units, 16);
   std::vector<uint16_t> group_of_unit;
+  group_of_unit.reserve(static_cast<size_t>(units));
   for (int64_t u = 0; u < units; ++u)
     group_of_unit.push_back(static_cast<uint16_t>(u < latent_units ? u / 16 : groups + (u - latent_units) / 8));
   return group_of_unit;
