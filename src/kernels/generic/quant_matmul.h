@@ -52,11 +52,10 @@ struct QuantChunk {
 template <int bits, class Dot, int unit, int end, int rows, int vectors>
 [[gnu::always_inline]] static inline void add_dots(I32x (&sums)[rows][vectors], const int8_t* x,
                                                    int64_t x_stride_bytes, const char* run) {
-  if constexpr (rows == 1) {  // memory is read once: an eighth of the run that will be wanted then
-    constexpr int kBytes = bits * vectors * kLanes * 4, kFrom = kBytes * unit / 8 / 64,
-                  kTo = kBytes * (unit + 1) / 8 / 64;
+  if constexpr (rows < kQuantRows && unit < bits) {  // few rows: memory is read once. Lines that will be wanted then
 #pragma GCC unroll 8
-    for (int line = kFrom; line < kTo; ++line) __builtin_prefetch(run + kAskAhead + line * 64, 0, 3);
+    for (int line = 0; line < vectors * kLanes * 4; line += 64)
+      __builtin_prefetch(run + kAskAhead + unit * kRowBytes + line, 0, 3);
   }
   I32x w[vectors];
 #pragma GCC unroll 8
@@ -230,7 +229,7 @@ static void add_panel(const char* x, int64_t x_stride_bytes, int rows, const cha
                     .minimums = scales.minimums,
                     .inputs = inputs};
     if (rows <= apart_from_rows(Format::kBits)) {
-      if (rows == 1)
+      if (rows < 2 * kQuantRows)
         for (int line = 0; line < header_bytes; line += 64) __builtin_prefetch(chunk + kAskAhead + line, 0, 2);
       add_rows<Format, Format::kBits, Dot>(rows, used, c, y);
     } else if constexpr (apart_from_rows(Format::kBits) < kRowsAtOnce) {
