@@ -23,8 +23,9 @@ class ThreadPool {
   // Calls job(worker) once on every worker, 0 ≤ worker < threads(), and returns when all have finished.
   void run(const std::function<void(int worker)>& job);
 
-  // Calls job(begin, end) over [0, count) in pieces of `grain` or a few times that, the larger ones first; idle workers
-  // take the next piece, so pieces may cost unequal time. Which worker runs a piece is not fixed: jobs must write disjoint outputs.
+  // Calls job(begin, end) over [0, count) in pieces of `grain` or a few times that, the larger ones first; idle
+  // workers take the next piece, so pieces may cost unequal time. Which worker runs a piece is not fixed: jobs must
+  // write disjoint outputs.
   void for_each_chunk(int64_t count, int64_t grain, const std::function<void(int64_t begin, int64_t end)>& job);
 
  private:

@@ -225,7 +225,7 @@ Tensor CpuOps::rope(const Tensor& x_THR, const Tensor& angles_TR, RopePairing pa
 // Many rows like to meet a few panels at once, as long as every thread has some.
 static int64_t panels_per_task(const MatmulKernel& kernel, int64_t panels, int64_t rows, int threads) {
   if (kernel.together(rows) == 0) return 1;
-  return std::clamp<int64_t>(panels / (2 * threads), 1, kernel.panels_together);
+  return std::clamp<int64_t>(panels / (int64_t{2} * threads), 1, kernel.panels_together);
 }
 
 Tensor CpuOps::linear(const Tensor& x_TD, const Weight& w_UD, const Weight& bias) {
