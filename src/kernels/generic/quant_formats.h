@@ -45,7 +45,7 @@ struct ChunkScales {
 template <int bits, int zero, bool mins>
 struct ShortBlocks {
   static constexpr int kBits = bits, kZero = zero, kStoredInputs = 32, kBlock = 32, kGroup = 32;
-  static constexpr bool kMins = mins, kIntegerScales = false;
+  static constexpr bool kMins = mins, kIntegerScales = false, kSumsFitF32 = false;
   static constexpr int kHeaderBytes = mins ? 4 : 2, kStoredBytes = kHeaderBytes + 4 * bits;
 
   static void read(const uint8_t* stored, int column, char* header, uint8_t* codes) {
@@ -79,6 +79,7 @@ template <int bits>
 struct LongBlocks {
   static constexpr int kBits = bits, kZero = 0, kStoredInputs = 256, kBlock = 32, kGroup = 128;
   static constexpr bool kMins = true, kIntegerScales = true;
+  static constexpr bool kSumsFitF32 = bits == 4;  // 15 * 127 * 32 of a block * 63 * 4 blocks < 2^24
   static constexpr int kHeaderBytes = 16, kStoredBytes = kHeaderBytes + 32 * bits;
 
   static void read(const uint8_t* stored, int column, char* header, uint8_t* codes) {
@@ -127,7 +128,7 @@ struct LongBlocks {
 // q6_k: 256 inputs with an f16 factor of sixteen 8-bit scales.
 struct SixBitBlocks {
   static constexpr int kBits = 6, kZero = 32, kStoredInputs = 256, kBlock = 16, kGroup = 128;
-  static constexpr bool kMins = false, kIntegerScales = true;
+  static constexpr bool kMins = false, kIntegerScales = true, kSumsFitF32 = false;
   static constexpr int kHeaderBytes = 18, kStoredBytes = 210;
 
   static void read(const uint8_t* stored, int column, char* header, uint8_t* codes) {

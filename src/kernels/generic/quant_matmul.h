@@ -24,7 +24,7 @@
 // Error bound against f64 of the same codes, scales and prepared inputs, e = 2^-24, B blocks and G groups in a row:
 // (B/G * (mins ? 2 : 1) + G + 2) e sum |x| (|factor (code - zero)| + |addend|), twice that where fma() rounds twice.
 
-constexpr int kQuantRows = kRegisters == 32 ? 6 : 4;  // at once
+constexpr int kQuantRows = kRegisters == 32 ? 8 : 4;  // at once
 constexpr int64_t kRowsAtOnce = 192;                  // of one pass over a panel
 constexpr int64_t kAskAhead = 4096;                   // bytes; docs/log.md
 
@@ -52,7 +52,7 @@ struct QuantChunk {
 template <int bits, class Dot, int unit, int end, int rows, int vectors>
 [[gnu::always_inline]] static inline void add_dots(I32x (&sums)[rows][vectors], const int8_t* x,
                                                    int64_t x_stride_bytes, const char* run) {
-  if constexpr (rows < kQuantRows && unit < bits) {  // few rows: memory is read once. Lines that will be wanted then
+  if constexpr (unit < bits) {  // a few rows wait for memory; many do not feel this
 #pragma GCC unroll 8
     for (int line = 0; line < vectors * kLanes * 4; line += 64)
       __builtin_prefetch(run + kAskAhead + unit * kRowBytes + line, 0, 3);
@@ -69,54 +69,76 @@ template <int bits, class Dot, int unit, int end, int rows, int vectors>
   if constexpr (unit + 1 < end) add_dots<bits, Dot, unit + 1, end>(sums, x, x_stride_bytes, run);
 }
 
-// The integer sums of one block, of `count` units from unit `first` of its run on: block b of its group, `x` the
-// group of the first row.
+// The integer sums of one block, of `count` units from unit `first` of its run on: block b of its group, whose codes
+// are `codes` in the first row.
 template <class Format, int bits, class Dot, int first, int count, int rows, int vectors>
-[[gnu::always_inline]] static inline void block_sums(const char* x, int64_t x_stride_bytes, const char* run, int b,
-                                                     I32x (&sums)[rows][vectors]) {
+[[gnu::always_inline]] static inline void block_sums(const char* x, int64_t x_stride_bytes, const int8_t* codes,
+                                                     const char* run, int b, I32x (&sums)[rows][vectors]) {
   using Group = InputGroup<Format>;
-  const auto group = [&](int r) { return reinterpret_cast<const Group*>(x + r * x_stride_bytes); };
 #pragma GCC unroll 8
-  for (int r = 0; r < rows; ++r)
+  for (int r = 0; r < rows; ++r) {
+    const auto* group = reinterpret_cast<const Group*>(x + r * x_stride_bytes);
 #pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v) sums[r][v] = Format::kMins ? I32x{} : repeat_unit(&group(r)->start[b]);
-  add_dots<bits, Dot, first, first + count>(sums, group(0)->codes + b / (8 / count) * 32, x_stride_bytes, run);
+    for (int v = 0; v < vectors; ++v) sums[r][v] = Format::kMins ? I32x{} : repeat_unit(&group->start[b]);
+  }
+  add_dots<bits, Dot, first, first + count>(sums, codes, x_stride_bytes, run);
 }
 
-// t of a group whose blocks have factors of their own.
-template <class Format, int rows, int vectors>
-[[gnu::always_inline]] static inline void add_block(const QuantChunk& c, const char* x, int b,
-                                                    const I32x (&sums)[rows][vectors], F32x (&t)[rows][vectors]) {
-#pragma GCC unroll 8
-  for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v) {
-      const auto* group = reinterpret_cast<const InputGroup<Format>*>(x + r * c.x_stride_bytes);
-      const F32x sum = __builtin_convertvector(sums[r][v], F32x), factor = load(c.factors + v * kLanes);
-      t[r][v] = b == 0 ? mul(factor, sum) : fma(factor, sum, t[r][v]);
-      if constexpr (Format::kMins)
-        t[r][v] = fma(load(c.addends + v * kLanes), set(__builtin_bit_cast(float, group->start[b])), t[r][v]);
-    }
+// A group's sum of scale[b] * n[b], exact: in f32 where it fits, since an fma costs less than a product of integers.
+template <class Format>
+using ScaledSum = std::conditional_t<Format::kSumsFitF32, F32x, I32x>;
+static inline F32x add_scaled(F32x total, I32x n, I32x scale) {
+  return fma(__builtin_convertvector(scale, F32x), __builtin_convertvector(n, F32x), total);
 }
+static inline I32x add_scaled(I32x total, I32x n, I32x scale) { return total + n * scale; }
+static inline F32x as_f32(F32x sum) { return sum; }
+static inline F32x as_f32(I32x sum) { return __builtin_convertvector(sum, F32x); }
 
-// t of a group whose blocks have integer scales, from its sum of scale[b] * n[b].
+// t of a group: of one block with a factor of its own, from n; or of blocks with integer scales, from their sum.
 template <class Format, class Dot>
-[[gnu::always_inline]] static inline F32x scaled_sum(const QuantChunk& c, const InputGroup<Format>& group, int v,
-                                                     I32x sum) {
-  const F32x t = mul(load(c.factors + v * kLanes), __builtin_convertvector(sum, F32x));
+[[gnu::always_inline]] static inline F32x group_sum(const QuantChunk& c, const InputGroup<Format>& group, int v,
+                                                    ScaledSum<Format> sum) {
+  static_assert(Format::kIntegerScales || Format::kGroup == Format::kBlock);
+  const F32x t = mul(load(c.factors + v * kLanes), as_f32(sum));
   if constexpr (!Format::kMins) return t;
-  I32x m = {};
+  F32x minimums;
+  if constexpr (Format::kIntegerScales) {
+    I32x m = {};
 #pragma GCC unroll 8
-  for (int p = 0; p < InputGroup<Format>::kStarts; ++p)
-    m = Dot::add_pairs(m, load_units(c.minimums + p * kQuantColumns + v * kLanes), repeat_unit(&group.start[p]));
-  return fma(load(c.addends + v * kLanes), __builtin_convertvector(m, F32x), t);
+    for (int p = 0; p < InputGroup<Format>::kStarts; ++p)
+      m = Dot::add_pairs(m, load_units(c.minimums + p * kQuantColumns + v * kLanes), repeat_unit(&group.start[p]));
+    minimums = as_f32(m);
+  } else {
+    minimums = set(__builtin_bit_cast(float, group.start[0]));
+  }
+  return fma(load(c.addends + v * kLanes), minimums, t);
+}
+
+// A run of 32 inputs, `at` inputs into its group: the sums of its blocks, times their integer scales if they have
+// any.
+template <class Format, int bits, class Dot, int block = 0, int rows, int vectors>
+[[gnu::always_inline]] static inline void add_run(const QuantChunk& c, const char* x, const int8_t* codes,
+                                                  const char* run, int at,
+                                                  ScaledSum<Format> (&total)[rows][vectors]) {
+  constexpr int kUnits = Format::kBlock / 4;
+  I32x sums[rows][vectors];
+  block_sums<Format, bits, Dot, block * kUnits, kUnits>(x, c.x_stride_bytes, codes, run, at / Format::kBlock + block,
+                                                        sums);
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v)
+      if constexpr (Format::kIntegerScales)
+        total[r][v] = add_scaled(total[r][v], sums[r][v], load_units(c.scales + block * kQuantColumns + v * kLanes));
+      else
+        total[r][v] = sums[r][v];
+  if constexpr (block + 1 < 32 / Format::kBlock) add_run<Format, bits, Dot, block + 1>(c, x, codes, run, at, total);
 }
 
 // A chunk for `rows` rows and `vectors` * kLanes columns, whose y is [rows][kQuantColumns].
 template <class Format, int bits, class Dot, int rows, int vectors>
 [[gnu::noinline]] static void add_chunk(QuantChunk c, float* y) {
   using Group = InputGroup<Format>;
-  constexpr int kBlocks = Format::kGroup / Format::kBlock, kUnits = Format::kBlock / 4;
   F32x result[rows][vectors];
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r)
@@ -125,38 +147,21 @@ template <class Format, int bits, class Dot, int rows, int vectors>
   const char *x = c.x, *run = c.runs;
   const int64_t stride = c.x_stride_bytes;
   for (int k = 0; k < c.inputs; k += Format::kGroup, x += sizeof(Group)) {
-    F32x t[rows][vectors];
-    I32x scaled[rows][vectors];
-#pragma GCC unroll 8
-    for (int b = 0; b < kBlocks; ++b) {
-      I32x sums[rows][vectors];
-      if (kUnits == 8 || b % 2 == 0)
-        block_sums<Format, bits, Dot, 0, kUnits>(x, stride, run, b, sums);
-      else
-        block_sums<Format, bits, Dot, 8 - kUnits, kUnits>(x, stride, run, b, sums);
-      if (kUnits == 8 || b % 2 == 1) run += bits * kRowBytes;
-      if constexpr (Format::kIntegerScales) {
-#pragma GCC unroll 8
-        for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 8
-          for (int v = 0; v < vectors; ++v) {
-            const I32x product = sums[r][v] * load_units(c.scales + v * kLanes);
-            scaled[r][v] = b == 0 ? product : scaled[r][v] + product;
-          }
-        c.scales += kQuantColumns;
-      } else {
-        add_block<Format>(c, x, b, sums, t);
-        c.factors += kQuantColumns, c.addends += Format::kMins ? kQuantColumns : 0;
-      }
+    ScaledSum<Format> total[rows][vectors] = {};
+#pragma GCC unroll 1  // unrolled, the compiler asks for all of a group's memory at once, which is too much
+    for (int at = 0; at < Format::kGroup; at += 32, run += bits * kRowBytes) {
+      const int8_t* codes = reinterpret_cast<const Group*>(x)->codes + at;
+      add_run<Format, bits, Dot>(c, x, codes, run, at, total);
+      if (Format::kIntegerScales) c.scales += 32 / Format::kBlock * kQuantColumns;
     }
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 8
       for (int v = 0; v < vectors; ++v) {
         const Group& group = *reinterpret_cast<const Group*>(x + r * stride);
-        if constexpr (Format::kIntegerScales) t[r][v] = scaled_sum<Format, Dot>(c, group, v, scaled[r][v]);
-        result[r][v] = fma(set(group.scale), t[r][v], result[r][v]);
+        result[r][v] = fma(set(group.scale), group_sum<Format, Dot>(c, group, v, total[r][v]), result[r][v]);
       }
+    if constexpr (!Format::kIntegerScales) c.factors += kQuantColumns, c.addends += Format::kMins ? kQuantColumns : 0;
     if constexpr (ChunkScales<Format>::kPairs) c.minimums += Group::kStarts * kQuantColumns;
   }
 #pragma GCC unroll 8
@@ -167,7 +172,7 @@ template <class Format, int bits, class Dot, int rows, int vectors>
 
 // Sums and results of so many vectors stay in registers together with what multiplies them. A row alone takes more
 // columns at once: its sums would wait for themselves.
-constexpr int vectors_for(int rows) { return rows <= kQuantRows / 2 ? 4 : 2; }
+constexpr int vectors_for(int rows) { return rows <= 3 ? 4 : 2; }
 
 template <class Format, int bits, class Dot, int most>
 static void add_chunk_of(int rows, int used, QuantChunk c, float* y) {
