@@ -88,8 +88,8 @@ TEST(HfTokenizer, RefusesTemplatesThatItCannotHonour) {
   EXPECT_EQ(error_of(single({bos, text, bos})), "no error");
   EXPECT_THAT(error_of(single({bos, bos, text})), HasSubstr("more than one token"));
   EXPECT_THAT(error_of(single({none, text})), HasSubstr("'<x>', which is no token"));
-  EXPECT_THAT(error_of(single({bos})), HasSubstr("leaves out the text"));
-  EXPECT_THAT(error_of(single({"x"})), HasSubstr("neither"));
+  EXPECT_THAT(error_of(single(json::array({bos}))), HasSubstr("leaves out the text"));
+  EXPECT_THAT(error_of(single(json::array({"x"}))), HasSubstr("neither"));
   EXPECT_THAT(error_of(single("x")), HasSubstr("no template"));
 }
 
