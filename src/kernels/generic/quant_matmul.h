@@ -224,18 +224,15 @@ static void add_panel(const char* x, int64_t x_stride_bytes, int rows, const cha
     const int inputs = static_cast<int>(K - k < kChunkInputs ? K - k : kChunkInputs);
     ChunkScales<Format> scales;
     Format::take_apart(chunk, inputs, scales);
-    const int header_bytes = inputs / Format::kStoredInputs * Format::kHeaderBytes * kQuantColumns;
     QuantChunk c = {.x = x,
                     .x_stride_bytes = x_stride_bytes,
-                    .runs = chunk + header_bytes,
+                    .runs = chunk + inputs / Format::kStoredInputs * Format::kHeaderBytes * kQuantColumns,
                     .factors = scales.factors,
                     .addends = scales.addends,
                     .scales = scales.scales,
                     .minimums = scales.minimums,
                     .inputs = inputs};
     if (rows <= apart_from_rows(Format::kBits)) {
-      if (rows < 2 * kQuantRows)
-        for (int line = 0; line < header_bytes; line += 64) __builtin_prefetch(chunk + kAskAhead + line, 0, 2);
       add_rows<Format, Format::kBits, Dot>(rows, used, c, y);
     } else if constexpr (apart_from_rows(Format::kBits) < kRowsAtOnce) {
       alignas(64) char bytes[kChunkInputs * kQuantColumns];
