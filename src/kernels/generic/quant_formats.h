@@ -48,7 +48,7 @@ struct ShortBlocks {
   static constexpr bool kMins = mins, kIntegerScales = false, kSumsFitF32 = false;
   static constexpr int kHeaderBytes = mins ? 4 : 2, kStoredBytes = kHeaderBytes + 4 * bits;
 
-  static void read(const uint8_t* stored, int column, char* header, uint8_t* codes) {
+  static void read(const uint8_t* stored, int column, char* header, uint8_t* __restrict codes) {
     auto* halves = reinterpret_cast<uint16_t*>(header);
     halves[column] = half_at(stored);
     if (mins) halves[kQuantColumns + column] = half_at(stored + 2);
@@ -82,16 +82,19 @@ struct LongBlocks {
   static constexpr bool kSumsFitF32 = bits == 4;  // 15 * 127 * 32 of a block * 63 * 4 blocks < 2^24
   static constexpr int kHeaderBytes = 16, kStoredBytes = kHeaderBytes + 32 * bits;
 
-  static void read(const uint8_t* stored, int column, char* header, uint8_t* codes) {
+  static void read(const uint8_t* stored, int column, char* header, uint8_t* __restrict codes) {
     auto* halves = reinterpret_cast<uint16_t*>(header);
     halves[column] = half_at(stored);
     halves[kQuantColumns + column] = half_at(stored + 2);
     for (int i = 0; i < 12; ++i) header[(4 + i) * kQuantColumns + column] = static_cast<char>(stored[4 + i]);
-    const uint8_t *high = stored + 16, *low = stored + (bits == 5 ? 48 : 16);
-    for (int b = 0; b < 8; ++b, codes += 32)
+    const uint8_t* low = stored + (bits == 5 ? 48 : 16);
+    uint8_t high[32];
+    __builtin_memcpy(high, stored + 16, 32);
+    for (int pair = 0; pair < 4; ++pair, low += 32, codes += 64)
       for (int i = 0; i < 32; ++i) {
-        codes[i] = low[b / 2 * 32 + i] >> (b % 2 * 4) & 15;
-        if (bits == 5) codes[i] = static_cast<uint8_t>(codes[i] | (high[i] >> b & 1) << 4);
+        codes[i] = static_cast<uint8_t>((low[i] & 15) | (bits == 5 ? (high[i] & 1) << 4 : 0));
+        codes[i + 32] = static_cast<uint8_t>(low[i] >> 4 | (bits == 5 ? (high[i] & 2) << 3 : 0));
+        high[i] >>= 2;
       }
   }
   static void take_apart(const char* header, int, ChunkScales<LongBlocks>& s) {
@@ -131,15 +134,17 @@ struct SixBitBlocks {
   static constexpr bool kMins = false, kIntegerScales = true, kSumsFitF32 = false;
   static constexpr int kHeaderBytes = 18, kStoredBytes = 210;
 
-  static void read(const uint8_t* stored, int column, char* header, uint8_t* codes) {
+  static void read(const uint8_t* stored, int column, char* header, uint8_t* __restrict codes) {
     reinterpret_cast<uint16_t*>(header)[column] = half_at(stored + 208);
     for (int i = 0; i < 16; ++i) header[(2 + i) * kQuantColumns + column] = static_cast<char>(stored[192 + i]);
     for (int half = 0; half < 2; ++half, codes += 128) {
       const uint8_t *low = stored + 64 * half, *high = stored + 128 + 32 * half;
-      for (int part = 0; part < 4; ++part)
-        for (int i = 0; i < 32; ++i)
-          codes[part * 32 + i] = static_cast<uint8_t>((low[part % 2 * 32 + i] >> (part / 2 * 4) & 15) |
-                                                      (high[i] >> (2 * part) & 3) << 4);
+      for (int i = 0; i < 32; ++i) {
+        codes[i] = static_cast<uint8_t>((low[i] & 15) | (high[i] & 3) << 4);
+        codes[i + 32] = static_cast<uint8_t>((low[i + 32] & 15) | (high[i] >> 2 & 3) << 4);
+        codes[i + 64] = static_cast<uint8_t>(low[i] >> 4 | (high[i] >> 4 & 3) << 4);
+        codes[i + 96] = static_cast<uint8_t>(low[i + 32] >> 4 | high[i] >> 6 << 4);
+      }
     }
   }
   static void take_apart(const char* header, int, ChunkScales<SixBitBlocks>& s) {
@@ -253,17 +258,18 @@ static void put_run(const uint8_t* codes, uint8_t* out) {
     return;
   }
   for (int i = 0; i < 16; ++i) out[i] = static_cast<uint8_t>((codes[i] & 15) | (codes[i + 16] & 15) << 4);
-  if constexpr (bits == 5)
-    for (int c = 0; c < 4; ++c) {
-      uint8_t high = 0;
-      for (int u = 0; u < 8; ++u) high = static_cast<uint8_t>(high | codes[4 * u + c] >> 4 << u);
-      out[16 + c] = high;
+  // The bits above, of the four bytes of a unit at a time.
+  constexpr int kHigh = bits - 4, kUnits = kHigh > 0 ? 8 / kHigh : 8;  // to a row
+  constexpr uint32_t kMask = ((1u << kHigh) - 1) * 0x01010101u;
+  for (int row = 0; row < kHigh; ++row) {
+    uint32_t high = 0;
+    for (int u = 0; u < kUnits; ++u) {
+      uint32_t unit;
+      __builtin_memcpy(&unit, codes + 4 * (row * kUnits + u), 4);
+      high |= (unit >> 4 & kMask) << (kHigh * u);
     }
-  if constexpr (bits == 6)
-    for (int c = 0; c < 8; ++c) {
-      const uint8_t* from = codes + c / 4 * 16 + c % 4;
-      out[16 + c] = static_cast<uint8_t>(from[0] >> 4 | from[4] >> 4 << 2 | from[8] >> 4 << 4 | from[12] >> 4 << 6);
-    }
+    __builtin_memcpy(out + 16 + 4 * row, &high, 4);
+  }
 }
 
 // A chunk of a panel: its header, then its runs.

@@ -85,8 +85,16 @@ template <class Format, int bits, class Dot, int first, int count, int rows, int
 }
 
 // A group's sum of scale[b] * n[b], exact: in f32 where it fits, since an fma costs less than a product of integers.
+template <bool fits_f32>
+struct ExactSum {
+  using Type = I32x;
+};
+template <>
+struct ExactSum<true> {
+  using Type = F32x;
+};
 template <class Format>
-using ScaledSum = std::conditional_t<Format::kSumsFitF32, F32x, I32x>;
+using ScaledSum = typename ExactSum<Format::kSumsFitF32>::Type;
 static inline F32x add_scaled(F32x total, I32x n, I32x scale) {
   return fma(__builtin_convertvector(scale, F32x), __builtin_convertvector(n, F32x), total);
 }
