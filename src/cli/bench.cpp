@@ -162,8 +162,7 @@ int bench(const BenchOptions& o) {
 
 void add_bench(CLI::App& program, Work& chosen) {
   auto o = std::make_shared<BenchOptions>();
-  CLI::App& command =
-      *program.add_subcommand("bench", "Measure the speed of a model, and what the machine would allow");
+  CLI::App& command = new_command(program, "bench", "Measure the speed of a model, and what the machine would allow");
   o->model.add_to(command, /*model_required=*/false);
   const auto add = [&](const char* name, int& value, const char* what, const CLI::Range& range) {
     return command.add_option(name, value, what)->type_name("N")->check(range)->capture_default_str();

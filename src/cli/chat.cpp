@@ -145,7 +145,7 @@ int chat(const ChatOptions& o) {
 
 void add_chat(CLI::App& program, Work& chosen) {
   auto o = std::make_shared<ChatOptions>();
-  CLI::App& command = *program.add_subcommand("chat", "Talk with a model");
+  CLI::App& command = new_command(program, "chat", "Talk with a model");
   o->model.add_to(command);
   command.add_option("--system", o->system, "the system message")->type_name("TEXT");
   o->speculation.add_to(command);

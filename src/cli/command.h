@@ -12,6 +12,9 @@ namespace cachalot {
 
 using Work = std::function<int()>;
 
+// A sub-command of `program`. (Here alone is one made: where it is, the compiler makes half of CLI11 once more.)
+CLI::App& new_command(CLI::App& program, const std::string& name, const std::string& description);
+
 void add_run(CLI::App& program, Work& chosen);
 void add_chat(CLI::App& program, Work& chosen);
 void add_tokenize(CLI::App& program, Work& chosen);

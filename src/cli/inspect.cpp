@@ -30,7 +30,7 @@ int inspect(const InspectOptions& o) {
 
 void add_inspect(CLI::App& program, Work& chosen) {
   auto o = std::make_shared<InspectOptions>();
-  CLI::App& command = *program.add_subcommand("inspect", "Show what a checkpoint holds and whether it runs here");
+  CLI::App& command = new_command(program, "inspect", "Show what a checkpoint holds and whether it runs here");
   o->model.add_to(command);
   command.remove_option(command.get_option("--threads"));  // nothing is computed
   command.add_flag("--tensors", o->tensors, "list every tensor (JSON always does)");

@@ -48,7 +48,7 @@ int logits(const LogitsOptions& o) {
 
 void add_logits(CLI::App& program, Work& chosen) {
   auto o = std::make_shared<LogitsOptions>();
-  CLI::App& command = *program.add_subcommand("logits", "Write the logits of given tokens to a file");
+  CLI::App& command = new_command(program, "logits", "Write the logits of given tokens to a file");
   o->model.add_to(command);
   o->tokens.add_to(command);
   command.add_option("--out", o->out, "the safetensors file to write: one tensor 'logits' [tokens, vocabulary], f32")

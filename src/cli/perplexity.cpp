@@ -94,7 +94,7 @@ int perplexity(const PerplexityOptions& o) {
 
 void add_perplexity(CLI::App& program, Work& chosen) {
   auto o = std::make_shared<PerplexityOptions>();
-  CLI::App& command = *program.add_subcommand("perplexity", "Measure how well a model predicts a text");
+  CLI::App& command = new_command(program, "perplexity", "Measure how well a model predicts a text");
   o->model.add_to(command);
   command.add_option("FILE", o->file, "the text; - reads standard input")->required()->type_name("");
   add_json_flag(command, o->json);

@@ -135,7 +135,7 @@ int quantize_model(const QuantizeWords& o) {
 
 void add_quantize(CLI::App& program, Work& chosen) {
   auto o = std::make_shared<QuantizeWords>();
-  CLI::App& command = *program.add_subcommand("quantize", "Write a checkpoint as GGUF with weights of fewer bits");
+  CLI::App& command = new_command(program, "quantize", "Write a checkpoint as GGUF with weights of fewer bits");
   add_model_argument(command, o->model);
   command.add_option("OUT", o->out, "the .gguf file to write")->required()->type_name("");
   std::vector<std::string_view> names;

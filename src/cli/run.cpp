@@ -87,7 +87,7 @@ int run(const RunOptions& o) {
 
 void add_run(CLI::App& program, Work& chosen) {
   auto o = std::make_shared<RunOptions>();
-  CLI::App& command = *program.add_subcommand("run", "Answer one prompt");
+  CLI::App& command = new_command(program, "run", "Answer one prompt");
   o->model.add_to(command);
   command.add_option("PROMPT", o->prompt, "what to answer; - reads it from standard input")
       ->required()

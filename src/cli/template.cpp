@@ -40,7 +40,7 @@ int render_template(const TemplateOptions& o) {
 
 void add_template(CLI::App& program, Work& chosen) {
   auto o = std::make_shared<TemplateOptions>();
-  CLI::App& command = *program.add_subcommand("template", "Render the chat template of a checkpoint");
+  CLI::App& command = new_command(program, "template", "Render the chat template of a checkpoint");
   add_model_argument(command, o->model);
   command
       .add_option("FILE", o->file,

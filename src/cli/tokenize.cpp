@@ -60,7 +60,7 @@ int detokenize(const DetokenizeOptions& o) {
 
 void add_tokenize(CLI::App& program, Work& chosen) {
   auto o = std::make_shared<TokenizeOptions>();
-  CLI::App& command = *program.add_subcommand("tokenize", "Turn text on standard input into token ids");
+  CLI::App& command = new_command(program, "tokenize", "Turn text on standard input into token ids");
   add_model_argument(command, o->model);
   command.add_flag("--no-special", o->no_special, "treat special tokens in the text as plain text");
   command.add_flag("--bos", o->bos, "add the BOS (and EOS) token that the checkpoint asks for");
@@ -71,7 +71,7 @@ void add_tokenize(CLI::App& program, Work& chosen) {
 
 void add_detokenize(CLI::App& program, Work& chosen) {
   auto o = std::make_shared<DetokenizeOptions>();
-  CLI::App& command = *program.add_subcommand("detokenize", "Turn token ids into text");
+  CLI::App& command = new_command(program, "detokenize", "Turn token ids into text");
   add_model_argument(command, o->model);
   command.add_option("IDS", o->ids, "ids separated by commas; - reads them from standard input")
       ->required()

@@ -89,7 +89,7 @@ int trace(const TraceOptions& o) {
 void add_trace(CLI::App& program, Work& chosen) {
   auto o = std::make_shared<TraceOptions>();
   CLI::App& command =
-      *program.add_subcommand("trace", "Write what a model computes, point by point, or compare two such files");
+      new_command(program, "trace", "Write what a model computes, point by point, or compare two such files");
   o->model.add_to(command, /*model_required=*/false);
   o->tokens.add_to(command);
   command.add_option("--out", o->out, "the safetensors file to write: layer.0.attn.q and so on, f32")
