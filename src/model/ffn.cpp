@@ -5,9 +5,13 @@
 namespace cachalot {
 
 Tensor ffn(Ops& op, const FfnSpec& s, const FfnWeights& w, const Tensor& x_TD, const std::string& point) {
-  const Tensor up_TF = op.linear(x_TD, w.up.w, w.up.bias);
-  const Tensor hidden_TF = s.form.gated ? op.gated(op.linear(x_TD, w.gate.w, w.gate.bias), up_TF, s.form.activation)
-                                        : op.activate(up_TF, s.form.activation);
+  Tensor hidden_TF;
+  if (s.form.gated) {
+    const std::vector<Tensor> gate_and_up = op.linears(x_TD, {&w.gate, &w.up});
+    hidden_TF = op.gated(gate_and_up[0], gate_and_up[1], s.form.activation);
+  } else {
+    hidden_TF = op.activate(op.linear(x_TD, w.up.w, w.up.bias), s.form.activation);
+  }
   op.mark(point, hidden_TF);
   return op.linear(hidden_TF, w.down.w, w.down.bias);
 }

@@ -9,9 +9,10 @@ namespace cachalot {
 
 Tensor gqa(Ops& op, const GqaSpec& s, const GqaWeights& w, const Tensor& x_TD, double norm_eps,
            const StepContext& step) {
-  Tensor q_THK = op.linear(x_TD, w.q.w, w.q.bias).split_heads(s.heads);
-  Tensor k_TGK = op.linear(x_TD, w.k.w, w.k.bias).split_heads(s.kv_heads);
-  Tensor v_TGK = op.linear(x_TD, w.v.w, w.v.bias).split_heads(s.kv_heads);
+  const std::vector<Tensor> qkv = op.linears(x_TD, {&w.q, &w.k, &w.v});
+  Tensor q_THK = qkv[0].split_heads(s.heads);
+  Tensor k_TGK = qkv[1].split_heads(s.kv_heads);
+  Tensor v_TGK = qkv[2].split_heads(s.kv_heads);
   if (s.qk_norm) {
     q_THK = op.rms_norm(q_THK, w.q_norm_K, norm_eps);
     k_TGK = op.rms_norm(k_TGK, w.k_norm_K, norm_eps);

@@ -5,16 +5,14 @@
 
 namespace cachalot {
 
-static Tensor queries(Ops& op, const MlaSpec& s, const MlaWeights& w, const Tensor& x_TD) {
-  if (s.q_rank == 0) return op.linear(x_TD, w.q.w, w.q.bias);
-  const Tensor q_TQ = op.rms_norm(op.linear(x_TD, w.q_down.w, w.q_down.bias), w.q_norm_Q, s.norm_eps);
-  return op.linear(q_TQ, w.q_up.w, w.q_up.bias);
-}
-
 Tensor mla(Ops& op, const MlaSpec& s, const MlaWeights& w, const Tensor& x_TD, const StepContext& step) {
-  const auto [qn_THN, qr_THR] = queries(op, s, w, x_TD).split_heads(s.heads).split_last(s.nope_dim);
+  const bool compressed = s.q_rank > 0;
+  const std::vector<Tensor> down = op.linears(x_TD, {compressed ? &w.q_down : &w.q, &w.kv_down});
+  const Tensor q_TU =
+      compressed ? op.linear(op.rms_norm(down[0], w.q_norm_Q, s.norm_eps), w.q_up.w, w.q_up.bias) : down[0];
+  const auto [qn_THN, qr_THR] = q_TU.split_heads(s.heads).split_last(s.nope_dim);
   const Tensor rotated_THR = op.rope(qr_THR, step.angles_TR, s.rope.pairing);
-  const auto [latent_TC, key_TR] = op.linear(x_TD, w.kv_down.w, w.kv_down.bias).split_last(s.kv_rank);
+  const auto [latent_TC, key_TR] = down[1].split_last(s.kv_rank);
   const Tensor c_TC = op.rms_norm(latent_TC, w.kv_norm_C, s.norm_eps);
   const Tensor kr_TR = op.rope(key_TR.split_heads(1), step.angles_TR, s.rope.pairing).merge_heads();
   op.mark(step.prefix + "attn.latent", c_TC);

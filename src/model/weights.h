@@ -11,12 +11,6 @@
 
 namespace cachalot {
 
-// A matrix with its bias; the bias is empty where the spec has none.
-struct Linear {
-  Weight w;
-  Weight bias;
-};
-
 struct GqaWeights {
   Linear q, k, v, out;
   Weight q_norm_K, k_norm_K;

@@ -220,7 +220,18 @@ Tensor CpuOps::rope(const Tensor& x_THR, const Tensor& angles_TR, RopePairing pa
   return y;
 }
 
-// -- Matrix product
+// -- Matrix products
+
+// A matrix that x meets.
+struct CpuOps::Product {
+  const Weight& w_UD;
+  const Weight& bias_U;
+  const MatmulKernel* kernel = nullptr;
+  std::byte* inputs = nullptr;  // x as the kernel wants it
+  Tensor y_TU = {};
+
+  int64_t panels() const { return divide_up(w_UD.shape[0], kernel->columns); }
+};
 
 // Many rows like to meet a few panels at once, as long as every thread has some.
 static int64_t panels_per_task(const MatmulKernel& kernel, int64_t panels, int64_t rows, int threads) {
@@ -228,32 +239,61 @@ static int64_t panels_per_task(const MatmulKernel& kernel, int64_t panels, int64
   return std::clamp<int64_t>(panels / (int64_t{2} * threads), 1, kernel.panels_together);
 }
 
-Tensor CpuOps::linear(const Tensor& x_TD, const Weight& w_UD, const Weight& bias) {
-  SHAPES(x_TD, w_UD);
-  CHECK(!bias || bias.shape[0] == w_UD.shape[0]);
-  const MatmulKernel& kernel = matmul(w_UD.held_as);
-  const int64_t rows = x_TD.dim(0), inputs = x_TD.last(), outputs = w_UD.shape[0];
-  const int64_t panel_bytes = kernel.panel_bytes(inputs);
+void CpuOps::multiply(const Tensor& x_TD, std::span<Product> products) {
+  const int64_t rows = x_TD.dim(0), inputs = x_TD.last();
+  int64_t panels = 0;
+  for (Product& p : products) {
+    SHAPES(x_TD, p.w_UD);
+    CHECK(!p.bias_U || p.bias_U.shape[0] == p.w_UD.shape[0]);
+    p.kernel = &matmul(p.w_UD.held_as);
+    p.y_TU = arena_.tensor(rows, p.w_UD.shape[0]);
+    panels += p.panels();
+    for (const Product& other : products)
+      if (&other != &p && other.kernel == p.kernel && other.inputs) p.inputs = other.inputs;
+    if (p.inputs) continue;
+    p.inputs = static_cast<std::byte*>(arena_.allocate(static_cast<size_t>(p.kernel->inputs_bytes(rows, inputs))));
+    for_rows(rows, inputs, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) p.kernel->prepare_row(x_TD.row(r), inputs, r, rows, p.inputs);
+    });
+  }
+  int64_t grain = 1;
+  for (const Product& p : products)
+    grain = std::max({grain, divide_up(kNumbersPerTask * 4, rows * inputs * p.kernel->columns),
+                      panels_per_task(*p.kernel, panels, rows, pool_.threads())});
 
-  const Tensor y_TU = arena_.tensor(rows, outputs);
-  auto* prepared = static_cast<std::byte*>(arena_.allocate(static_cast<size_t>(kernel.inputs_bytes(rows, inputs))));
-  for_rows(rows, inputs, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) kernel.prepare_row(x_TD.row(r), inputs, r, rows, prepared);
-  });
-
-  const int64_t panels = divide_up(outputs, kernel.columns);
-  const int64_t least = divide_up(kNumbersPerTask * 4, rows * inputs * kernel.columns);
-  const int64_t grain = std::max(least, panels_per_task(kernel, panels, rows, pool_.threads()));
-  pool_.for_each_chunk(panels, grain, [&](int64_t begin, int64_t end) {
-    const int64_t first = begin * kernel.columns, used = std::min(end * kernel.columns, outputs) - first;
-    float* y = y_TU.data + first;
-    kernel.multiply(prepared, rows, panels_of(w_UD) + begin * panel_bytes, inputs, static_cast<int>(used), y,
-                    outputs);
-    if (bias)
+  const auto multiply_panels = [&](const Product& p, int64_t begin, int64_t end) {
+    const MatmulKernel& kernel = *p.kernel;
+    const int64_t outputs = p.y_TU.last(), first = begin * kernel.columns,
+                  used = std::min(end * kernel.columns, outputs) - first;
+    float* y = p.y_TU.data + first;
+    kernel.multiply(p.inputs, rows, panels_of(p.w_UD) + begin * kernel.panel_bytes(inputs), inputs,
+                    static_cast<int>(used), y, outputs);
+    if (p.bias_U)
       for (int64_t r = 0; r < rows; ++r)
-        kernels_.add(y + r * outputs, vector_of(bias) + first, used, y + r * outputs);
+        kernels_.add(y + r * outputs, vector_of(p.bias_U) + first, used, y + r * outputs);
+  };
+  pool_.for_each_chunk(panels, grain, [&](int64_t begin, int64_t end) {
+    for (const Product& p : products) {
+      const int64_t first = std::max<int64_t>(begin, 0), last = std::min(end, p.panels());
+      if (first < last) multiply_panels(p, first, last);
+      begin -= p.panels(), end -= p.panels();
+    }
   });
-  return y_TU;
+}
+
+Tensor CpuOps::linear(const Tensor& x_TD, const Weight& w_UD, const Weight& bias) {
+  Product product{w_UD, bias};
+  multiply(x_TD, {&product, 1});
+  return product.y_TU;
+}
+
+std::vector<Tensor> CpuOps::linears(const Tensor& x_TD, std::initializer_list<const Linear*> matrices) {
+  std::vector<Product> products;
+  for (const Linear* l : matrices) products.push_back({l->w, l->bias});
+  multiply(x_TD, products);
+  std::vector<Tensor> results;
+  for (const Product& p : products) results.push_back(p.y_TU);
+  return results;
 }
 
 // -- Cache and attention

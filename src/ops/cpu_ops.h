@@ -30,6 +30,7 @@ class CpuOps final : public Ops {
 
   Tensor embed(std::span<const int32_t> ids_T, const Weight& table_WD) override;
   Tensor linear(const Tensor& x, const Weight& w, const Weight& bias) override;
+  std::vector<Tensor> linears(const Tensor& x, std::initializer_list<const Linear*> matrices) override;
   Tensor rms_norm(const Tensor& x, const Weight& gain, double eps) override;
   Tensor add(const Tensor& a, const Tensor& b) override;
   Tensor activate(const Tensor& x, const Activation& form) override;
@@ -53,6 +54,9 @@ class CpuOps final : public Ops {
   const MatmulKernel& matmul(DType held_as) const { return matmul_kernel(kernels_, held_as); }
   // Calls job(begin, end) over the rows, in parallel when the work is worth a hand-over.
   void for_rows(int64_t rows, int64_t numbers_per_row, const std::function<void(int64_t, int64_t)>& job);
+  struct Product;
+  // Computes every product's outputs from x.
+  void multiply(const Tensor& x_TD, std::span<Product> products);
   Tensor like(const Tensor& x);  // an uninitialised contiguous tensor of x's shape
   // Calls write(position, block, row of the batch) for every row, and clears the blocks that begin among them.
   void for_cache_rows(const CpuKvCache& cache, int layer, const Batch& batch,

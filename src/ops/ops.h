@@ -83,6 +83,12 @@ struct FfnForm {
   Activation activation;
 };
 
+// A matrix [out, D] with its bias [out], which may be empty.
+struct Linear {
+  Weight w;
+  Weight bias;
+};
+
 // The feed-forward networks of E experts. gate is empty unless gated, biases where there are none.
 struct ExpertWeights {
   Weight gate_EFD, up_EFD, down_EDF;
@@ -126,6 +132,8 @@ class Ops {
   virtual Tensor embed(std::span<const int32_t> ids_T, const Weight& table_WD) = 0;  // -> [T, D]
   virtual Tensor linear(const Tensor& x, const Weight& w,
                         const Weight& bias) = 0;  // [T, D] -> [T, out]; bias may be empty
+  // linear() with several matrices of the same x: it is prepared once, and threads divide the outputs of all.
+  virtual std::vector<Tensor> linears(const Tensor& x, std::initializer_list<const Linear*> matrices) = 0;
   virtual Tensor rms_norm(const Tensor& x, const Weight& gain, double eps) = 0;  // over the last dimension
   virtual Tensor add(const Tensor& a, const Tensor& b) = 0;
   virtual Tensor activate(const Tensor& x, const Activation& form) = 0;

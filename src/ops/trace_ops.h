@@ -31,6 +31,11 @@ class TraceOps : public Ops {
 
   Tensor embed(std::span<const int32_t> ids_T, const Weight& table) override { return inner_.embed(ids_T, table); }
   Tensor linear(const Tensor& x, const Weight& w, const Weight& bias) override { return inner_.linear(x, w, bias); }
+  std::vector<Tensor> linears(const Tensor& x, std::initializer_list<const Linear*> matrices) override {
+    std::vector<Tensor> results;
+    for (const Linear* l : matrices) results.push_back(linear(x, l->w, l->bias));
+    return results;
+  }
   Tensor rms_norm(const Tensor& x, const Weight& gain, double eps) override { return inner_.rms_norm(x, gain, eps); }
   Tensor add(const Tensor& a, const Tensor& b) override { return inner_.add(a, b); }
   Tensor activate(const Tensor& x, const Activation& form) override { return inner_.activate(x, form); }

@@ -1,4 +1,5 @@
 // Quantised matrices as CpuOps holds them, looks their rows up and multiplies them.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "ops/cpu_ops.h"
@@ -89,6 +90,42 @@ TEST(QuantWeights, ProductsAreThoseOfTheNumbersUpToTheRoundingOfInputs) {
       for (size_t i = 0; i < want.size(); ++i)
         ASSERT_NEAR(got[i], want[i], 7 * 0.5 * 4 / 127 * 0.58 * std::sqrt(512.0));
     }
+}
+
+TEST(Products, OfOneInputWithSeveralMatricesAreThoseOfEachAlone) {
+  for (const KernelTable* kernels : usable_kernels())
+    for (const int threads : {1, 2})
+      for (const int64_t rows : {1, 5, 40}) {
+        SCOPED_TRACE(fmt::format("{} threads={} rows={}", kernels->isa, threads, rows));
+        CpuOps ops(*kernels, threads);
+        const auto numbers = random_normal(1200 * 512, 4), bias = random_normal(300, 6),
+                   x = random_normal(rows * 512, 1);
+        const auto matrix = [&](int64_t outputs, DType held_as, bool with_bias) {
+          const auto bytes = std::as_bytes(std::span(numbers)).subspan(outputs * 4);  // another one each
+          Linear l{.w = ops.load_matrix({{.name = "w", .dtype = DType::f32, .shape = {outputs, 512}, .bytes = bytes}},
+                                        held_as),
+                   .bias = {}};
+          if (with_bias)
+            l.bias = ops.load_vector({.name = "b",
+                                      .dtype = DType::f32,
+                                      .shape = {outputs},
+                                      .bytes = std::as_bytes(std::span(bias)).first(outputs * 4)});
+          return l;
+        };
+        const Linear a = matrix(300, DType::q4_k, true), b = matrix(70, DType::q6_k, false),
+                     c = matrix(64, DType::q4_k, false), d = matrix(129, DType::bf16, true),
+                     e = matrix(5, DType::f32, false);
+        Tensor x_TD = ops.arena().tensor(rows, 512);
+        std::copy(x.begin(), x.end(), x_TD.data);
+        const auto all = ops.linears(x_TD, {&a, &b, &c, &d, &e});
+        size_t i = 0;
+        for (const Linear* l : {&a, &b, &c, &d, &e}) {
+          const Tensor want = ops.linear(x_TD, l->w, l->bias), got = all[i++];
+          ASSERT_EQ(got.shape, want.shape);
+          EXPECT_EQ(std::vector(got.data, got.data + got.elements()),
+                    std::vector(want.data, want.data + want.elements()));
+        }
+      }
 }
 
 TEST(WeightTypes, RowsThatDoNotFillATypesBlocksAreHeldInASmallerOne) {
