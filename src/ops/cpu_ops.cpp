@@ -289,9 +289,11 @@ Tensor CpuOps::linear(const Tensor& x_TD, const Weight& w_UD, const Weight& bias
 
 std::vector<Tensor> CpuOps::linears(const Tensor& x_TD, std::initializer_list<const Linear*> matrices) {
   std::vector<Product> products;
+  products.reserve(matrices.size());
   for (const Linear* l : matrices) products.push_back({l->w, l->bias});
   multiply(x_TD, products);
   std::vector<Tensor> results;
+  results.reserve(products.size());
   for (const Product& p : products) results.push_back(p.y_TU);
   return results;
 }
