@@ -249,7 +249,7 @@ void CpuOps::multiply(const Tensor& x_TD, std::span<Product> products) {
     p.y_TU = arena_.tensor(rows, p.w_UD.shape[0]);
     panels += p.panels();
     for (const Product& other : products)
-      if (&other != &p && other.kernel == p.kernel && other.inputs) p.inputs = other.inputs;
+      if (other.kernel == p.kernel && other.inputs) p.inputs = other.inputs;
     if (p.inputs) continue;
     p.inputs = static_cast<std::byte*>(arena_.allocate(static_cast<size_t>(p.kernel->inputs_bytes(rows, inputs))));
     for_rows(rows, inputs, [&](int64_t begin, int64_t end) {
