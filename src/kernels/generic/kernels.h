@@ -14,6 +14,7 @@
 #include "kernels/generic/quant_formats.h"
 
 #include "kernels/generic/quant_matmul.h"
+#include "kernels/generic/quant_pairs.h"
 #include "kernels/generic/rope.h"
 #include "kernels/generic/softmax.h"
 

@@ -22,7 +22,7 @@ static uint64_t read_bytes(const void* memory, size_t bytes) noexcept {
 }
 
 // Chains enough to hide the latency, few enough to stay in registers with the two factors.
-constexpr int kChains = kRegisters == 32 ? 16 : 12;
+constexpr int kChains = kRegisters == 32 ? 16 : 10;
 
 template <class Step>
 static float register_loop(int64_t iterations, F32x x, F32x y, Step step) {
@@ -39,13 +39,17 @@ static float fma_loop(int64_t iterations) noexcept {
 }
 constexpr int64_t kFmaFlops = 2 * kChains * kLanes;
 
+// The codes are the sums, so that no product can be made before the loop.
 template <class Dot>
 static float byte_loop(int64_t iterations) noexcept {
-  const I32x codes = I32x{} + 0x01020304, x = I32x{} + 0x01fe01fe;
-  const auto step = [](F32x c, F32x q, F32x sum) {
-    return __builtin_bit_cast(
-        F32x, Dot::add(__builtin_bit_cast(I32x, sum), __builtin_bit_cast(I32x, c), __builtin_bit_cast(I32x, q)));
+  const I32x x = I32x{} + 0x01fe01fe;
+  const auto step = [](F32x, F32x q, F32x sum) {
+    const auto s = __builtin_bit_cast(I32x, sum), inputs = __builtin_bit_cast(I32x, q);
+    if constexpr (Dot::kPairsOfBytes)
+      return __builtin_bit_cast(F32x, Dot::add_shorts(s, Dot::multiply_bytes(s, inputs)));
+    else
+      return __builtin_bit_cast(F32x, Dot::template add<255>(s, s, inputs));
   };
-  return register_loop(iterations, __builtin_bit_cast(F32x, codes), __builtin_bit_cast(F32x, x), step);
+  return register_loop(iterations, set(0), __builtin_bit_cast(F32x, x), step);
 }
 constexpr int64_t kByteOps = 4 * kFmaFlops;

@@ -233,11 +233,16 @@ static void prepare_codes(const float* x_K, int64_t K, void* out) noexcept {
 
 constexpr int kRowBytes = kQuantColumns * 4;
 
-// Inputs 4 * unit … + 3 of kLanes columns, a byte each; `run` points at the first of these columns.
-template <int bits, int unit>
+// Inputs 4 * unit … + 3 of kLanes columns, a byte each; `run` points at the first of these columns. Four bits of the
+// high half may stay in place, 16 times as large.
+template <int bits, int unit, bool in_place = false>
 static I32x codes_of(const char* run) {
   if constexpr (bits == 8) return load_units(run + unit * kRowBytes);
   I32x codes = load_units(run + unit % 4 * kRowBytes);
+  if constexpr (in_place) {
+    static_assert(bits == 4 && unit >= 4);
+    return codes & static_cast<int32_t>(0xf0f0f0f0);
+  }
   codes = (unit < 4 ? codes : codes >> 4) & 0x0f0f0f0f;
   if constexpr (bits == 5) {
     const I32x high = load_units(run + 4 * kRowBytes);

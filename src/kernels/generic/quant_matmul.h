@@ -26,7 +26,8 @@
 
 constexpr int kQuantRows = kRegisters == 32 ? 8 : 4;  // at once
 constexpr int64_t kRowsAtOnce = 192;                  // of one pass over a panel
-constexpr int64_t kAskAhead = 4096;                   // bytes; docs/log.md
+// Memory is asked for so many bytes ahead, to the second cache and then to the first; docs/log.md.
+constexpr int64_t kAskAhead = 8192, kAskAheadNear = 3072;
 
 // A chunk of a panel with some rows: `runs` are packed, or taken apart to bytes; the rest is ChunkScales.
 struct QuantChunk {
@@ -36,6 +37,7 @@ struct QuantChunk {
   const float *factors, *addends;
   const int32_t *scales, *minimums;
   int inputs;
+  const char* ahead;  // what lies kAskAhead further on
 
   // From column `columns` on.
   template <class Format>
@@ -47,41 +49,62 @@ struct QuantChunk {
   }
 };
 
-// Units [unit, end) of a run, for all rows. Inlined and unrolled by force, here and below: left to itself gcc 12
-// keeps the sums in memory.
-template <int bits, class Dot, int unit, int end, int rows, int vectors>
+// Units [unit, end) of a run, for all rows; meanwhile their share of the `ask` bytes `ahead` of a run. Inlined and
+// unrolled by force, here and below: left to itself gcc 12 keeps the sums in memory.
+template <int bits, class Dot, int ask, bool in_place, int unit, int end, int rows, int vectors>
 [[gnu::always_inline]] static inline void add_dots(I32x (&sums)[rows][vectors], const int8_t* x,
-                                                   int64_t x_stride_bytes, const char* run) {
-  if constexpr (unit < bits) {  // a few rows wait for memory; many do not feel this
-#pragma GCC unroll 8
-    for (int line = 0; line < vectors * kLanes * 4; line += 64)
-      __builtin_prefetch(run + kAskAhead + unit * kRowBytes + line, 0, 3);
-  }
+                                                   int64_t x_stride_bytes, const char* run, const char* ahead) {
   I32x w[vectors];
 #pragma GCC unroll 8
-  for (int v = 0; v < vectors; ++v) w[v] = codes_of<bits, unit>(run + v * kLanes * 4);
+  for (int v = 0; v < vectors; ++v) w[v] = codes_of<bits, unit, in_place>(run + v * kLanes * 4);
+  constexpr int kLines = (ask + 63) / 64, kMost = in_place ? 0xf0 : (1 << bits) - 1;
+#pragma GCC unroll 8
+  for (int line = unit * kLines / 8; line < (unit + 1) * kLines / 8; ++line) {
+    ask_after<2>(w[line % vectors], ahead + 64 * line);
+    ask_after<1>(w[line % vectors], ahead + 64 * line - kAskAhead + kAskAheadNear);
+  }
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r) {
     const I32x x_r = repeat_unit(x + r * x_stride_bytes + 4 * unit);
 #pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v) sums[r][v] = Dot::add(sums[r][v], w[v], x_r);
+    for (int v = 0; v < vectors; ++v) sums[r][v] = Dot::template add<kMost>(sums[r][v], w[v], x_r);
   }
-  if constexpr (unit + 1 < end) add_dots<bits, Dot, unit + 1, end>(sums, x, x_stride_bytes, run);
+  if constexpr (unit + 1 < end)
+    add_dots<bits, Dot, ask, in_place, unit + 1, end>(sums, x, x_stride_bytes, run, ahead);
+}
+
+// Bytes of a run's share of its chunk, header included, in some columns.
+template <class Format>
+constexpr int share_of_run(int columns) {
+  return Format::kStoredBytes * 32 * columns / Format::kStoredInputs;
 }
 
 // The integer sums of one block, of `count` units from unit `first` of its run on: block b of its group, whose codes
-// are `codes` in the first row.
+// are `codes` in the first row. A row alone leaves high halves of bytes in their place, where they are 16 times as
+// large, and adds them apart: a shift less for each, and sums that do not wait for the other half's. (They would not
+// fit pairs of bytes.)
 template <class Format, int bits, class Dot, int first, int count, int rows, int vectors>
-[[gnu::always_inline]] static inline void block_sums(const char* x, int64_t x_stride_bytes, const int8_t* codes,
+[[gnu::always_inline]] static inline void block_sums(const QuantChunk& c, const char* x, const int8_t* codes,
                                                      const char* run, int b, I32x (&sums)[rows][vectors]) {
   using Group = InputGroup<Format>;
+  constexpr int kAsk = share_of_run<Format>(vectors * kLanes);
+  constexpr bool kInPlace = rows == 1 && bits == 4 && !Dot::kPairsOfBytes;
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r) {
-    const auto* group = reinterpret_cast<const Group*>(x + r * x_stride_bytes);
+    const auto* group = reinterpret_cast<const Group*>(x + r * c.x_stride_bytes);
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) sums[r][v] = Format::kMins ? I32x{} : repeat_unit(&group->start[b]);
   }
-  add_dots<bits, Dot, first, first + count>(sums, codes, x_stride_bytes, run);
+  if constexpr (!kInPlace) {
+    add_dots<bits, Dot, kAsk, false, first, first + count>(sums, codes, c.x_stride_bytes, run, c.ahead);
+  } else {
+    static_assert(first == 0 && count == 8);
+    I32x high[rows][vectors] = {};
+    add_dots<bits, Dot, kAsk, false, 0, 4>(sums, codes, c.x_stride_bytes, run, c.ahead);
+    add_dots<bits, Dot, kAsk, true, 4, 8>(high, codes, c.x_stride_bytes, run, c.ahead);
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) sums[0][v] += high[0][v] >> 4;
+  }
 }
 
 // A group's sum of scale[b] * n[b], exact: in f32 where it fits, since an fma costs less than a product of integers.
@@ -130,8 +153,7 @@ template <class Format, int bits, class Dot, int block = 0, int rows, int vector
                                                   ScaledSum<Format> (&total)[rows][vectors]) {
   constexpr int kUnits = Format::kBlock / 4;
   I32x sums[rows][vectors];
-  block_sums<Format, bits, Dot, block * kUnits, kUnits>(x, c.x_stride_bytes, codes, run, at / Format::kBlock + block,
-                                                        sums);
+  block_sums<Format, bits, Dot, block * kUnits, kUnits>(c, x, codes, run, at / Format::kBlock + block, sums);
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 8
@@ -160,6 +182,7 @@ template <class Format, int bits, class Dot, int rows, int vectors>
     for (int at = 0; at < Format::kGroup; at += 32, run += bits * kRowBytes) {
       const int8_t* codes = reinterpret_cast<const Group*>(x)->codes + at;
       add_run<Format, bits, Dot>(c, x, codes, run, at, total);
+      c.ahead += share_of_run<Format>(vectors * kLanes);
       if (Format::kIntegerScales) c.scales += 32 / Format::kBlock * kQuantColumns;
     }
 #pragma GCC unroll 8
@@ -191,6 +214,7 @@ static void add_chunk_of(int rows, int used, QuantChunk c, float* y) {
   for (int column = 0; column < used; column += kColumnsAtOnce, y += kColumnsAtOnce) {
     add_chunk<Format, bits, Dot, most, kVectors>(c, y);
     c.advance<Format>(kColumnsAtOnce);
+    c.ahead += c.inputs / 32 * share_of_run<Format>(kColumnsAtOnce);
   }
 }
 
@@ -224,6 +248,11 @@ static void take_apart(const QuantChunk& c, char* bytes, int zero = 0) {
     take_run_apart<Format::kBits>(c.runs + run * Format::kBits * kRowBytes, bytes + run * 8 * kRowBytes, zero);
 }
 
+// In quant_pairs.h, for three or four rows at a time, of which more than five can be made.
+constexpr int kLeastPairRows = 6;
+template <class Format, class Dot>
+static void add_rows_in_pairs(int rows, int used, const QuantChunk& chunk, float* y);
+
 // A panel for some rows, whose y is [rows][kQuantColumns].
 template <class Format, class Dot>
 static void add_panel(const char* x, int64_t x_stride_bytes, int rows, const char* chunk, int64_t K, int used,
@@ -239,10 +268,13 @@ static void add_panel(const char* x, int64_t x_stride_bytes, int rows, const cha
                     .addends = scales.addends,
                     .scales = scales.scales,
                     .minimums = scales.minimums,
-                    .inputs = inputs};
-    if (rows <= apart_from_rows(Format::kBits)) {
+                    .inputs = inputs,
+                    .ahead = chunk + kAskAhead};
+    if (Dot::kPairsOfBytes && rows >= kLeastPairRows) {
+      if constexpr (Dot::kPairsOfBytes) add_rows_in_pairs<Format, Dot>(rows, used, c, y);
+    } else if (rows <= apart_from_rows(Format::kBits)) {
       add_rows<Format, Format::kBits, Dot>(rows, used, c, y);
-    } else if constexpr (apart_from_rows(Format::kBits) < kRowsAtOnce) {
+    } else if constexpr (apart_from_rows(Format::kBits) < kRowsAtOnce && !Dot::kPairsOfBytes) {
       alignas(64) char bytes[kChunkInputs * kQuantColumns];
       take_apart<Format>(c, bytes);
       c.runs = bytes;

@@ -86,6 +86,13 @@ static I32x repeat_unit(const void* p) {
   __builtin_memcpy(&unit, p, sizeof unit);
   return reinterpret_cast<I32x>(_mm256_set1_epi32(unit));
 }
+template <int cache>
+static void ask_after(I32x& first, const char* p) {
+  if constexpr (cache == 1)
+    asm volatile("prefetcht0 %1" : "+x"(first) : "m"(*p));
+  else
+    asm volatile("prefetcht1 %1" : "+x"(first) : "m"(*p));
+}
 static I32x widen_bytes(const uint8_t* p) {
   return reinterpret_cast<I32x>(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
 }
@@ -111,12 +118,23 @@ static int32_t sum(I32x a) {
 }
 // Even and odd bytes as 16 bits each, since sums of pairs of byte products do not fit 16 bits.
 struct GenericDot {
+  static constexpr bool kPairsOfBytes = true;
+  // Sums of pairs of byte products fit 16 bits while codes are below 130.
+  template <int most>
   static I32x add(I32x sum, I32x codes, I32x x) {
+    if constexpr (2 * most * 127 <= INT16_MAX) return add_pairs(sum, multiply_bytes(codes, x), I32x{} + 0x00010001);
     const __m256i c = reinterpret_cast<__m256i>(codes), s = reinterpret_cast<__m256i>(x);
     const __m256i even = _mm256_madd_epi16(_mm256_and_si256(c, _mm256_set1_epi16(0xff)),
                                            _mm256_srai_epi16(_mm256_slli_epi16(s, 8), 8));
     const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(c, 8), _mm256_srai_epi16(s, 8));
     return sum + reinterpret_cast<I32x>(even) + reinterpret_cast<I32x>(odd);
+  }
+  static I32x multiply_bytes(I32x codes, I32x x) {
+    return reinterpret_cast<I32x>(
+        _mm256_maddubs_epi16(reinterpret_cast<__m256i>(codes), reinterpret_cast<__m256i>(x)));
+  }
+  static I32x add_shorts(I32x a, I32x b) {
+    return reinterpret_cast<I32x>(_mm256_add_epi16(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
   }
   static I32x add_pairs(I32x sum, I32x a, I32x b) {
     return sum +

@@ -108,7 +108,8 @@ static void pass_1(const TilePass& p, int64_t K) {
       const F32x pair = __builtin_bit_cast(F32x, repeat_unit(x)), x_even = widen_low(pair), x_odd = widen_high(pair);
 #pragma GCC unroll 4
       for (int v = 0; v < 4; ++v) {
-        __builtin_prefetch(panel + kAskAhead + v * 64, 0, 3);
+        __builtin_prefetch(panel + kAskAhead + v * 64, 0, 2);
+        __builtin_prefetch(panel + kAskAheadNear + v * 64, 0, 3);
         const F32x w = load(panel + v * 64);
         even[v] = fma(x_even, widen_low(w), even[v]);
         odd[v] = fma(x_odd, widen_high(w), odd[v]);

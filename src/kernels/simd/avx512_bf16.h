@@ -7,6 +7,8 @@ static F32x dot_pairs(F32x sum, F32x a, F32x b) {
 
 // VNNI: four byte products and their sum at once.
 struct VnniDot {
+  static constexpr bool kPairsOfBytes = false;
+  template <int most>
   static I32x add(I32x sum, I32x codes, I32x x) {
     return reinterpret_cast<I32x>(_mm512_dpbusd_epi32(
         reinterpret_cast<__m512i>(sum), reinterpret_cast<__m512i>(codes), reinterpret_cast<__m512i>(x)));

@@ -93,6 +93,12 @@ static I32x repeat_unit(const void* p) {
   __builtin_memcpy(&unit, p, sizeof unit);
   return I32x{} + unit;
 }
+// Asks for a line of memory, to the first or second cache, when `first` is there: left to itself the compiler asks
+// for many lines at once, which is more than the processor takes.
+template <int cache>
+static void ask_after(I32x&, const char* p) {
+  __builtin_prefetch(p, 0, 4 - cache);
+}
 // kLanes bytes as integers, and the lowest bytes of integers.
 template <typename Byte>
 static I32x widen_bytes(const Byte* p) {
@@ -109,9 +115,13 @@ static int32_t largest(I32x a) {
   return top;
 }
 static int32_t sum(I32x a) { return (a[0] + a[1]) + (a[2] + a[3]); }
-// add_pairs(): sum + the two products of signed halves. add(): sum + the four products of an unsigned and a signed
-// byte. Even and odd bytes as 16 bits each; a product is at most 255 * 127 and fits.
+// add_pairs(): sum + the two products of signed halves. add(): sum + the four products of an unsigned byte, at most
+// `most`, and a signed one, at least -127. Where kPairsOfBytes, multiply_bytes(): sums of two such products in 16
+// bits, as far as they fit, and add_shorts().
+// Here even and odd bytes are 16 bits each; a product is at most 255 * 127 and fits.
 struct GenericDot {
+  static constexpr bool kPairsOfBytes = false;
+  template <int most>
   static I32x add(I32x sum, I32x codes, I32x x) {
     typedef int16_t I16x __attribute__((vector_size(16)));
     const I16x c = __builtin_bit_cast(I16x, codes), s = __builtin_bit_cast(I16x, x);
