@@ -11,7 +11,8 @@ namespace cachalot {
 // For one type of numbers in panels; inputs are prepared by the matrix kernel of that type.
 struct AttentionKernel {
   // As MatmulKernel::tile with all columns used (y has room for them) and the same result, bit for bit. While it
-  // works, as many bytes from `next` on as the panel has are asked for into the second cache; null: nothing is.
+  // works, three quarters at least of what the panel takes are asked for from `next` on, into the second cache; null:
+  // nothing is.
   void (*tile)(const void* x, int64_t x_stride_bytes, int64_t rows, const void* panel, int64_t K, float* y,
                int64_t y_stride, bool accumulate, const void* next) noexcept;
 

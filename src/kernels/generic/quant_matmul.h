@@ -1,13 +1,14 @@
 // The matrix product with weights in GGUF's blocks of integer codes and inputs rounded to 8 bits; panels and inputs
-// in MatmulKernel of table.h and quant_formats.h. Per output, with block b of group g of the inputs:
+// in MatmulKernel of table.h and quant_formats.h. Per output, with block b of the inputs:
 //
 //   n[b] = sum over k of b of (code[k] - zero) * q[k],   s[b] = sum over k of b of q[k]
-//   t    = sum over blocks b of g, ascending:  factor[b] * n[b], and with minimums + addend[b] * s[b]
-//   y    = fma(scale[g], t, y), groups ascending
 //
-// and where the file's scales and minimums are integers themselves, times one factor for all blocks of g,
+// A block with a factor of its own is a group of inputs g by itself; where the file's scales and minimums are integers,
+// times one factor for all, a group has several blocks:
 //
-//   t    = factor * (sum of scale[b] * n[b]), and with minimums + addend * (sum of minimum[b] * s[b])
+//   t = factor * n[b], and with minimums + addend * s[b]
+//   t = factor * (sum of scale[b] * n[b]), and with minimums + addend * (sum of minimum[b] * s[b])
+//   y = fma(scale[g], t, y), groups ascending
 //
 // Sums of integers are exact in any order; t and y are chains of fma. Neither depends on which rows come together, so
 // a row's result does not depend on its company.

@@ -181,7 +181,7 @@ template <class Format, class Dot, int rows, int vectors>
   }
 }
 
-static void ask_for(const char* p, int64_t bytes) {
+static void ask_for_bytes(const char* p, int64_t bytes) {
   for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(p + line, 0, 2);
 }
 
@@ -199,9 +199,9 @@ static void add_rows_in_pairs(int rows, int used, const QuantChunk& chunk, float
     for (int r = 0; r < now; ++r) {
       const char* x = rest.x + r * rest.x_stride_bytes;
       copy_codes<Format>(x, rest.inputs, codes[r]);
-      ask_for(x + now * rest.x_stride_bytes, x_bytes);
+      ask_for_bytes(x + now * rest.x_stride_bytes, x_bytes);
     }
-    ask_for(rest.ahead, now * asked_per_row);
+    ask_for_bytes(rest.ahead, now * asked_per_row);
     QuantChunk c = rest;
     for (int column = 0; column < used; column += kColumnsAtOnce) {
       if (now == kPairRows)

@@ -11,7 +11,7 @@ constexpr int kTileInputs = 32;               // bf16
 constexpr int64_t kUnitBytes = kColumns * 4;  // of a panel
 constexpr int64_t kTilePanelBytes = 16 * kUnitBytes;
 
-// Shapes of tmm0 … tmm7. Kernels set it when they begin, as nobody else keeps it.
+// Shapes of tmm0 … tmm7.
 struct alignas(64) TileShapes {
   uint8_t palette = 1, start_row = 0, reserved[14] = {};
   uint16_t row_bytes[16] = {};
@@ -24,6 +24,20 @@ struct alignas(64) TileShapes {
   void use() const { asm volatile("ldtilecfg %0" ::"m"(*this) : "memory"); }
 };
 
+// Taking up shapes costs as much as some twenty tiles, so they are kept from call to call, and a kernel that begins
+// says what it needs: so many rows of bf16, or the following.
+enum TileUse : int { kNoTiles = 0, kShortTiles = 64, kLongTiles };
+static thread_local int t_tile_use = kNoTiles;  // of this thread
+
+template <class SetShapes>
+static void use_tiles(int use, const SetShapes& set_shapes) {
+  if (t_tile_use == use) return;
+  TileShapes shapes;
+  set_shapes(shapes);
+  shapes.use();
+  t_tile_use = use;
+}
+
 // -- bf16
 
 // Some rows with one panel. Results: [rows][kColumns at least].
@@ -35,14 +49,16 @@ struct TilePass {
   float* y;
   int64_t y_stride_bytes;
   bool accumulate;
-  const char* next;  // as much as the panel has is asked for from here on, unless null
+  const char* next;    // asked for from here on, unless null,
+  int ask_lines = 16;  // with every quarter of a step's panel, which has as many
 };
 
-// A quarter of a step's panel. In one piece it would keep the loads waiting.
-static void ask_ahead(const char* next, int quarter) {
-  if (!next) return;
-  for (int64_t line = 0; line < kTilePanelBytes / 4; line += 64)
-    __builtin_prefetch(next + quarter * (kTilePanelBytes / 4) + line, 0, 3);
+// Asks for some lines; returns where to go on. In larger pieces they would keep the loads waiting, and the compiler
+// would make such pieces if it were free to.
+static const char* ask_for(const char* next, int lines) {
+  if (!next) return nullptr;
+  for (int i = 0; i < lines; ++i) asm volatile("prefetcht1 %0" ::"m"(next[64 * i]));
+  return next + int64_t{64} * lines;
 }
 
 // Up to 16 rows: tmm0 … tmm3 are all columns, so that the panel is read in order. tmm4 inputs, tmm5 … tmm7 weights.
@@ -62,19 +78,18 @@ static void pass_16(const TilePass& p) {
   const char *x = p.x, *panel = p.panel, *next = p.next;
   for (int64_t k = 0; k < p.k_tiles; ++k, x += 64, panel += kTilePanelBytes) {
     _tile_loadd(4, x, p.x_stride_bytes);
-    ask_ahead(next, 0);
+    next = ask_for(next, p.ask_lines);
     _tile_loadd(5, panel, kUnitBytes);
-    ask_ahead(next, 1);
+    next = ask_for(next, p.ask_lines);
     _tile_loadd(6, panel + 64, kUnitBytes);
     _tile_dpbf16ps(0, 4, 5);
-    ask_ahead(next, 2);
+    next = ask_for(next, p.ask_lines);
     _tile_loadd(7, panel + 128, kUnitBytes);
     _tile_dpbf16ps(1, 4, 6);
-    ask_ahead(next, 3);
+    next = ask_for(next, p.ask_lines);
     _tile_loadd(5, panel + 192, kUnitBytes);
     _tile_dpbf16ps(2, 4, 7);
     _tile_dpbf16ps(3, 4, 5);
-    if (next) next += kTilePanelBytes;
   }
   _tile_stored(0, p.y, stride);
   _tile_stored(1, p.y + 16, stride);
@@ -143,18 +158,17 @@ static void pass_32(const TilePass& p) {
     const char* next = column == 0 ? p.next : nullptr;
     for (int64_t k = 0; k < p.k_tiles; ++k, x += 64, x_16 += 64, panel += kTilePanelBytes) {
       _tile_loadd(4, x, p.x_stride_bytes);
-      ask_ahead(next, 0);
+      next = ask_for(next, p.ask_lines);
       _tile_loadd(6, panel, kUnitBytes);
-      ask_ahead(next, 1);
+      next = ask_for(next, p.ask_lines);
       _tile_loadd(7, panel + 64, kUnitBytes);
       _tile_dpbf16ps(0, 4, 6);
-      ask_ahead(next, 2);
+      next = ask_for(next, p.ask_lines);
       _tile_loadd(5, x_16, p.x_stride_bytes);
       _tile_dpbf16ps(1, 4, 7);
-      ask_ahead(next, 3);
+      next = ask_for(next, p.ask_lines);
       _tile_dpbf16ps(2, 5, 6);
       _tile_dpbf16ps(3, 5, 7);
-      if (next) next += kTilePanelBytes;
     }
     _tile_stored(0, y, stride);
     _tile_stored(1, y + 16, stride);
@@ -164,14 +178,14 @@ static void pass_32(const TilePass& p) {
 }
 
 static void use_rows(int rows) {
-  const int first = rows < kTileOfRows ? rows : kTileOfRows, second = rows > kTileOfRows ? rows - kTileOfRows : 16;
-  TileShapes shapes;
-  const bool pairs = rows > kTileOfRows;
-  shapes.set(0, first, 64), shapes.set(1, first, 64);
-  shapes.set(2, pairs ? second : first, 64), shapes.set(3, pairs ? second : first, 64);
-  shapes.set(4, first, 64), shapes.set(5, pairs ? second : 16, 64);
-  shapes.set(6, 16, 64), shapes.set(7, 16, 64);
-  shapes.use();
+  use_tiles(rows, [rows](TileShapes& shapes) {
+    const int first = rows < kTileOfRows ? rows : kTileOfRows, second = rows > kTileOfRows ? rows - kTileOfRows : 16;
+    const bool pairs = rows > kTileOfRows;
+    shapes.set(0, first, 64), shapes.set(1, first, 64);
+    shapes.set(2, pairs ? second : first, 64), shapes.set(3, pairs ? second : first, 64);
+    shapes.set(4, first, 64), shapes.set(5, pairs ? second : 16, 64);
+    shapes.set(6, 16, 64), shapes.set(7, 16, 64);
+  });
 }
 
 // rows ≤ 32, as use_rows() has been told. What is left of K beyond whole tiles is taken with zeros behind it.
@@ -193,27 +207,17 @@ static void pass_rows(TilePass p, int rows, int64_t K) {
   pass(p);
 }
 
-// Takes rows by at most 32. Shapes are set when they change, which costs as much as a few tiles.
-class TilesOfRows {
- public:
-  ~TilesOfRows() {
-    if (shaped_ > 0) _tile_release();
+// Takes rows by at most 32.
+template <class Work>
+static void for_tiles_of(int64_t rows, const Work& work) {
+  constexpr int kMost = 2 * kTileOfRows;
+  for (int64_t done = 0; done < rows;) {
+    const int now = static_cast<int>(rows - done < kMost ? rows - done : kMost);
+    if (now > 1) use_rows(now);
+    work(done, now);
+    done += now;
   }
-
-  template <class Work>
-  void for_each(int64_t rows, const Work& work) {
-    constexpr int kMost = 2 * kTileOfRows;
-    for (int64_t done = 0; done < rows;) {
-      const int now = static_cast<int>(rows - done < kMost ? rows - done : kMost);
-      if (now > 1 && now != shaped_) use_rows(shaped_ = now);
-      work(done, now);
-      done += now;
-    }
-  }
-
- private:
-  int shaped_ = 0;
-};
+}
 
 // As tile() of matmul.h: parts of K that stay in the second cache, while the sums wait in y.
 static void amx_tile(const void* x, int64_t x_stride_bytes, int64_t rows, const void* panel, int64_t K, int used,
@@ -221,9 +225,8 @@ static void amx_tile(const void* x, int64_t x_stride_bytes, int64_t rows, const 
   constexpr int64_t kPartInputs = 2 * kPartUnits;
   static_assert(kPartInputs % kTileInputs == 0);
   const int64_t part = rows > 2 * kTileOfRows ? kPartInputs : K;
-  TilesOfRows tiles;
   for (int64_t k = 0; k < K; k += part)
-    tiles.for_each(rows, [&](int64_t first, int count) {
+    for_tiles_of(rows, [&](int64_t first, int count) {
       const char* from = static_cast<const char*>(panel) + k * 2 * kColumns;
       TilePass p = {.x = static_cast<const char*>(x) + first * x_stride_bytes + k * 2,
                     .x_stride_bytes = x_stride_bytes,
@@ -249,7 +252,7 @@ static void amx_tile(const void* x, int64_t x_stride_bytes, int64_t rows, const 
 
 static void amx_fold_tile(const void* x, int64_t x_stride_bytes, int64_t rows, const void* panel, int64_t K, float* y,
                           int64_t y_stride, bool accumulate, const void* next) noexcept {
-  TilesOfRows().for_each(rows, [&](int64_t first, int count) {
+  for_tiles_of(rows, [&](int64_t first, int count) {
     pass_rows({.x = static_cast<const char*>(x) + first * x_stride_bytes,
                .x_stride_bytes = x_stride_bytes,
                .panel = static_cast<const char*>(panel),
@@ -257,7 +260,8 @@ static void amx_fold_tile(const void* x, int64_t x_stride_bytes, int64_t rows, c
                .y = y + first * y_stride,
                .y_stride_bytes = y_stride * 4,
                .accumulate = accumulate,
-               .next = first == 0 ? static_cast<const char*>(next) : nullptr},
+               .next = first == 0 ? static_cast<const char*>(next) : nullptr,
+               .ask_lines = 12},
               count, K);
   });
 }
@@ -272,7 +276,6 @@ static void amx_fp8_tile(const void* x, int64_t x_stride_bytes, int64_t rows, co
   const auto bytes = static_cast<size_t>(used) * 4;
   if (!accumulate)
     for (int64_t r = 0; r < rows; ++r) __builtin_memset(y + r * y_stride, 0, bytes);
-  TilesOfRows tiles;
   for (int64_t k = 0; k < K; k += kBlockInputs) {
     const int inputs = static_cast<int>(K - k < kBlockInputs ? K - k : kBlockInputs);
     alignas(64) float plain[kBlockInputs / 2 * kColumns];
@@ -286,7 +289,7 @@ static void amx_fp8_tile(const void* x, int64_t x_stride_bytes, int64_t rows, co
                             .y_stride = 0},
                            plain);
     asm volatile("" ::: "memory");
-    tiles.for_each(rows, [&](int64_t first, int count) {
+    for_tiles_of(rows, [&](int64_t first, int count) {
       alignas(64) float sums[2 * kTileOfRows][kColumns];
       pass_rows({.x = static_cast<const char*>(x) + first * x_stride_bytes + k * 2,
                  .x_stride_bytes = x_stride_bytes,
@@ -314,31 +317,32 @@ static void amx_fp8_tile(const void* x, int64_t x_stride_bytes, int64_t rows, co
 
 // -- Probes
 
-static void use_probe_shapes() {
+// Zeros in tiles of their full size, released afterwards.
+template <class Products>
+static void loop_over_tiles(int64_t iterations, const Products& products) {
   TileShapes shapes;
   for (int tile = 0; tile < 8; ++tile) shapes.set(tile, 16, 64);
-  shapes.use();  // and zeros in all of them
+  shapes.use();
+  for (int64_t i = 0; i < iterations; ++i) products();
+  _tile_release();
+  t_tile_use = kNoTiles;
 }
 static float amx_bf16_loop(int64_t iterations) noexcept {
-  use_probe_shapes();
-  for (int64_t i = 0; i < iterations; ++i) {
+  loop_over_tiles(iterations, [] {
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
-  }
-  _tile_release();
+  });
   return 0;
 }
 static float amx_byte_loop(int64_t iterations) noexcept {
-  use_probe_shapes();
-  for (int64_t i = 0; i < iterations; ++i) {
+  loop_over_tiles(iterations, [] {
     _tile_dpbssd(0, 4, 6);
     _tile_dpbssd(1, 4, 7);
     _tile_dpbssd(2, 5, 6);
     _tile_dpbssd(3, 5, 7);
-  }
-  _tile_release();
+  });
   return 0;
 }
 constexpr int64_t kAmxBf16Flops = 4 * 2 * 16 * 16 * 32, kAmxByteOps = 2 * kAmxBf16Flops;

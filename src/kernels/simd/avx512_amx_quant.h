@@ -89,13 +89,14 @@ template <class Format>
 class ShortTiles {
  public:
   static void use_shapes() {
-    TileShapes shapes;
-    for (const int first : {0, 3}) {
-      shapes.set(first, kTileOfRows, 64);
-      shapes.set(first + 1, kTileOfRows, Format::kBlock);
-      shapes.set(first + 2, Format::kBlock / 4, 64);
-    }
-    shapes.use();
+    static_assert(Format::kBlock == 32);
+    use_tiles(kShortTiles, [](TileShapes& shapes) {
+      for (const int first : {0, 3}) {
+        shapes.set(first, kTileOfRows, 64);
+        shapes.set(first + 1, kTileOfRows, Format::kBlock);
+        shapes.set(first + 2, Format::kBlock / 4, 64);
+      }
+    });
   }
 
   ShortTiles(const QuantChunk& chunk, const TileCursor<Format>& start) : ahead_(start), here_(start), chunk_(chunk) {
@@ -182,9 +183,9 @@ class LongTiles {
 
  public:
   static void use_shapes() {
-    TileShapes shapes;
-    for (int tile = 0; tile < 8; ++tile) shapes.set(tile, 16, 64);
-    shapes.use();
+    use_tiles(kLongTiles, [](TileShapes& shapes) {
+      for (int tile = 0; tile < 8; ++tile) shapes.set(tile, 16, 64);
+    });
   }
 
   LongTiles(const QuantChunk& chunk, const TileCursor<Format>& start) : ahead_(start), here_(start), chunk_(chunk) {
@@ -387,7 +388,6 @@ static void tile_together(const void* x, int64_t rows, const void* panels, int64
     x_m += now * x_row_bytes, y += now * y_stride, left -= now;
   }
   if (streamed) finish_streams();
-  _tile_release();
 }
 
 template <class Format>
