@@ -103,20 +103,14 @@ static void values_of_keys(const void* keys, int64_t key_dim, int tokens, int64_
 
 // -- A cache of codes
 
-typedef int8_t I8x __attribute__((vector_size(kLanes)));
-typedef int32_t I32Lanes __attribute__((vector_size(sizeof(F32x))));
 typedef uint32_t U32Lanes __attribute__((vector_size(sizeof(F32x))));
-typedef float F32Lanes __attribute__((vector_size(sizeof(F32x))));
 
 static float widened(uint16_t bf16) { return __builtin_bit_cast(float, static_cast<uint32_t>(bf16) << 16); }
 
 // kLanes codes times their scales, as bits of f32 with half of a bf16's last place added. A product has 15 bits, so
 // what is cut off later is all that is lost.
 static U32Lanes scaled_codes(const int8_t* codes, F32x scale) {
-  I8x code;
-  __builtin_memcpy(&code, codes, sizeof code);
-  const F32Lanes number = __builtin_convertvector(__builtin_convertvector(code, I32Lanes), F32Lanes);
-  return __builtin_bit_cast(U32Lanes, mul(__builtin_bit_cast(F32x, number), scale)) + 0x8000;
+  return __builtin_bit_cast(U32Lanes, mul(__builtin_convertvector(widen_bytes(codes), F32x), scale)) + 0x8000;
 }
 
 // Writes one unit of a panel: the codes of its first input, then those of its second.
@@ -149,12 +143,8 @@ static void decode_keys(const int8_t* codes, const uint16_t* scale, const uint16
   }
 }
 
-typedef uint8_t U8x __attribute__((vector_size(kLanes)));
-
 static F32x small_scales(const uint8_t* scale) {
-  U8x bytes;
-  __builtin_memcpy(&bytes, scale, sizeof bytes);
-  const U32Lanes bits = __builtin_convertvector(bytes, U32Lanes);
+  const U32Lanes bits = __builtin_bit_cast(U32Lanes, widen_bytes(scale));
   const U32Lanes none = __builtin_bit_cast(U32Lanes, bits == kSmallScaleNaN) & 0x7fc00000;
   return __builtin_bit_cast(F32x, ((bits << 21) + kSmallScaleBase) | none);
 }
