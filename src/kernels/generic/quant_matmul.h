@@ -3,8 +3,8 @@
 //
 //   n[b] = sum over k of b of (code[k] - zero) * q[k],   s[b] = sum over k of b of q[k]
 //
-// A block with a factor of its own is a group of inputs g by itself; where the file's scales and minimums are integers,
-// times one factor for all, a group has several blocks:
+// A block with a factor of its own is a group of inputs g by itself; where the file's scales and minimums are
+// integers, times one factor for all, a group has several blocks:
 //
 //   t = factor * n[b], and with minimums + addend * s[b]
 //   t = factor * (sum of scale[b] * n[b]), and with minimums + addend * (sum of minimum[b] * s[b])
