@@ -65,8 +65,7 @@ struct MatmulKernel {
   void (*pack)(const PanelRows& rows, void* panel) noexcept;
 
   // -- Many rows together, where the instruction set has a way of its own for quantised weights: rows are prepared
-  // side
-  //    by side in tiles and meet a few panels at once. prepare_row() and multiply() choose.
+  // side by side in tiles and meet a few panels at once. prepare_row() and multiply() choose.
 
   int rows_together = 0;    // of a tile; 0 where there is no such way
   int least_together = 0;   // fewer rows than these are better off apart

@@ -31,6 +31,7 @@ static thread_local int t_tile_use = kNoTiles;  // of this thread
 
 template <class SetShapes>
 static void use_tiles(int use, const SetShapes& set_shapes) {
+  asm volatile("" ::: "memory");  // the compiler does not see what tile loads read
   if (t_tile_use == use) return;
   TileShapes shapes;
   set_shapes(shapes);
