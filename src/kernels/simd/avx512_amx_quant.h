@@ -8,10 +8,18 @@
 //
 // Where the blocks' scales are integers, weights are first multiplied by them: scale * (code - zero) takes 13 bits,
 // which are two planes of bytes, the lower one unsigned. So sums leave the tiles once per group and plane instead of
-// once per block, and f32(256 high + low) is one fma, exact but for its one rounding.
+// once per block, and f32(256 high + low) is one conversion, exact but for its one rounding.
+//
+// While tiles are in use, multiplications, fma and conversions of whole registers have one port instead of two, and
+// that port is what a fold waits for (docs/log.md). Additions and shuffles keep the other one, so integers become
+// floating point by addition where they are below 2^22 in magnitude: added to kNought's bits they are added to the
+// number, which is taken off again.
 
 constexpr int64_t kRowsPerPass = 512;  // over a panel: taking it apart is a twentieth of the work then
 using TileSums = int32_t[kTileOfRows][kTileColumns];
+
+constexpr float kNought = 0x1.8p23f;
+static F32x above_nought(I32x a) { return __builtin_bit_cast(F32x, a + __builtin_bit_cast(I32x, set(kNought))); }
 
 // Sixteen rows of a group: the codes, kTileBytes of every row at a time; the scales; the starts.
 template <class Format>
@@ -49,24 +57,11 @@ using RowSums = F32x[kTileOfRows];
   for (int r = 0; r < kTileOfRows; ++r) store(to + r * stride, results[r]);
 }
 
-// The steps of a chunk, a block (or group) at a time: all of them for 16 columns, then the next columns, then the
-// next sixteen rows. After the last one come some of the last rows' again, made in vain.
+// Where tiles are taken from: sixteen rows' groups of a chunk, and the first of 16 columns.
 template <class Format>
-struct TileCursor {
-  const char* x;  // the chunk's first group of the sixteen rows
-  int64_t x_tile_bytes;
-  int64_t tiles_left;
-  int columns, blocks;
-  int column = 0, block = 0;
-
-  const TileGroup<Format>& group() const { return reinterpret_cast<const TileGroup<Format>*>(x)[block]; }
-  void advance() {
-    if (++block < blocks) return;
-    block = 0, column += kTileColumns;
-    if (column < columns) return;
-    column = 0;
-    if (--tiles_left > 0) x += x_tile_bytes;
-  }
+struct TilePlace {
+  const TileGroup<Format>* x;
+  int column;
 };
 
 // One step: folds the sums of side `side`, row by row; meanwhile the next step's, made before, leave to the other
@@ -99,81 +94,89 @@ class ShortTiles {
     });
   }
 
-  ShortTiles(const QuantChunk& chunk, const TileCursor<Format>& start) : ahead_(start), here_(start), chunk_(chunk) {
+  explicit ShortTiles(const QuantChunk& chunk) : chunk_(chunk), blocks_(chunk.inputs / Format::kBlock) {
     take_apart<Format>(chunk, codes_, Format::kZero);
   }
-  static int steps(int inputs) { return inputs / Format::kBlock; }
 
   // Before the first add().
-  void begin() {
+  void begin(const TilePlace<Format>& first) {
+    aim(first);
     make_step<0>(*this);
+    if (blocks_ == 1) aim(first);
     make_step<1>(*this);
   }
-  // All steps of the next sixteen rows and 16 columns.
-  void add(const float* from, float* to, int64_t stride) {
+  // All steps of `here`; those ahead go on at `next`.
+  void add(const TilePlace<Format>& here, const TilePlace<Format>& next, const float* from, float* to,
+           int64_t stride) {
     RowSums results;
     load_rows(from, stride, results);
-    for (int b = 0; b + 1 < here_.blocks; b += 2) {
-      fold_step<0>(*this, factors(), results);
-      fold_step<1>(*this, factors(), results);
+    for (int b = 0; b + 1 < blocks_; b += 2) {
+      if (b + 2 == blocks_) aim(next);
+      fold_step<0>(*this, factors(here, b), results);
+      if (b + 3 == blocks_) aim(next);
+      fold_step<1>(*this, factors(here, b + 1), results);
     }
-    if (here_.blocks % 2 == 1) {  // the sides change places
-      const Factors last = factors();
+    if (blocks_ % 2 == 1) {  // the sides change places
+      const Factors last = factors(here, blocks_ - 1);
 #pragma GCC unroll 16
       for (int r = 0; r < kTileOfRows; ++r) fold<0>(last, r, results[r]);
-      ahead_ = here_;
-      begin();
+      begin(next);
     }
     store_rows(results, stride, to);
   }
 
   template <int side, int part>
   [[gnu::always_inline]] void make() {
-    if constexpr (part == 0) codes_at_ = codes_ + ahead_.block * (Format::kBlock / 4) * kRowBytes + ahead_.column * 4;
     if constexpr (side == 0) {
       if constexpr (part == 0) _tile_stored(3, sums_[1], 64);
       if constexpr (part == 1) _tile_zero(0);
-      if constexpr (part == 1) _tile_loadd(1, ahead_.group().codes, Format::kBlock);
-      if constexpr (part == 2) _tile_loadd(2, codes_at_, kRowBytes);
+      if constexpr (part == 1) _tile_loadd(1, x_ahead_->codes, Format::kBlock);
+      if constexpr (part == 2) _tile_loadd(2, codes_ahead_, kRowBytes);
       if constexpr (part == 3) _tile_dpbssd(0, 1, 2);
     } else {
       if constexpr (part == 0) _tile_stored(0, sums_[0], 64);
       if constexpr (part == 1) _tile_zero(3);
-      if constexpr (part == 1) _tile_loadd(4, ahead_.group().codes, Format::kBlock);
-      if constexpr (part == 2) _tile_loadd(5, codes_at_, kRowBytes);
+      if constexpr (part == 1) _tile_loadd(4, x_ahead_->codes, Format::kBlock);
+      if constexpr (part == 2) _tile_loadd(5, codes_ahead_, kRowBytes);
       if constexpr (part == 3) _tile_dpbssd(3, 4, 5);
     }
-    if constexpr (part == 4) ahead_.advance();
+    if constexpr (part == 4) ++x_ahead_, codes_ahead_ += Format::kBlock / 4 * kRowBytes;
   }
 
   struct Factors {
     const TileGroup<Format>* x;
-    F32x factor, addend;
+    F32x factor, noughts, addend;  // noughts: -factor * kNought, which is exact
   };
   template <int side>
   [[gnu::always_inline]] void fold(const Factors& f, int r, F32x& result) const {
-    F32x t = mul(f.factor, __builtin_convertvector(load_units(sums_[side][r]), F32x));
+    F32x t = fma(f.factor, above_nought(load_units(sums_[side][r])), f.noughts);
     if constexpr (Format::kMins) t = fma(f.addend, set(__builtin_bit_cast(float, f.x->start[0][r])), t);
     result = fma(set(f.x->scale[r]), t, result);
   }
 
  private:
-  // Of the step that is folded next.
-  [[gnu::always_inline]] Factors factors() {
-    const int at = here_.block * kQuantColumns + here_.column;
-    const Factors f = {&here_.group(), load(chunk_.factors + at), Format::kMins ? load(chunk_.addends + at) : F32x{}};
-    here_.advance();
-    return f;
+  [[gnu::always_inline]] Factors factors(const TilePlace<Format>& here, int block) const {
+    const int at = block * kQuantColumns + here.column;
+    const F32x factor = load(chunk_.factors + at);
+    return {here.x + block, factor, mul(factor, set(-kNought)), Format::kMins ? load(chunk_.addends + at) : F32x{}};
   }
+  void aim(const TilePlace<Format>& place) { x_ahead_ = place.x, codes_ahead_ = codes_ + place.column * 4; }
 
   alignas(64) char codes_[kChunkInputs * kQuantColumns];
   alignas(64) TileSums sums_[2];
-  TileCursor<Format> ahead_, here_;  // what is made next and what is folded next
-  const char* codes_at_;
+  const TileGroup<Format>* x_ahead_;  // what is made next
+  const char* codes_ahead_;
   QuantChunk chunk_;
+  int blocks_;
 };
 
 // -- Blocks with integer scales
+
+// By a shuffle, since shifts need the port that is scarce.
+static I32x times_256(I32x a) {
+  const __m512i up = _mm512_broadcast_i32x4(_mm_setr_epi8(-1, 0, 1, 2, -1, 4, 5, 6, -1, 8, 9, 10, -1, 12, 13, 14));
+  return reinterpret_cast<I32x>(_mm512_shuffle_epi8(reinterpret_cast<__m512i>(a), up));
+}
 
 template <class Format>
 class LongTiles {
@@ -188,30 +191,29 @@ class LongTiles {
     });
   }
 
-  LongTiles(const QuantChunk& chunk, const TileCursor<Format>& start) : ahead_(start), here_(start), chunk_(chunk) {
-    make_planes<0>();
-  }
-  static int steps(int inputs) { return inputs / Format::kGroup; }
+  explicit LongTiles(const QuantChunk& chunk) : chunk_(chunk) { make_planes<0>(); }
 
   // As ShortTiles's.
-  void begin() {
+  void begin(const TilePlace<Format>& first) {
+    ahead_ = first;
     make_step<0>(*this);
     make_step<1>(*this);
   }
-  void add(const float* from, float* to, int64_t stride) {
+  void add(const TilePlace<Format>& here, const TilePlace<Format>& next, const float* from, float* to,
+           int64_t stride) {
     RowSums results;
     load_rows(from, stride, results);
-    fold_step<0>(*this, factors(), results);
-    fold_step<1>(*this, factors(), results);
+    ahead_ = next;
+    fold_step<0>(*this, factors(here, 0), results);
+    fold_step<1>(*this, factors(here, 1), results);
     store_rows(results, stride, to);
   }
 
   // tmm0, tmm1 and tmm2, tmm3: low and high sums of both sides; tmm4 inputs; tmm5 … tmm7 planes.
   template <int side, int part>
   [[gnu::always_inline]] void make() {
-    const TileGroup<Format>& x = ahead_.group();
-    const int64_t at = int64_t{ahead_.block} * (Format::kGroup / 4) * kRowBytes + ahead_.column * 4,
-                  half = 16 * kRowBytes;
+    const TileGroup<Format>& x = ahead_.x[side];
+    const int64_t at = int64_t{side} * (Format::kGroup / 4) * kRowBytes + ahead_.column * 4, half = 16 * kRowBytes;
     const char *low = low_ + at, *high = high_ + at;
     if constexpr (side == 0) {
       if constexpr (part == 0) _tile_stored(2, sums_[1][0], 64);
@@ -238,7 +240,6 @@ class LongTiles {
     if constexpr (part == 4) _tile_loadd(4, x.codes[1], 64);
     if constexpr (part == 5) _tile_loadd(7, low + half, kRowBytes);
     if constexpr (part == 6) _tile_loadd(5, high + half, kRowBytes);
-    if constexpr (part == 7) ahead_.advance();
   }
 
   struct Factors {
@@ -248,29 +249,27 @@ class LongTiles {
   };
   template <int side>
   [[gnu::always_inline]] void fold(const Factors& f, int r, F32x& result) const {
-    const F32x low = __builtin_convertvector(load_units(sums_[side][0][r]), F32x),
-               high = __builtin_convertvector(load_units(sums_[side][1][r]), F32x);
-    F32x t = mul(f.factor, fma(set(256), high, low));
+    const I32x sum = load_units(sums_[side][0][r]) + times_256(load_units(sums_[side][1][r]));
+    F32x t = mul(f.factor, __builtin_convertvector(sum, F32x));
     if constexpr (kPairs > 0) {
-      I32x m = {};
+      I32x m = __builtin_bit_cast(I32x, set(kNought));  // 4 * 63 * 32 * 127 < 2^22
 #pragma GCC unroll 4
       for (int p = 0; p < kPairs; ++p) m = VnniDot::add_pairs(m, f.minimums[p], repeat_unit(&f.x->start[p][r]));
-      t = fma(f.addend, __builtin_convertvector(m, F32x), t);
+      t = fma(f.addend, sub(__builtin_bit_cast(F32x, m), set(kNought)), t);
     }
     result = fma(set(f.x->scale[r]), t, result);
   }
 
  private:
-  [[gnu::always_inline]] Factors factors() {
-    const int column = here_.column;
-    Factors f = {&here_.group(), load(chunk_.factors + column), {}, {}};
+  [[gnu::always_inline]] Factors factors(const TilePlace<Format>& here, int group) const {
+    const int column = here.column;
+    Factors f = {here.x + group, load(chunk_.factors + column), {}, {}};
     if constexpr (kPairs > 0) {
       f.addend = load(chunk_.addends + column);
 #pragma GCC unroll 4
       for (int i = 0; i < kPairs; ++i)
-        f.minimums[i] = load_units(chunk_.minimums + (here_.block * kPairs + i) * kQuantColumns + column);
+        f.minimums[i] = load_units(chunk_.minimums + (group * kPairs + i) * kQuantColumns + column);
     }
-    here_.advance();
     return f;
   }
 
@@ -306,7 +305,7 @@ class LongTiles {
 
   alignas(64) char low_[kChunkInputs * kQuantColumns], high_[kChunkInputs * kQuantColumns];
   alignas(64) TileSums sums_[2][2];
-  TileCursor<Format> ahead_, here_;
+  TilePlace<Format> ahead_;  // made next
   QuantChunk chunk_;
 };
 
@@ -332,18 +331,19 @@ static void add_tiles(const char* x, int64_t x_row_bytes, int64_t rows, const ch
                .addends = scales.addends,
                .scales = scales.scales,
                .minimums = scales.minimums,
-               .inputs = inputs},
-              {.x = x,
-               .x_tile_bytes = kTileOfRows * x_row_bytes,
-               .tiles_left = (rows + kTileOfRows - 1) / kTileOfRows,
-               .columns = used,
-               .blocks = Tiles::steps(inputs)});
+               .inputs = inputs});
   asm volatile("" ::: "memory");  // the compiler does not see what tile loads read
-  tiles.begin();
+  const auto place = [&](int64_t row, int column) {
+    return TilePlace<Format>{reinterpret_cast<const TileGroup<Format>*>(x + row * x_row_bytes), column};
+  };
+  tiles.begin(place(0, 0));
   for (int64_t r = 0; r < rows; r += kTileOfRows)
     for (int column = 0; column < used; column += kTileColumns) {
+      const auto here = place(r, column), next = column + kTileColumns < used ? place(r, column + kTileColumns)
+                                                 : r + kTileOfRows < rows     ? place(r + kTileOfRows, 0)
+                                                                              : here;  // made in vain
       float* to = sums + r * kStride + column;
-      tiles.add(first ? nullptr : to, to, kStride);
+      tiles.add(here, next, first ? nullptr : to, to, kStride);
     }
 }
 
