@@ -32,6 +32,11 @@ Tensor ImportanceOps::linear(const Tensor& x, const Weight& w, const Weight& bia
   return TraceOps::linear(x, w, bias);
 }
 
+Tensor ImportanceOps::logits(const Tensor& hidden, const Weight& w, const Weight& bias) {
+  for (int64_t r = 0; r < hidden.rows(); ++r) add_row(w, 0, hidden.row(r), hidden.last());
+  return TraceOps::logits(hidden, w, bias);
+}
+
 Tensor ImportanceOps::experts(const Tensor& x, const Routing& routing, const ExpertWeights& w, const FfnForm& form) {
   for (int64_t r = 0; r < x.rows(); ++r) {
     for (int64_t a = 0; a < routing.expert_TA.last(); ++a) {

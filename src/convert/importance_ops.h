@@ -18,6 +18,7 @@ class ImportanceOps final : public TraceOps {
   Weight load_matrix(const MatrixPart& part, DType held_as) override;
   Weight load_matrices(std::span<const MatrixPart> parts, DType held_as) override;
   Tensor linear(const Tensor& x, const Weight& w, const Weight& bias) override;
+  Tensor logits(const Tensor& hidden, const Weight& w, const Weight& bias) override;
   Tensor experts(const Tensor& x, const Routing& routing, const ExpertWeights& w, const FfnForm& form) override;
 
   // What was seen so far, under the checkpoint's names. Not of the matrices whose inputs exist only inside a verb:

@@ -53,6 +53,9 @@ struct MatmulKernel {
   // Writes one row of K f32 inputs in the form that tile() reads: K of type `inputs`, and a zero after an odd K.
   void (*prepare)(const float* x_K, int64_t K, void* out) noexcept;
 
+  // Of a quantised format: rest_K = x_K less what prepare() makes of it, within 2^-23 of the largest of each group.
+  void (*rounding_rest)(const float* x_K, int64_t K, float* rest_K) noexcept = nullptr;
+
   // y[m][0, used) for m < rows: from 0, or onward from what y holds when `accumulate`.
   //   x        prepared rows, x_stride_bytes apart; K of them are used, whole blocks except at the end of the row
   //   panel    the packed panel, advanced by the caller to the k where this part starts

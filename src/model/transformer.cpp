@@ -106,7 +106,7 @@ Tensor Transformer::forward_mtp(Ops& op, const Batch& batch, const Tensor& hidde
 
 Tensor Transformer::head(Ops& op, const Tensor& hidden_TD) const {
   const Weight& w = spec_.tied_head ? weights_.embed_WD : weights_.head_WD;
-  const Tensor logits_TW = op.linear(hidden_TD, w, weights_.head_bias_W);
+  const Tensor logits_TW = op.logits(hidden_TD, w, weights_.head_bias_W);
   op.mark("logits", logits_TW);
   return logits_TW;
 }

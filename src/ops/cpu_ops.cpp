@@ -298,6 +298,27 @@ std::vector<Tensor> CpuOps::linears(const Tensor& x_TD, std::initializer_list<co
   return results;
 }
 
+Tensor CpuOps::logits(const Tensor& hidden_TD, const Weight& w_WD, const Weight& bias_W) {
+  if (w_WD.held_as != DType::q8_0) return linear(hidden_TD, w_WD, bias_W);
+  const int64_t rows = hidden_TD.dim(0), inputs = hidden_TD.last();
+  const Tensor parts_TTD = arena_.tensor(2 * rows, inputs);
+  for (int64_t t = 0; t < rows; ++t) {
+    std::copy(hidden_TD.row(t), hidden_TD.row(t) + inputs, parts_TTD.row(t));
+    matmul(w_WD.held_as).rounding_rest(hidden_TD.row(t), inputs, parts_TTD.row(rows + t));
+  }
+  const Tensor of_parts_TTW = linear(parts_TTD, w_WD, {});
+  Tensor logits_TW = of_parts_TTW;
+  logits_TW.shape[0] = rows;
+  for_rows(rows, logits_TW.last(), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      float* y = logits_TW.row(t);
+      kernels_.add(y, of_parts_TTW.row(rows + t), logits_TW.last(), y);
+      if (bias_W) kernels_.add(y, vector_of(bias_W), logits_TW.last(), y);
+    }
+  });
+  return logits_TW;
+}
+
 // -- Cache and attention
 
 void CpuOps::for_cache_rows(const CpuKvCache& cache, int layer, const Batch& batch,

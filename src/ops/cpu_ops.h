@@ -31,6 +31,7 @@ class CpuOps final : public Ops {
   Tensor embed(std::span<const int32_t> ids_T, const Weight& table_WD) override;
   Tensor linear(const Tensor& x, const Weight& w, const Weight& bias) override;
   std::vector<Tensor> linears(const Tensor& x, std::initializer_list<const Linear*> matrices) override;
+  Tensor logits(const Tensor& hidden_TD, const Weight& w_WD, const Weight& bias_W) override;
   Tensor rms_norm(const Tensor& x, const Weight& gain, double eps) override;
   Tensor add(const Tensor& a, const Tensor& b) override;
   Tensor activate(const Tensor& x, const Activation& form) override;

@@ -134,6 +134,9 @@ class Ops {
                         const Weight& bias) = 0;  // [T, D] -> [T, out]; bias may be empty
   // linear() with several matrices of the same x: it is prepared once, and threads divide the outputs of all.
   virtual std::vector<Tensor> linears(const Tensor& x, std::initializer_list<const Linear*> matrices) = 0;
+  // linear() of the output head. Where the rounding of inputs to 8 bits would cost logits more than the weights' own
+  // does (q8_0), inputs count twice: rounded, and what rounding left.
+  virtual Tensor logits(const Tensor& hidden_TD, const Weight& w_WD, const Weight& bias_W) = 0;
   virtual Tensor rms_norm(const Tensor& x, const Weight& gain, double eps) = 0;  // over the last dimension
   virtual Tensor add(const Tensor& a, const Tensor& b) = 0;
   virtual Tensor activate(const Tensor& x, const Activation& form) = 0;

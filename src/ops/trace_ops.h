@@ -36,6 +36,9 @@ class TraceOps : public Ops {
     for (const Linear* l : matrices) results.push_back(linear(x, l->w, l->bias));
     return results;
   }
+  Tensor logits(const Tensor& hidden, const Weight& w, const Weight& bias) override {
+    return inner_.logits(hidden, w, bias);
+  }
   Tensor rms_norm(const Tensor& x, const Weight& gain, double eps) override { return inner_.rms_norm(x, gain, eps); }
   Tensor add(const Tensor& a, const Tensor& b) override { return inner_.add(a, b); }
   Tensor activate(const Tensor& x, const Activation& form) override { return inner_.activate(x, form); }

@@ -98,6 +98,19 @@ std::string label(const KernelTable& table, const MatmulKernel& kernel) {
 }
 int64_t step_of(const MatmulKernel& kernel) { return info(kernel.weights).block_elements; }
 
+TEST(QuantMatmul, TheRestIsWhatTheRoundingOfInputsLeaves) {
+  for (const KernelTable* table : usable_kernels())
+    for (const MatmulKernel& kernel : table->matmul_quantised) {
+      SCOPED_TRACE(label(*table, kernel));
+      auto x = random_normal(1024, 5);
+      std::fill(x.begin() + 256, x.begin() + 512, 0.0f);  // a group without numbers
+      const auto rounded = rounded_inputs(kernel, x);
+      std::vector<float> rest(x.size());
+      kernel.rounding_rest(x.data(), std::ssize(x), rest.data());
+      for (size_t i = 0; i < x.size(); ++i) ASSERT_NEAR(rest[i], x[i] - rounded[i], 5 * 0x1p-23);
+    }
+}
+
 TEST(QuantMatmul, MatchesTheF64DefinitionOnEveryIsaForEveryTypeAndCountOfRowsColumnsAndInputs) {
   for (const KernelTable* table : usable_kernels())
     for (const MatmulKernel& kernel : table->matmul_quantised)

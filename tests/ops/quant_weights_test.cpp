@@ -41,11 +41,16 @@ std::vector<float> looked_up(CpuOps& ops, const Weight& table, int64_t rows) {
   return {x.data, x.data + x.elements()};
 }
 
-std::vector<float> multiplied(CpuOps& ops, const Weight& w, const std::vector<float>& x, int64_t rows) {
-  Tensor x_TD = ops.arena().tensor(rows, std::ssize(x) / rows);
+Tensor rows_of(CpuOps& ops, const std::vector<float>& x, int64_t rows) {
+  const Tensor x_TD = ops.arena().tensor(rows, std::ssize(x) / rows);
   std::copy(x.begin(), x.end(), x_TD.data);
-  const Tensor y = ops.linear(x_TD, w, {});
-  return {y.data, y.data + y.elements()};
+  return x_TD;
+}
+
+std::vector<float> numbers_of(const Tensor& y) { return {y.data, y.data + y.elements()}; }
+
+std::vector<float> multiplied(CpuOps& ops, const Weight& w, const std::vector<float>& x, int64_t rows) {
+  return numbers_of(ops.linear(rows_of(ops, x, rows), w, {}));
 }
 
 TEST(QuantWeights, RowsThatAreLookedUpAreTheNumbersOfTheFile) {
@@ -90,6 +95,48 @@ TEST(QuantWeights, ProductsAreThoseOfTheNumbersUpToTheRoundingOfInputs) {
       for (size_t i = 0; i < want.size(); ++i)
         ASSERT_NEAR(got[i], want[i], 7 * 0.5 * 4 / 127 * 0.58 * std::sqrt(512.0));
     }
+}
+
+// A head of q8_0 sees its inputs without their rounding: what is left is of the rounding of a rest that is itself at
+// most half of 1/127 of a group's largest.
+TEST(Logits, OfEightBitsAreThoseOfTheNumbersAndTheBiasAloneOrAmongOthers) {
+  constexpr int64_t kRows = 40;
+  for (const KernelTable* kernels : usable_kernels())
+    for (const bool with_bias : {false, true}) {
+      SCOPED_TRACE(fmt::format("{} bias={}", kernels->isa, with_bias));
+      const Stored stored(DType::q8_0, 150, 512);
+      CpuOps ops(*kernels, 2);
+      const auto x = random_normal(kRows * 512, 1), numbers = stored.numbers(), bias = random_normal(150, 6);
+      const StoredTensor plain = {
+          .name = "w", .dtype = DType::f32, .shape = {150, 512}, .bytes = std::as_bytes(std::span(numbers))};
+      Weight b;
+      if (with_bias)
+        b = ops.load_vector(
+            {.name = "b", .dtype = DType::f32, .shape = {150}, .bytes = std::as_bytes(std::span(bias))});
+      const Weight w = ops.load_matrix({stored.tensor}, DType::q8_0);
+      const Tensor x_TD = rows_of(ops, x, kRows);
+      const auto want = numbers_of(ops.linear(x_TD, ops.load_matrix({plain}, DType::f32), b));
+      const Tensor got = ops.logits(x_TD, w, b);
+      ASSERT_EQ(got.shape[0], kRows);
+      for (size_t i = 0; i < want.size(); ++i)
+        ASSERT_NEAR(got.data[i], want[i], 7 * 0.5 * 4 / 127 / 254 * 0.58 * std::sqrt(512.0));
+      for (const int64_t r : {0, 17, 39}) {
+        const std::vector<float> row(x.begin() + r * 512, x.begin() + (r + 1) * 512);
+        EXPECT_EQ(numbers_of(ops.logits(rows_of(ops, row, 1), w, b)),
+                  std::vector(got.row(r), got.row(r) + got.last()));
+      }
+    }
+}
+
+TEST(Logits, OfCoarserWeightsAreTheirProducts) {
+  CpuOps ops(best_kernels(), 2);
+  const Tensor x_TD = rows_of(ops, random_normal(3 * 512, 1), 3);
+  for (const DType type : quantised_types()) {
+    if (type == DType::q8_0) continue;
+    const Stored stored(type, 70, 512);
+    const Weight w = ops.load_matrix({stored.tensor}, type);
+    EXPECT_EQ(numbers_of(ops.logits(x_TD, w, {})), numbers_of(ops.linear(x_TD, w, {}))) << name(type);
+  }
 }
 
 TEST(Products, OfOneInputWithSeveralMatricesAreThoseOfEachAlone) {

@@ -241,6 +241,16 @@ static void prepare_codes(const float* x_K, int64_t K, void* out) noexcept {
                                   .tile_stride = 0});
 }
 
+template <class Format>
+static void rounding_rest(const float* x_K, int64_t K, float* rest_K) noexcept {
+  for (int64_t k = 0; k < K; k += Format::kGroup) {
+    InputGroup<Format> group;
+    prepare_codes<Format>(x_K + k, Format::kGroup, &group);
+    for (int i = 0; i < Format::kGroup; ++i)
+      rest_K[k + i] = x_K[k + i] - group.scale * static_cast<float>(group.codes[i]);
+  }
+}
+
 // -- Codes in panels. A run of 32 inputs is `bits` rows of 32 bits per column. Byte c of row j < 4 holds inputs
 //    4j + c (low half) and 16 + 4j + c (high half); a fifth bit of input 4u + c is bit u of byte c of one more row,
 //    two more bits of input 16h + 4i + c are bits 2i, 2i + 1 of byte c of row 4 + h. Eight bits are bytes as they

@@ -316,6 +316,7 @@ static constexpr MatmulKernel quantised_kernel(DType type) {
           .group_inputs = Format::kGroup,
           .group_bytes = sizeof(InputGroup<Format>),
           .prepare = prepare_codes<Format>,
+          .rounding_rest = rounding_rest<Format>,
           .tile = quant_tile<Format, Dot>,
           .pack = pack_quantised<Format>,
           .unpack = unpack_quantised<Format>};
