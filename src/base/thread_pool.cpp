@@ -75,21 +75,25 @@ void ThreadPool::work(int worker) {
 }
 
 void ThreadPool::for_each_chunk(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& job) {
+  for_each_chunk(count, grain, [&job](int, int64_t begin, int64_t end) { job(begin, end); });
+}
+
+void ThreadPool::for_each_chunk(int64_t count, int64_t grain, const std::function<void(int, int64_t, int64_t)>& job) {
   CHECK(grain >= 1);
   if (count <= grain || workers_.empty()) {
-    if (count > 0) job(0, count);
+    if (count > 0) job(0, 0, count);
     return;
   }
   // Large pieces first: neighbours share what they read ahead, and a few small ones even the ends out.
   constexpr int64_t kShares = 3;
   const int64_t shares = kShares * threads();
   std::atomic<int64_t> next{0};
-  run([&](int) {
+  run([&](int worker) {
     for (int64_t begin = next.load(std::memory_order_relaxed); begin < count;) {
       const int64_t pieces = std::max<int64_t>(1, (count - begin) / shares / grain);
       const int64_t end = std::min(begin + pieces * grain, count);
       if (!next.compare_exchange_weak(begin, end, std::memory_order_relaxed)) continue;
-      job(begin, end);
+      job(worker, begin, end);
       begin = next.load(std::memory_order_relaxed);
     }
   });

@@ -27,6 +27,9 @@ class ThreadPool {
   // workers take the next piece, so pieces may cost unequal time. Which worker runs a piece is not fixed: jobs must
   // write disjoint outputs.
   void for_each_chunk(int64_t count, int64_t grain, const std::function<void(int64_t begin, int64_t end)>& job);
+  // The same with the worker that runs the piece.
+  void for_each_chunk(int64_t count, int64_t grain,
+                      const std::function<void(int worker, int64_t begin, int64_t end)>& job);
 
  private:
   void work(int worker);

@@ -3,23 +3,29 @@
 #pragma once
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 
 namespace cachalot {
 
+// Memory that will be read soon. A kernel that is told asks for it evenly while it works, into the second cache.
+struct Wanted {
+  const std::byte* at = nullptr;
+  int64_t bytes = 0;
+};
+
 // For one type of numbers in panels; inputs are prepared by the matrix kernel of that type.
 struct AttentionKernel {
-  // As MatmulKernel::tile with all columns used (y has room for them) and the same result, bit for bit. While it
-  // works, three quarters at least of what the panel takes are asked for from `next` on, into the second cache; null:
-  // nothing is.
+  // As MatmulKernel::tile with all columns used (y has room for them) and the same result, bit for bit.
   void (*tile)(const void* x, int64_t x_stride_bytes, int64_t rows, const void* panel, int64_t K, float* y,
-               int64_t y_stride, bool accumulate, const void* next) noexcept;
+               int64_t y_stride, bool accumulate, Wanted wanted) noexcept;
 
   // Panels whose outputs are `tokens` tokens, key_dim inputs each -> panels whose inputs are the tokens and whose
   // outputs are the first `dim` components of the keys (bf16: dim is even); what fills the last panel up is zeros.
   // `tokens` is a multiple of the columns.
-  void (*values_of_keys)(const void* keys, int64_t key_dim, int tokens, int64_t dim, void* values) noexcept;
+  void (*values_of_keys)(const void* keys, int64_t key_dim, int tokens, int64_t dim, void* values,
+                         Wanted wanted) noexcept;
 };
 
 // A cached block of 8-bit codes -> bf16 panels: a number is code * scale, rounded to the nearer bf16 (ties away from

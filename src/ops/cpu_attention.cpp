@@ -6,6 +6,8 @@
 #include <cstring>
 #include <limits>
 
+#include "ops/cpu_weights.h"
+
 namespace cachalot {
 
 std::vector<AttendTask> cut_tasks(std::span<const AttendSpan> spans, int tokens, int all_heads, int heads) {
@@ -103,14 +105,25 @@ class Fold {
   const int64_t out_stride_;
 };
 
-// Part `part` of `parts` of the last quarter of a panel's bytes. Memory has most to do while the tiles are
-// multiplied; what they leave over is asked for between the rows of scores, when it would be idle.
-static void ask_for_part(const std::byte* panel, int64_t bytes, int part, int parts) {
-  if (!panel) return;
-  const int64_t first = bytes * 3 / 4, lines = (bytes - first) / 64;
-  for (int64_t line = lines * part / parts; line < lines * (part + 1) / parts; ++line)
-    __builtin_prefetch(panel + first + line * 64, 0, 2);
-}
+// What the next block will be read from, shared out among the phases of this one by the time that they take: memory
+// that is asked for faster than it comes keeps the loads waiting, and is idle in phases that ask for nothing.
+class Ahead {
+ public:
+  Ahead(Wanted wanted, int64_t time) : left_(wanted), bytes_(wanted.bytes), time_(time) {}
+
+  // The share of the next `time`, in whole lines.
+  Wanted during(int64_t time) {
+    passed_ += time;
+    const int64_t due = std::min(round_up(bytes_ * passed_ / time_, 64), bytes_);
+    const Wanted share{left_.at, due - (bytes_ - left_.bytes)};
+    left_ = {left_.at + share.bytes, left_.bytes - share.bytes};
+    return share;
+  }
+
+ private:
+  Wanted left_;
+  int64_t bytes_, time_, passed_ = 0;
+};
 
 void Fold::add_block(const Gathered& to, int b, const BlockPanels& panels) const {
   const int block_position = b * kBlockTokens, columns = s_.matmul.columns;
@@ -121,13 +134,18 @@ void Fold::add_block(const Gathered& to, int b, const BlockPanels& panels) const
   auto* p = m_.p + first * m_.p_stride_bytes;
   float* scores = m_.score + int64_t{first} * kBlockTokens;
   float* out = to.out + first * out_stride_;
-  const auto at = [](const std::byte* panels, int64_t bytes) { return panels ? panels + bytes : nullptr; };
 
-  const int64_t key_bytes = s_.matmul.panel_bytes(s_.key_dim), value_bytes = s_.matmul.panel_bytes(kBlockTokens);
-  for (int i = 0; i * columns < kBlockTokens; ++i)
-    s_.attention.tile(m_.q + first * m_.q_stride_bytes, m_.q_stride_bytes, rows, panels.keys + i * key_bytes,
-                      s_.key_dim, scores + int64_t{i} * columns, kBlockTokens, false,
-                      at(panels.next_keys, i * key_bytes));
+  // Measured with some rows of one token: a value's component takes twice as long as a key's, whose sums are fewer; a
+  // row of scores as long as 20.
+  const int64_t score_panels = divide_up(kBlockTokens, columns), value_panels = divide_up(s_.value_dim, columns);
+  constexpr int64_t kScoresTime = 20;
+  const int64_t keys_time = s_.key_dim / score_panels, values_time = 2 * columns;
+  Ahead ahead(panels.next, score_panels * keys_time + rows * kScoresTime + value_panels * values_time);
+
+  for (int64_t i = 0; i < score_panels; ++i)
+    s_.attention.tile(m_.q + first * m_.q_stride_bytes, m_.q_stride_bytes, rows,
+                      panels.keys + i * s_.matmul.panel_bytes(s_.key_dim), s_.key_dim, scores + i * columns,
+                      kBlockTokens, false, ahead.during(keys_time));
   for (int r = 0; r < rows; ++r) {
     const int position = task_.first_position() + (first + r) / task_.heads;
     const int begin = std::clamp(first_visible(position) - block_position, 0, kBlockTokens);
@@ -137,14 +155,12 @@ void Fold::add_block(const Gathered& to, int b, const BlockPanels& panels) const
                                                 &to.maximum[first + r], &to.sum[first + r]);
     if (factor != 1.0f) kernels_.scale(out + r * out_stride_, s_.value_dim, factor);
     s_.matmul.prepare(score, kBlockTokens, p + r * m_.p_stride_bytes);
-    for (int i = 0; i * columns < kBlockTokens; ++i)
-      ask_for_part(at(panels.next_keys, i * key_bytes), key_bytes, r, rows);
-    for (int i = 0; i * columns < s_.value_dim; ++i)
-      ask_for_part(at(panels.next_values, i * value_bytes), value_bytes, r, rows);
+    const Wanted wanted = ahead.during(kScoresTime);
+    for (int64_t byte = 0; byte < wanted.bytes; byte += 64) __builtin_prefetch(wanted.at + byte, 0, 2);
   }
-  for (int i = 0; i * columns < s_.value_dim; ++i)
-    s_.attention.tile(p, m_.p_stride_bytes, rows, panels.values + i * value_bytes, kBlockTokens,
-                      out + int64_t{i} * columns, out_stride_, true, at(panels.next_values, i * value_bytes));
+  for (int64_t i = 0; i < value_panels; ++i)
+    s_.attention.tile(p, m_.p_stride_bytes, rows, panels.values + i * s_.matmul.panel_bytes(kBlockTokens),
+                      kBlockTokens, out + i * columns, out_stride_, true, ahead.during(values_time));
 }
 
 void Fold::merge(const Gathered& to, const Gathered& more) const {
@@ -236,33 +252,40 @@ class Attention {
     fold.write_outputs(own.total, source_);
   }
 
-  // Some segments of all tasks at a time, which bounds the memory for what they have gathered.
+  // Some segments of all tasks at a time, which bounds the memory for what they have gathered. A worker takes
+  // neighbouring ones, so that it can go on from one to the next without waiting for memory.
   void by_segments() {
-    constexpr int kAtOnce = 16;
+    constexpr int kAtOnce = 32;
     const int64_t tasks = std::ssize(tasks_);
     std::vector<Gathered> totals, parts;
     for (const AttendTask& task : tasks_) {
       totals.emplace_back(m_.arena, task.rows(), out_stride_);
       fold_of(0, task).clear(totals.back());
     }
-    for (int i = 0; i < std::min(kAtOnce, segments_); ++i)
-      for (const AttendTask& task : tasks_) parts.emplace_back(m_.arena, task.rows(), out_stride_);
+    const int at_once = static_cast<int>(divide_up(segments_, divide_up(segments_, kAtOnce)));
+    for (const AttendTask& task : tasks_)
+      for (int i = 0; i < at_once; ++i) parts.emplace_back(m_.arena, task.rows(), out_stride_);
 
-    for (int from = 0; from < segments_; from += kAtOnce) {
-      const int count = std::min(kAtOnce, segments_ - from);
-      for_all(count * tasks, [&](int worker, int64_t i) {
-        const AttendTask& task = tasks_[static_cast<size_t>(i % tasks)];
-        const Fold fold = fold_of(worker, task);
-        fold.set_queries(source_);
-        source_.begin(worker, task);
-        const int segment = from + static_cast<int>(i / tasks);
-        fold_segment(worker, task, fold, segment, parts[static_cast<size_t>(i)],
-                     std::min(fold.last_block(), segment * kSegmentBlocks + kSegmentBlocks - 1));
+    for (int from = 0; from < segments_; from += at_once) {
+      const int count = std::min(at_once, segments_ - from);
+      m_.pool.for_each_chunk(tasks * count, 1, [&](int worker, int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t t = i / count, last = std::min(end, (t + 1) * count) - 1;
+          const AttendTask& task = tasks_[static_cast<size_t>(t)];
+          const Fold fold = fold_of(worker, task);
+          if (i == begin || i % count == 0) {
+            fold.set_queries(source_);
+            source_.begin(worker, task);
+          }
+          const auto segment_at = [&](int64_t item) { return from + static_cast<int>(item % count); };
+          fold_segment(worker, task, fold, segment_at(i), parts[static_cast<size_t>(t * at_once + i % count)],
+                       std::min(fold.last_block(), segment_at(last) * kSegmentBlocks + kSegmentBlocks - 1));
+        }
       });
       for_all(tasks, [&](int worker, int64_t t) {
         const Fold fold = fold_of(worker, tasks_[static_cast<size_t>(t)]);
         for (int i = 0; i < count; ++i)
-          fold.merge(totals[static_cast<size_t>(t)], parts[static_cast<size_t>(i * tasks + t)]);
+          fold.merge(totals[static_cast<size_t>(t)], parts[static_cast<size_t>(t * at_once + i)]);
       });
     }
     for_all(tasks, [&](int worker, int64_t t) {

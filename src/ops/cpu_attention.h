@@ -56,11 +56,11 @@ struct FoldShape {
   bool segmented;
 };
 
-// One block of keys and values as panels: outputs are tokens, or inputs are tokens. `next_…` is where the next
-// block's will be read, null if there is none or it will lie in the same place.
+// One block of keys and values as panels: outputs are tokens, or inputs are tokens. `next` is what will be read for
+// the block after it, as far as that is memory of the cache.
 struct BlockPanels {
   const std::byte *keys, *values;
-  const std::byte *next_keys = nullptr, *next_values = nullptr;
+  Wanted next = {};
 };
 
 // Where rows come from and go to. Called by several workers at once.

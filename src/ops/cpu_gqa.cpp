@@ -34,15 +34,9 @@ class GroupedSource final : public AttendSource {
     const int kv_head = task.first_head / task_heads_;
     const int32_t block = table[static_cast<size_t>(b)];
     const Decoded& own = decoded_[static_cast<size_t>(worker)];
-    BlockPanels panels{call_.cache.key_panels(call_.layer, block, kv_head, own.keys),
-                       call_.cache.value_panels(call_.layer, block, kv_head, own.values)};
-    if (b < last) {
-      // Codes take half the bytes of the panels, so asking for keys gets both.
-      const int32_t next = table[static_cast<size_t>(b) + 1];
-      panels.next_keys = call_.cache.keys(call_.layer, next, kv_head);
-      if (!call_.cache.coded()) panels.next_values = call_.cache.values(call_.layer, next, kv_head);
-    }
-    return panels;
+    return {call_.cache.key_panels(call_.layer, block, kv_head, own.keys),
+            call_.cache.value_panels(call_.layer, block, kv_head, own.values),
+            b < last ? call_.cache.stored(call_.layer, table[static_cast<size_t>(b) + 1], kv_head) : Wanted{}};
   }
 
   float* output(const AttendTask& task, int r) const override { return call_.o_THV.row(task.row_of(r, heads_)); }

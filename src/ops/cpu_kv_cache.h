@@ -41,9 +41,8 @@ class CpuKvCache final : public KvCache {
   // The panels: as they lie, or decoded into `room` of as many bytes (64-byte aligned; may be null unless coded).
   const std::byte* key_panels(int layer, int32_t block, int kv_head, std::byte* room) const;
   const std::byte* value_panels(int layer, int32_t block, int kv_head, std::byte* room) const;
-  // Where the stored form starts.
-  std::byte* keys(int layer, int32_t block, int kv_head) const;
-  std::byte* values(int layer, int32_t block, int kv_head) const;
+  // Where the stored form of both lies.
+  Wanted stored(int layer, int32_t block, int kv_head) const;
 
   void clear_block(int layer, int32_t block) const;
   // Writes one position (0 ≤ slot < kBlockTokens) of one kv head.
@@ -53,6 +52,8 @@ class CpuKvCache final : public KvCache {
   static int64_t block_bytes(const Layer& layer, const KernelTable& kernels, DType dtype);
 
  private:
+  std::byte* keys(int layer, int32_t block, int kv_head) const;
+  std::byte* values(int layer, int32_t block, int kv_head) const;
   void write_codes(int layer, std::byte* keys, std::byte* values, int slot, const float* key,
                    const float* value) const;
 

@@ -74,9 +74,11 @@ class AbsorbedSource final : public AttendSource {
     const CpuKvCache& cache = call_.cache;
     const Room& own = rooms_[static_cast<size_t>(worker)];
     const std::byte* keys = cache.key_panels(call_.layer, block_of(call_, task, b), 0, own.keys);
-    cache.attention().values_of_keys(keys, q_THL_.last(), kBlockTokens, call_.latent_dim(), own.values);
-    const std::byte* next = b < last ? cache.keys(call_.layer, block_of(call_, task, b + 1), 0) : nullptr;
-    return {keys, own.values, next, nullptr};
+    Wanted next = b < last ? cache.stored(call_.layer, block_of(call_, task, b + 1), 0) : Wanted{};
+    const int64_t bytes = next.bytes * 2 / 5 / 64 * 64;  // as much of a block's time goes by here
+    cache.attention().values_of_keys(keys, q_THL_.last(), kBlockTokens, call_.latent_dim(), own.values,
+                                     {next.at, bytes});
+    return {keys, own.values, {next.at + bytes, next.bytes - bytes}};
   }
 
   float* output(const AttendTask& task, int r) const override { return u_THC_.row(task.row_of(r, call_.heads())); }

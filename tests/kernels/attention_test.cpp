@@ -31,7 +31,7 @@ TEST(AttentionTile, GivesTheBitsOfTheMatrixKernelWhateverIsAskedForMeanwhile) {
             matmul.tile(x.data(), matmul.input_bytes(K), rows, w.panel(0), K, static_cast<int>(N), want.data(), N,
                         accumulate);
             attention.tile(x.data(), matmul.input_bytes(K), rows, w.panel(0), K, got.data(), N, accumulate,
-                           accumulate ? w.bytes.data() : nullptr);
+                           accumulate ? Wanted{reinterpret_cast<const std::byte*>(w.bytes.data()), 1000} : Wanted{});
             EXPECT_EQ(got, want);
           }
         }
@@ -50,7 +50,7 @@ TEST(KeysAsValues, AreTheSameNumbersWithTokensAsInputs) {
         const PackedMatrix from = pack(*table, matmul, keys, kTokens, key_dim),
                            want = pack(*table, matmul, values, dim, kTokens);
         std::vector<std::byte> got(want.bytes.size(), std::byte{0x55});
-        attention.values_of_keys(from.bytes.data(), key_dim, kTokens, dim, got.data());
+        attention.values_of_keys(from.bytes.data(), key_dim, kTokens, dim, got.data(), {got.data(), std::ssize(got)});
         EXPECT_EQ(got, want.bytes);
       }
 }

@@ -2,9 +2,27 @@
 // through thousands of inputs, which the processor's own prefetcher follows; blocks of the cache are short, lie apart
 // and are read once by the few rows of a decode step, so here the next block is asked for between the products.
 
+// Asks for memory in so many pieces. In larger ones than need be, requests would keep the loads waiting.
+class Requests {
+ public:
+  Requests(Wanted wanted, int64_t pieces)
+      : at_(reinterpret_cast<const char*>(wanted.at)),
+        end_(at_ + wanted.bytes),
+        piece_((wanted.bytes + 64 * pieces - 1) / (64 * pieces) * 64) {}
+
+  void ask_for_piece() {
+    const char* stop = end_ - at_ < piece_ ? end_ : at_ + piece_;
+    for (; at_ < stop; at_ += 64) ask_for(at_);
+  }
+
+ private:
+  const char *at_, *end_;
+  int64_t piece_;
+};
+
 template <class Panels, int rows, bool accumulate>
 static void fold_rows(const char* x, int64_t x_stride_bytes, const char* panel, int64_t units, float* y,
-                      int64_t y_stride, const char* next) {
+                      int64_t y_stride, Wanted wanted) {
   constexpr int64_t kUnitBytes = int64_t{kColumns} * 4;
   F32x sums[rows][kTileVectors];
 #pragma GCC unroll 8
@@ -12,13 +30,13 @@ static void fold_rows(const char* x, int64_t x_stride_bytes, const char* panel, 
 #pragma GCC unroll 8
     for (int v = 0; v < kTileVectors; ++v) sums[r][v] = accumulate ? load(y + r * y_stride + v * kLanes) : set(0);
 
+  Requests requests(wanted, units);
   for (int64_t u = 0; u < units; ++u) {
-#pragma GCC unroll 8
-    for (int64_t line = 0; line < kUnitBytes; line += 64) __builtin_prefetch(next + line, 0, 2);
+    requests.ask_for_piece();
     const auto* unit = reinterpret_cast<const float*>(panel);
     step<Panels, 0>(sums, x, x_stride_bytes, unit);
     if constexpr (Panels::kParts > 1) step<Panels, 1>(sums, x, x_stride_bytes, unit);
-    x += Panels::kParts * 4, panel += kUnitBytes, next += kUnitBytes;
+    x += Panels::kParts * 4, panel += kUnitBytes;
   }
 
 #pragma GCC unroll 8
@@ -29,20 +47,19 @@ static void fold_rows(const char* x, int64_t x_stride_bytes, const char* panel, 
 
 template <class Panels, bool accumulate, int most>
 static void fold_rows_of(int rows, const char* x, int64_t x_stride_bytes, const char* panel, int64_t units, float* y,
-                         int64_t y_stride, const char* next) {
+                         int64_t y_stride, Wanted wanted) {
   if constexpr (most > 1) {
     if (rows < most)
-      return fold_rows_of<Panels, accumulate, most - 1>(rows, x, x_stride_bytes, panel, units, y, y_stride, next);
+      return fold_rows_of<Panels, accumulate, most - 1>(rows, x, x_stride_bytes, panel, units, y, y_stride, wanted);
   }
-  fold_rows<Panels, most, accumulate>(x, x_stride_bytes, panel, units, y, y_stride, next);
+  fold_rows<Panels, most, accumulate>(x, x_stride_bytes, panel, units, y, y_stride, wanted);
 }
 
 template <class Panels>
 static void fold_tile(const void* x, int64_t x_stride_bytes, int64_t rows, const void* panel, int64_t K, float* y,
-                      int64_t y_stride, bool accumulate, const void* next) noexcept {
+                      int64_t y_stride, bool accumulate, Wanted wanted) noexcept {
   const int64_t units = (K + Panels::kInputsPerUnit - 1) / Panels::kInputsPerUnit;
   const char *x_row = static_cast<const char*>(x), *units_at = static_cast<const char*>(panel);
-  const char* wanted = next ? static_cast<const char*>(next) : units_at;
   for (int64_t left = rows; left > 0;) {
     const int64_t blocks = (left + kTileRows - 1) / kTileRows;
     const int now = static_cast<int>((left + blocks - 1) / blocks);
@@ -50,7 +67,7 @@ static void fold_tile(const void* x, int64_t x_stride_bytes, int64_t rows, const
          ? fold_rows_of<Panels, true, kTileRows>
          : fold_rows_of<Panels, false, kTileRows>)(now, x_row, x_stride_bytes, units_at, units, y, y_stride, wanted);
     x_row += now * x_stride_bytes, y += now * y_stride, left -= now;
-    wanted = units_at;  // the first rows have asked for all of it
+    wanted = {};  // the first rows have asked for all of it
   }
 }
 
@@ -72,15 +89,18 @@ static F32x zip(F32x a, F32x b) {
 // Squares of kLanes units by kLanes tokens are transposed, after which a vector holds one token's neighbouring
 // components: as they are for f32; for bf16 those of two tokens are zipped into pairs.
 template <int numbers_per_unit>
-static void values_of_keys(const void* keys, int64_t key_dim, int tokens, int64_t dim, void* values) noexcept {
+static void values_of_keys(const void* keys, int64_t key_dim, int tokens, int64_t dim, void* values,
+                           Wanted wanted) noexcept {
   constexpr int64_t kStep = int64_t{kLanes} * numbers_per_unit;  // components of a square
   const int64_t key_units = (key_dim + numbers_per_unit - 1) / numbers_per_unit, units = dim / numbers_per_unit;
   const int64_t panel_floats = int64_t{tokens} / numbers_per_unit * kColumns;
   const int64_t filled = (dim + kColumns - 1) / kColumns * kColumns;
   const auto* from = static_cast<const float*>(keys);
+  Requests requests(wanted, tokens / kLanes * ((filled + kStep - 1) / kStep));
   for (int t = 0; t < tokens; t += kLanes) {
     const float* panel = from + t / kColumns * key_units * kColumns + t % kColumns;
     for (int64_t c = 0; c < filled; c += kStep) {
+      requests.ask_for_piece();
       F32x square[kLanes];
       const int64_t u = c / numbers_per_unit;
 #pragma GCC unroll 16

@@ -73,6 +73,7 @@ static I32x repeat_unit(const void* p) {
   __builtin_memcpy(&unit, p, sizeof unit);
   return reinterpret_cast<I32x>(_mm512_set1_epi32(unit));
 }
+static void ask_for(const char* p) { asm volatile("prefetcht1 %0" ::"m"(*p)); }
 template <int cache>
 static void ask_after(I32x& first, const char* p) {
   if constexpr (cache == 1)

@@ -50,17 +50,8 @@ struct TilePass {
   float* y;
   int64_t y_stride_bytes;
   bool accumulate;
-  const char* next;    // asked for from here on, unless null,
-  int ask_lines = 16;  // with every quarter of a step's panel, which has as many
+  Wanted wanted;
 };
-
-// Asks for some lines; returns where to go on. In larger pieces they would keep the loads waiting, and the compiler
-// would make such pieces if it were free to.
-static const char* ask_for(const char* next, int lines) {
-  if (!next) return nullptr;
-  for (int i = 0; i < lines; ++i) asm volatile("prefetcht1 %0" ::"m"(next[64 * i]));
-  return next + int64_t{64} * lines;
-}
 
 // Up to 16 rows: tmm0 … tmm3 are all columns, so that the panel is read in order. tmm4 inputs, tmm5 … tmm7 weights.
 static void pass_16(const TilePass& p) {
@@ -76,18 +67,19 @@ static void pass_16(const TilePass& p) {
     _tile_zero(2);
     _tile_zero(3);
   }
-  const char *x = p.x, *panel = p.panel, *next = p.next;
+  const char *x = p.x, *panel = p.panel;
+  Requests requests(p.wanted, 4 * p.k_tiles);
   for (int64_t k = 0; k < p.k_tiles; ++k, x += 64, panel += kTilePanelBytes) {
     _tile_loadd(4, x, p.x_stride_bytes);
-    next = ask_for(next, p.ask_lines);
+    requests.ask_for_piece();
     _tile_loadd(5, panel, kUnitBytes);
-    next = ask_for(next, p.ask_lines);
+    requests.ask_for_piece();
     _tile_loadd(6, panel + 64, kUnitBytes);
     _tile_dpbf16ps(0, 4, 5);
-    next = ask_for(next, p.ask_lines);
+    requests.ask_for_piece();
     _tile_loadd(7, panel + 128, kUnitBytes);
     _tile_dpbf16ps(1, 4, 6);
-    next = ask_for(next, p.ask_lines);
+    requests.ask_for_piece();
     _tile_loadd(5, panel + 192, kUnitBytes);
     _tile_dpbf16ps(2, 4, 7);
     _tile_dpbf16ps(3, 4, 5);
@@ -156,18 +148,18 @@ static void pass_32(const TilePass& p) {
       _tile_zero(3);
     }
     const char *x = p.x, *x_16 = x + kTileOfRows * p.x_stride_bytes, *panel = p.panel + column * 4;
-    const char* next = column == 0 ? p.next : nullptr;
+    Requests requests(column == 0 ? p.wanted : Wanted{}, 4 * p.k_tiles);
     for (int64_t k = 0; k < p.k_tiles; ++k, x += 64, x_16 += 64, panel += kTilePanelBytes) {
       _tile_loadd(4, x, p.x_stride_bytes);
-      next = ask_for(next, p.ask_lines);
+      requests.ask_for_piece();
       _tile_loadd(6, panel, kUnitBytes);
-      next = ask_for(next, p.ask_lines);
+      requests.ask_for_piece();
       _tile_loadd(7, panel + 64, kUnitBytes);
       _tile_dpbf16ps(0, 4, 6);
-      next = ask_for(next, p.ask_lines);
+      requests.ask_for_piece();
       _tile_loadd(5, x_16, p.x_stride_bytes);
       _tile_dpbf16ps(1, 4, 7);
-      next = ask_for(next, p.ask_lines);
+      requests.ask_for_piece();
       _tile_dpbf16ps(2, 5, 6);
       _tile_dpbf16ps(3, 5, 7);
     }
@@ -204,7 +196,7 @@ static void pass_rows(TilePass p, int rows, int64_t K) {
   __builtin_memcpy(panel, p.panel + p.k_tiles * kTilePanelBytes, static_cast<size_t>((left + 1) / 2 * kUnitBytes));
   asm volatile("" ::: "memory");
   p.x = x[0], p.x_stride_bytes = 64, p.panel = panel, p.accumulate = p.accumulate || p.k_tiles > 0, p.k_tiles = 1;
-  p.next = nullptr;
+  p.wanted = {};
   pass(p);
 }
 
@@ -236,8 +228,10 @@ static void amx_tile(const void* x, int64_t x_stride_bytes, int64_t rows, const 
                     .y = y + first * y_stride,
                     .y_stride_bytes = y_stride * 4,
                     .accumulate = accumulate || k > 0,
-                    .next = rows <= kTileOfRows ? from + kAskAhead : nullptr};  // few rows: memory is read once
+                    .wanted = {}};
       const int64_t inputs = K - k < part ? K - k : part;
+      if (rows <= kTileOfRows)  // few rows: memory is read once
+        p.wanted = {reinterpret_cast<const std::byte*>(from) + kAskAhead, inputs * 2 * kColumns};
       if (used == kColumns) return pass_rows(p, count, inputs);
       alignas(64) float own[2 * kTileOfRows][kColumns];
       const auto bytes = static_cast<size_t>(used) * 4;
@@ -252,7 +246,7 @@ static void amx_tile(const void* x, int64_t x_stride_bytes, int64_t rows, const 
 }
 
 static void amx_fold_tile(const void* x, int64_t x_stride_bytes, int64_t rows, const void* panel, int64_t K, float* y,
-                          int64_t y_stride, bool accumulate, const void* next) noexcept {
+                          int64_t y_stride, bool accumulate, Wanted wanted) noexcept {
   for_tiles_of(rows, [&](int64_t first, int count) {
     pass_rows({.x = static_cast<const char*>(x) + first * x_stride_bytes,
                .x_stride_bytes = x_stride_bytes,
@@ -261,8 +255,7 @@ static void amx_fold_tile(const void* x, int64_t x_stride_bytes, int64_t rows, c
                .y = y + first * y_stride,
                .y_stride_bytes = y_stride * 4,
                .accumulate = accumulate,
-               .next = first == 0 ? static_cast<const char*>(next) : nullptr,
-               .ask_lines = 12},
+               .wanted = first == 0 ? wanted : Wanted{}},
               count, K);
   });
 }
@@ -299,7 +292,7 @@ static void amx_fp8_tile(const void* x, int64_t x_stride_bytes, int64_t rows, co
                  .y = sums[0],
                  .y_stride_bytes = sizeof(sums[0]),
                  .accumulate = false,
-                 .next = nullptr},
+                 .wanted = {}},
                 count, inputs);
       const int full = used / kLanes, tail = used % kLanes;
       for (int r = 0; r < count; ++r)
