@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <utility>
 
 namespace cachalot {
@@ -17,9 +18,10 @@ struct Wanted {
 
 // For one type of numbers in panels; inputs are prepared by the matrix kernel of that type.
 struct AttentionKernel {
-  // As MatmulKernel::tile with all columns used (y has room for them) and the same result, bit for bit.
-  void (*tile)(const void* x, int64_t x_stride_bytes, int64_t rows, const void* panel, int64_t K, float* y,
-               int64_t y_stride, bool accumulate, Wanted wanted) noexcept;
+  // As MatmulKernel::tile with all columns used (y has room for them) for one panel after the other, whose results
+  // accumulate, and the same bits: panel i meets the inputs from i * K on. Of several panels K is a multiple of 32.
+  void (*tile)(const void* x, int64_t x_stride_bytes, int64_t rows, std::span<const std::byte* const> panels,
+               int64_t K, float* y, int64_t y_stride, bool accumulate, Wanted wanted) noexcept;
 
   // Panels whose outputs are `tokens` tokens, key_dim inputs each -> panels whose inputs are the tokens and whose
   // outputs are the first `dim` components of the keys (bf16: dim is even); what fills the last panel up is zeros.

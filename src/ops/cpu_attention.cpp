@@ -35,34 +35,89 @@ struct Gathered {
   float* sum;      // of the probabilities relative to it
 };
 
-// Memory of one worker for tasks of at most `rows` rows.
+// Memory of one worker for tasks of at most `rows` rows. Rows lie apart by no multiple of a page, which caches
+// dislike.
 struct Scratch {
-  Scratch(Arena& arena, const FoldShape& shape, int64_t rows, int64_t out_stride)
+  Scratch(Arena& arena, const FoldShape& shape, int stretch_blocks, int64_t rows, int64_t out_stride)
       : q_stride_bytes(round_up(shape.matmul.input_bytes(shape.key_dim), 64)),
-        p_stride_bytes(shape.matmul.input_bytes(kBlockTokens)),
+        p_stride_bytes(shape.matmul.input_bytes(stretch_blocks * kBlockTokens) + 64),
+        score_stride(stretch_blocks * kBlockTokens + 16),
         q(static_cast<std::byte*>(arena.allocate(static_cast<size_t>(rows * q_stride_bytes)))),
         p(static_cast<std::byte*>(arena.allocate(static_cast<size_t>(rows * p_stride_bytes)))),
-        score(arena.tensor(rows, kBlockTokens).data),
+        score(arena.tensor(rows, score_stride).data),
         query(arena.tensor(shape.key_dim).data),
         segment(arena, rows, out_stride),
         total(arena, rows, out_stride) {}
 
-  int64_t q_stride_bytes, p_stride_bytes;
+  int64_t q_stride_bytes, p_stride_bytes, score_stride;
   std::byte* q;  // [rows] prepared queries
-  std::byte* p;  // [rows] prepared probabilities of one block
-  float* score;  // [rows, kBlockTokens]
+  std::byte* p;  // [rows] prepared probabilities of one stretch
+  float* score;  // [rows, score_stride]
   float* query;  // one of them as it comes
   Gathered segment, total;
+};
+
+// What a task will read of the cache from a block on, shared out among the phases of the work by the time that they
+// take: memory that is asked for faster than it comes keeps the loads waiting, and it is idle in phases that ask for
+// nothing. The order is that of reading: the keys of a stretch, then its values.
+class ReadAhead {
+ public:
+  // `block_time` is what a block takes, in the units of during().
+  ReadAhead(const AttendSource& source, const AttendTask& task, int first_block, int last_block, int stretch_blocks,
+            int64_t block_time)
+      : source_(source), task_(task), last_(last_block), stretch_blocks_(stretch_blocks), block_time_(block_time) {
+    begin_stretch(first_block);
+    block_bytes_ = source.stored_keys(task, first_block).bytes + source.stored_values(task, first_block).bytes;
+    // Keys come first and take less of the time than of the memory: so much must have been asked for before.
+    due_ = stretch_blocks * block_bytes_ * 3 / 4;
+  }
+
+  // What is to be asked for during the next `time`, in whole lines; of what lies apart the rest waits.
+  Wanted during(int64_t time) {
+    if (block_bytes_ == 0) return {};
+    due_ += block_bytes_ * time / block_time_;
+    while (left_.bytes == 0 && block_ <= last_) next_piece();
+    const Wanted share{left_.at, std::clamp<int64_t>(round_up(due_, 64), 0, left_.bytes)};
+    left_ = {left_.at + share.bytes, left_.bytes - share.bytes}, due_ -= share.bytes;
+    return share;
+  }
+
+ private:
+  void begin_stretch(int block) {
+    stretch_ = block_ = block;
+    stretch_last_ = std::min(last_, block - block % stretch_blocks_ + stretch_blocks_ - 1);
+    left_ = source_.stored_keys(task_, block_);
+  }
+  void next_piece() {
+    if (++block_ <= stretch_last_) {
+      left_ = of_values_ ? source_.stored_values(task_, block_) : source_.stored_keys(task_, block_);
+    } else if (!of_values_) {
+      of_values_ = true, block_ = stretch_;
+      left_ = source_.stored_values(task_, block_);
+    } else {
+      of_values_ = false;
+      if (block_ <= last_) begin_stretch(block_);
+    }
+  }
+
+  const AttendSource& source_;
+  const AttendTask& task_;
+  int last_, stretch_blocks_, stretch_ = 0, stretch_last_ = 0, block_ = 0;
+  bool of_values_ = false;
+  Wanted left_;
+  int64_t block_time_, block_bytes_ = 0, due_ = 0;
 };
 
 // One task on one worker.
 class Fold {
  public:
-  Fold(const KernelTable& kernels, const FoldShape& shape, const Scratch& scratch, const AttendTask& task,
-       int64_t out_stride)
+  Fold(const KernelTable& kernels, const FoldShape& shape, const Scratch& scratch, AttendSource& source, int worker,
+       const AttendTask& task, int64_t out_stride)
       : kernels_(kernels),
         s_(shape),
         m_(scratch),
+        source_(source),
+        worker_(worker),
         task_(task),
         rows_(task.rows()),
         sequence_tokens_(task.span->sequence->first_position + task.span->sequence->rows),
@@ -72,9 +127,10 @@ class Fold {
   int first_block() const { return first_visible(task_.first_position()) / kBlockTokens; }
   int last_block() const { return last_visible(task_.first_position() + task_.tokens - 1) / kBlockTokens; }
 
-  void set_queries(const AttendSource& source) const {
+  void begin() const {
+    source_.begin(worker_, task_);
     for (int r = 0; r < rows_; ++r) {
-      source.query(task_, r, m_.query);
+      source_.query(task_, r, m_.query);
       s_.matmul.prepare(m_.query, s_.key_dim, m_.q + r * m_.q_stride_bytes);
     }
   }
@@ -85,11 +141,19 @@ class Fold {
     std::fill(to.out, to.out + rows_ * out_stride_, 0.0f);
   }
 
-  void add_block(const Gathered& to, int b, const BlockPanels& panels) const;
+  // Blocks [first, last] of one stretch.
+  void add_stretch(const Gathered& to, int first, int last, ReadAhead& ahead) const;
   // to = to and then `more`. A row that has seen nothing of `more` is not touched: that it was asked at all is its
   // neighbours' doing.
   void merge(const Gathered& to, const Gathered& more) const;
-  void write_outputs(const Gathered& from, const AttendSource& source) const;
+  void write_outputs(const Gathered& from) const;
+  // What phases take, as ReadAhead wants it; measured with some rows of one token. A component of a value takes twice
+  // as long as one of a key, since its sums outlive the block; a row's softmax as long as 20.
+  int64_t keys_time() const { return s_.key_dim; }
+  int64_t softmax_time() const { return int64_t{20} * rows_; }
+  int64_t values_time() const { return 2 * s_.value_dim; }
+  int64_t making_time() const { return s_.values_are_keys ? 2 * s_.value_dim : 0; }
+  int64_t block_time() const { return keys_time() + softmax_time() + making_time() + values_time(); }
 
  private:
   int first_visible(int position) const {
@@ -97,70 +161,72 @@ class Fold {
   }
   int last_visible(int position) const { return std::min(position + s_.spec.ahead, sequence_tokens_ - 1); }
 
+  // Rows before this one see nothing of block b.
+  int first_row_of(int b) const {
+    return std::max(0, b * kBlockTokens - s_.spec.ahead - task_.first_position()) * task_.heads;
+  }
+  void add_scores(int b, float* scores, ReadAhead& ahead) const;
+  void add_values(const Gathered& to, int first, int last, const std::byte* p, ReadAhead& ahead) const;
+
   const KernelTable& kernels_;
   const FoldShape& s_;
   const Scratch& m_;
+  AttendSource& source_;
+  const int worker_;
   const AttendTask& task_;
   const int rows_, sequence_tokens_;
   const int64_t out_stride_;
 };
 
-// What the next block will be read from, shared out among the phases of this one by the time that they take: memory
-// that is asked for faster than it comes keeps the loads waiting, and is idle in phases that ask for nothing.
-class Ahead {
- public:
-  Ahead(Wanted wanted, int64_t time) : left_(wanted), bytes_(wanted.bytes), time_(time) {}
-
-  // The share of the next `time`, in whole lines.
-  Wanted during(int64_t time) {
-    passed_ += time;
-    const int64_t due = std::min(round_up(bytes_ * passed_ / time_, 64), bytes_);
-    const Wanted share{left_.at, due - (bytes_ - left_.bytes)};
-    left_ = {left_.at + share.bytes, left_.bytes - share.bytes};
-    return share;
+// Scores of the rows that see something of block b, in columns of their own.
+void Fold::add_scores(int b, float* scores, ReadAhead& ahead) const {
+  const int columns = s_.matmul.columns, first = first_row_of(b);
+  const std::byte* keys = source_.keys(worker_, task_, b);
+  for (int i = 0; i * columns < kBlockTokens; ++i) {
+    const std::byte* panel = keys + i * s_.matmul.panel_bytes(s_.key_dim);
+    s_.attention.tile(m_.q + first * m_.q_stride_bytes, m_.q_stride_bytes, rows_ - first, {&panel, 1}, s_.key_dim,
+                      scores + first * m_.score_stride + int64_t{i} * columns, m_.score_stride, false,
+                      ahead.during(keys_time() * columns / kBlockTokens));
   }
+}
 
- private:
-  Wanted left_;
-  int64_t bytes_, time_, passed_ = 0;
-};
+// Values of blocks [first, last], of which the same rows see something, times probabilities that begin at p.
+void Fold::add_values(const Gathered& to, int first, int last, const std::byte* p, ReadAhead& ahead) const {
+  const int columns = s_.matmul.columns, row = first_row_of(last);
+  const auto blocks = static_cast<size_t>(last - first + 1);
+  const std::byte* panels[kStretchBlocks];
+  for (size_t i = 0; i < blocks; ++i)
+    panels[i] = source_.values(worker_, task_, first + static_cast<int>(i), ahead.during(making_time()));
+  for (int64_t column = 0; column < s_.value_dim; column += columns) {
+    s_.attention.tile(p + row * m_.p_stride_bytes, m_.p_stride_bytes, rows_ - row, {panels, blocks}, kBlockTokens,
+                      to.out + row * out_stride_ + column, out_stride_, true,
+                      ahead.during(values_time() * columns * static_cast<int64_t>(blocks) / s_.value_dim));
+    for (size_t i = 0; i < blocks; ++i) panels[i] += s_.matmul.panel_bytes(kBlockTokens);
+  }
+}
 
-void Fold::add_block(const Gathered& to, int b, const BlockPanels& panels) const {
-  const int block_position = b * kBlockTokens, columns = s_.matmul.columns;
-  // Tokens before this one see nothing of the block.
-  const int first = std::max(0, block_position - s_.spec.ahead - task_.first_position()) * task_.heads;
-  if (first >= rows_) return;
-  const int rows = rows_ - first;
-  auto* p = m_.p + first * m_.p_stride_bytes;
-  float* scores = m_.score + int64_t{first} * kBlockTokens;
-  float* out = to.out + first * out_stride_;
-
-  // Measured with some rows of one token: a value's component takes twice as long as a key's, whose sums are fewer; a
-  // row of scores as long as 20.
-  const int64_t score_panels = divide_up(kBlockTokens, columns), value_panels = divide_up(s_.value_dim, columns);
-  constexpr int64_t kScoresTime = 20;
-  const int64_t keys_time = s_.key_dim / score_panels, values_time = 2 * columns;
-  Ahead ahead(panels.next, score_panels * keys_time + rows * kScoresTime + value_panels * values_time);
-
-  for (int64_t i = 0; i < score_panels; ++i)
-    s_.attention.tile(m_.q + first * m_.q_stride_bytes, m_.q_stride_bytes, rows,
-                      panels.keys + i * s_.matmul.panel_bytes(s_.key_dim), s_.key_dim, scores + i * columns,
-                      kBlockTokens, false, ahead.during(keys_time));
-  for (int r = 0; r < rows; ++r) {
-    const int position = task_.first_position() + (first + r) / task_.heads;
-    const int begin = std::clamp(first_visible(position) - block_position, 0, kBlockTokens);
-    const int end = std::clamp(last_visible(position) + 1 - block_position, begin, kBlockTokens);
-    float* score = scores + int64_t{r} * kBlockTokens;
-    const float factor = kernels_.softmax_block(score, kBlockTokens, begin, end, s_.spec.scale,
-                                                &to.maximum[first + r], &to.sum[first + r]);
-    if (factor != 1.0f) kernels_.scale(out + r * out_stride_, s_.value_dim, factor);
-    s_.matmul.prepare(score, kBlockTokens, p + r * m_.p_stride_bytes);
-    const Wanted wanted = ahead.during(kScoresTime);
+void Fold::add_stretch(const Gathered& to, int first, int last, ReadAhead& ahead) const {
+  while (last >= first && first_row_of(last) >= rows_) --last;
+  if (last < first) return;
+  const int tokens = (last - first + 1) * kBlockTokens, position = first * kBlockTokens;
+  for (int b = first; b <= last; ++b) add_scores(b, m_.score + int64_t{b - first} * kBlockTokens, ahead);
+  for (int r = first_row_of(first); r < rows_; ++r) {
+    const int own_position = task_.first_position() + r / task_.heads;
+    const int begin = std::clamp(first_visible(own_position) - position, 0, tokens);
+    const int end = std::clamp(last_visible(own_position) + 1 - position, begin, tokens);
+    float* score = m_.score + r * m_.score_stride;
+    const float factor = kernels_.softmax_block(score, tokens, begin, end, s_.spec.scale, &to.maximum[r], &to.sum[r]);
+    if (factor != 1.0f) kernels_.scale(to.out + r * out_stride_, s_.value_dim, factor);
+    s_.matmul.prepare(score, tokens, m_.p + r * m_.p_stride_bytes);
+    const Wanted wanted = ahead.during(softmax_time() / rows_ * (last - first + 1));
     for (int64_t byte = 0; byte < wanted.bytes; byte += 64) __builtin_prefetch(wanted.at + byte, 0, 2);
   }
-  for (int64_t i = 0; i < value_panels; ++i)
-    s_.attention.tile(p, m_.p_stride_bytes, rows, panels.values + i * s_.matmul.panel_bytes(kBlockTokens),
-                      kBlockTokens, out + i * columns, out_stride_, true, ahead.during(values_time));
+  for (int b = first; b <= last;) {
+    int same = b;
+    while (same < last && first_row_of(same + 1) == first_row_of(b)) ++same;
+    add_values(to, b, same, m_.p + s_.matmul.input_bytes(int64_t{b - first} * kBlockTokens), ahead);
+    b = same + 1;
+  }
 }
 
 void Fold::merge(const Gathered& to, const Gathered& more) const {
@@ -178,9 +244,9 @@ void Fold::merge(const Gathered& to, const Gathered& more) const {
   }
 }
 
-void Fold::write_outputs(const Gathered& from, const AttendSource& source) const {
+void Fold::write_outputs(const Gathered& from) const {
   for (int r = 0; r < rows_; ++r) {
-    float* o_V = source.output(task_, r);
+    float* o_V = source_.output(task_, r);
     std::memcpy(o_V, from.out + r * out_stride_, static_cast<size_t>(s_.value_dim) * sizeof(float));
     kernels_.scale(o_V, s_.value_dim, 1.0f / from.sum[r]);
   }
@@ -192,9 +258,10 @@ class Attention {
   Attention(const AttendMachine& machine, const FoldShape& shape, std::span<const AttendTask> tasks,
             AttendSource& source)
       : m_(machine), s_(shape), tasks_(tasks), source_(source) {
-    out_stride_ = round_up(round_up(shape.value_dim, shape.matmul.columns), 16);
+    out_stride_ = round_up(shape.value_dim, shape.matmul.columns) + 16;
     for (const AttendTask& task : tasks) most_rows_ = std::max(most_rows_, task.rows());
-    for (int i = 0; i < machine.workers; ++i) scratch_.emplace_back(machine.arena, shape, most_rows_, out_stride_);
+    for (int i = 0; i < machine.workers; ++i)
+      scratch_.emplace_back(machine.arena, shape, stretch_blocks(), most_rows_, out_stride_);
     for (const AttendTask& task : tasks)
       segments_ = std::max(segments_, segment_of(fold_of(0, task).last_block()) + 1);
   }
@@ -210,8 +277,19 @@ class Attention {
 
  private:
   int segment_of(int block) const { return s_.segmented ? block / kSegmentBlocks : 0; }
-  Fold fold_of(int worker, const AttendTask& task) const {
-    return {m_.kernels, s_, scratch_[static_cast<size_t>(worker)], task, out_stride_};
+  int stretch_blocks() const { return s_.segmented ? kStretchBlocks : 1; }
+  Fold fold_of(int worker, const AttendTask& task) {
+    return {m_.kernels, s_, scratch_[static_cast<size_t>(worker)], source_, worker, task, out_stride_};
+  }
+  // The blocks of segments [first, last] that the task sees.
+  std::pair<int, int> blocks_of(const Fold& fold, int first, int last) const {
+    if (!s_.segmented) return {fold.first_block(), fold.last_block()};
+    return {std::max(fold.first_block(), first * kSegmentBlocks),
+            std::min(fold.last_block(), last * kSegmentBlocks + kSegmentBlocks - 1)};
+  }
+  ReadAhead read_ahead(const AttendTask& task, const Fold& fold, int first_segment, int last_segment) const {
+    const auto [first, last] = blocks_of(fold, first_segment, last_segment);
+    return {source_, task, first, last, stretch_blocks(), fold.block_time()};
   }
 
   template <typename Work>
@@ -226,70 +304,67 @@ class Attention {
       m_.pool.run(loop);
   }
 
-  // The blocks of one segment that the task sees, into `to`. The worker will go on to `last_wanted`.
-  void fold_segment(int worker, const AttendTask& task, const Fold& fold, int segment, const Gathered& to,
-                    int last_wanted) {
-    int first = fold.first_block(), last = fold.last_block();
-    if (s_.segmented) {
-      first = std::max(first, segment * kSegmentBlocks);
-      last = std::min(last, segment * kSegmentBlocks + kSegmentBlocks - 1);
-    }
+  void fold_segment(const Fold& fold, int segment, const Gathered& to, ReadAhead& ahead) const {
     fold.clear(to);
-    for (int b = first; b <= last; ++b) fold.add_block(to, b, source_.block(worker, task, b, last_wanted));
+    auto [block, last] = blocks_of(fold, segment, segment);
+    while (block <= last) {
+      const int end = std::min(last, block - block % stretch_blocks() + stretch_blocks() - 1);
+      fold.add_stretch(to, block, end, ahead);
+      block = end + 1;
+    }
   }
 
   void whole(int worker, const AttendTask& task) {
     const Fold fold = fold_of(worker, task);
     const Scratch& own = scratch_[static_cast<size_t>(worker)];
-    fold.set_queries(source_);
-    source_.begin(worker, task);
+    fold.begin();
     const int first = segment_of(fold.first_block()), last = segment_of(fold.last_block());
-    fold_segment(worker, task, fold, first, own.total, fold.last_block());
+    ReadAhead ahead = read_ahead(task, fold, first, last);
+    fold_segment(fold, first, own.total, ahead);
     for (int segment = first + 1; segment <= last; ++segment) {
-      fold_segment(worker, task, fold, segment, own.segment, fold.last_block());
+      fold_segment(fold, segment, own.segment, ahead);
       fold.merge(own.total, own.segment);
     }
-    fold.write_outputs(own.total, source_);
+    fold.write_outputs(own.total);
   }
 
   // Some segments of all tasks at a time, which bounds the memory for what they have gathered. A worker takes
-  // neighbouring ones, so that it can go on from one to the next without waiting for memory.
+  // neighbouring ones, so that it goes from one to the next without waiting for memory.
   void by_segments() {
     constexpr int kAtOnce = 32;
     const int64_t tasks = std::ssize(tasks_);
+    const int at_once = static_cast<int>(divide_up(segments_, divide_up(segments_, kAtOnce)));
     std::vector<Gathered> totals, parts;
     for (const AttendTask& task : tasks_) {
       totals.emplace_back(m_.arena, task.rows(), out_stride_);
       fold_of(0, task).clear(totals.back());
-    }
-    const int at_once = static_cast<int>(divide_up(segments_, divide_up(segments_, kAtOnce)));
-    for (const AttendTask& task : tasks_)
       for (int i = 0; i < at_once; ++i) parts.emplace_back(m_.arena, task.rows(), out_stride_);
-
+    }
+    const auto part = [&](int64_t task, int i) -> const Gathered& {
+      return parts[static_cast<size_t>(task * at_once + i)];
+    };
     for (int from = 0; from < segments_; from += at_once) {
       const int count = std::min(at_once, segments_ - from);
       m_.pool.for_each_chunk(tasks * count, 1, [&](int worker, int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          const int64_t t = i / count, last = std::min(end, (t + 1) * count) - 1;
+        while (begin < end) {
+          const int64_t t = begin / count;
+          const int first = static_cast<int>(begin % count),
+                    last = static_cast<int>(std::min<int64_t>(first + end - begin, count)) - 1;
           const AttendTask& task = tasks_[static_cast<size_t>(t)];
           const Fold fold = fold_of(worker, task);
-          if (i == begin || i % count == 0) {
-            fold.set_queries(source_);
-            source_.begin(worker, task);
-          }
-          const auto segment_at = [&](int64_t item) { return from + static_cast<int>(item % count); };
-          fold_segment(worker, task, fold, segment_at(i), parts[static_cast<size_t>(t * at_once + i % count)],
-                       std::min(fold.last_block(), segment_at(last) * kSegmentBlocks + kSegmentBlocks - 1));
+          fold.begin();
+          ReadAhead ahead = read_ahead(task, fold, from + first, from + last);
+          for (int i = first; i <= last; ++i) fold_segment(fold, from + i, part(t, i), ahead);
+          begin += last - first + 1;
         }
       });
       for_all(tasks, [&](int worker, int64_t t) {
         const Fold fold = fold_of(worker, tasks_[static_cast<size_t>(t)]);
-        for (int i = 0; i < count; ++i)
-          fold.merge(totals[static_cast<size_t>(t)], parts[static_cast<size_t>(t * at_once + i)]);
+        for (int i = 0; i < count; ++i) fold.merge(totals[static_cast<size_t>(t)], part(t, i));
       });
     }
     for_all(tasks, [&](int worker, int64_t t) {
-      fold_of(worker, tasks_[static_cast<size_t>(t)]).write_outputs(totals[static_cast<size_t>(t)], source_);
+      fold_of(worker, tasks_[static_cast<size_t>(t)]).write_outputs(totals[static_cast<size_t>(t)]);
     });
   }
 

@@ -4,7 +4,8 @@
 //
 // In a cache that is not f32, kSegmentBlocks blocks, counted from position 0, are a segment: each is folded by itself
 // and the results are merged in ascending order. Who folds which segment is then free, so one row's keys keep all
-// threads busy whatever the number of heads.
+// threads busy whatever the number of heads. In a segment kStretchBlocks blocks at a time are a stretch: all their
+// scores come first, then their softmax, then their values.
 #pragma once
 
 #include "base/thread_pool.h"
@@ -12,7 +13,7 @@
 
 namespace cachalot {
 
-constexpr int kSegmentBlocks = 8;
+constexpr int kSegmentBlocks = 8, kStretchBlocks = 4;
 
 // Tokens of one sequence that attend: batch rows first_row, first_row + 1, … at consecutive positions.
 struct AttendSpan {
@@ -54,13 +55,7 @@ struct FoldShape {
   int key_dim, value_dim;
   AttendSpec spec;
   bool segmented;
-};
-
-// One block of keys and values as panels: outputs are tokens, or inputs are tokens. `next` is what will be read for
-// the block after it, as far as that is memory of the cache.
-struct BlockPanels {
-  const std::byte *keys, *values;
-  Wanted next = {};
+  bool values_are_keys = false;  // values take work of their own, and no memory
 };
 
 // Where rows come from and go to. Called by several workers at once.
@@ -71,8 +66,14 @@ class AttendSource {
   virtual void begin(int /*worker*/, const AttendTask& /*task*/) {}
   // Writes the query of row r; K numbers.
   virtual void query(const AttendTask& task, int r, float* q_K) const = 0;
-  // Block b; `last` is the last one that will be asked for in this order. Valid until the worker asks again.
-  virtual BlockPanels block(int worker, const AttendTask& task, int b, int last) = 0;
+  // Panels of block b: outputs are tokens, or inputs are tokens. A worker asks for the keys of a stretch, then for
+  // its values. Keys are valid until others are asked for, values until the stretch has ended.
+  virtual const std::byte* keys(int worker, const AttendTask& task, int b) = 0;
+  // Memory that is wanted is asked for meanwhile, if there is something to do.
+  virtual const std::byte* values(int worker, const AttendTask& task, int b, Wanted wanted) = 0;
+  // What keys() and values() will read, as far as that is memory of the cache.
+  virtual Wanted stored_keys(const AttendTask& /*task*/, int /*b*/) const { return {}; }
+  virtual Wanted stored_values(const AttendTask& /*task*/, int /*b*/) const { return {}; }
   virtual float* output(const AttendTask& task, int r) const = 0;  // V numbers
 };
 

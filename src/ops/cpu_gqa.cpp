@@ -19,8 +19,10 @@ class GroupedSource final : public AttendSource {
     const auto room = [&](int64_t bytes) {
       return static_cast<std::byte*>(machine.arena.allocate(static_cast<size_t>(bytes)));
     };
-    for (Decoded& own : decoded_)
-      own = {room(call.cache.key_panel_bytes(call.layer)), room(call.cache.value_panel_bytes(call.layer))};
+    for (Decoded& own : decoded_) {
+      own.keys = room(call.cache.key_panel_bytes(call.layer));
+      for (std::byte*& values : own.values) values = room(call.cache.value_panel_bytes(call.layer));
+    }
   }
 
   void query(const AttendTask& task, int r, float* q_K) const override {
@@ -28,23 +30,33 @@ class GroupedSource final : public AttendSource {
                 static_cast<size_t>(call_.q_THK.last()) * sizeof(float));
   }
 
-  BlockPanels block(int worker, const AttendTask& task, int b, int last) override {
-    const auto group = static_cast<size_t>(call_.cache.layer(call_.layer).group);
-    const auto table = task.span->sequence->block_tables[group];
-    const int kv_head = task.first_head / task_heads_;
-    const int32_t block = table[static_cast<size_t>(b)];
-    const Decoded& own = decoded_[static_cast<size_t>(worker)];
-    return {call_.cache.key_panels(call_.layer, block, kv_head, own.keys),
-            call_.cache.value_panels(call_.layer, block, kv_head, own.values),
-            b < last ? call_.cache.stored(call_.layer, table[static_cast<size_t>(b) + 1], kv_head) : Wanted{}};
+  const std::byte* keys(int worker, const AttendTask& task, int b) override {
+    return call_.cache.key_panels(call_.layer, block_of(task, b), kv_head(task),
+                                  decoded_[static_cast<size_t>(worker)].keys);
+  }
+  const std::byte* values(int worker, const AttendTask& task, int b, Wanted /*wanted*/) override {
+    return call_.cache.value_panels(call_.layer, block_of(task, b), kv_head(task),
+                                    decoded_[static_cast<size_t>(worker)].values[b % kStretchBlocks]);
+  }
+  Wanted stored_keys(const AttendTask& task, int b) const override {
+    return call_.cache.stored_keys(call_.layer, block_of(task, b), kv_head(task));
+  }
+  Wanted stored_values(const AttendTask& task, int b) const override {
+    return call_.cache.stored_values(call_.layer, block_of(task, b), kv_head(task));
   }
 
   float* output(const AttendTask& task, int r) const override { return call_.o_THV.row(task.row_of(r, heads_)); }
 
  private:
   struct Decoded {
-    std::byte *keys = nullptr, *values = nullptr;
+    std::byte *keys = nullptr, *values[kStretchBlocks] = {};
   };
+  int32_t block_of(const AttendTask& task, int b) const {
+    const auto group = static_cast<size_t>(call_.cache.layer(call_.layer).group);
+    return task.span->sequence->block_tables[group][static_cast<size_t>(b)];
+  }
+  int kv_head(const AttendTask& task) const { return task.first_head / task_heads_; }
+
   const GroupedCall& call_;
   const int64_t heads_;
   const int task_heads_;

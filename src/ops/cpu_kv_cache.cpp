@@ -105,9 +105,11 @@ std::byte* CpuKvCache::values(int layer, int32_t block, int kv_head) const {
   return keys(layer, block, kv_head) + layers_[static_cast<size_t>(layer)].key_bytes;
 }
 
-Wanted CpuKvCache::stored(int layer, int32_t block, int kv_head) const {
-  const Storage& s = layers_[static_cast<size_t>(layer)];
-  return {keys(layer, block, kv_head), s.key_bytes + s.value_bytes};
+Wanted CpuKvCache::stored_keys(int layer, int32_t block, int kv_head) const {
+  return {keys(layer, block, kv_head), layers_[static_cast<size_t>(layer)].key_bytes};
+}
+Wanted CpuKvCache::stored_values(int layer, int32_t block, int kv_head) const {
+  return {values(layer, block, kv_head), layers_[static_cast<size_t>(layer)].value_bytes};
 }
 
 const std::byte* CpuKvCache::key_panels(int layer, int32_t block, int kv_head, std::byte* room) const {

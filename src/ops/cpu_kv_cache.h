@@ -41,8 +41,9 @@ class CpuKvCache final : public KvCache {
   // The panels: as they lie, or decoded into `room` of as many bytes (64-byte aligned; may be null unless coded).
   const std::byte* key_panels(int layer, int32_t block, int kv_head, std::byte* room) const;
   const std::byte* value_panels(int layer, int32_t block, int kv_head, std::byte* room) const;
-  // Where the stored form of both lies.
-  Wanted stored(int layer, int32_t block, int kv_head) const;
+  // Where the stored form lies.
+  Wanted stored_keys(int layer, int32_t block, int kv_head) const;
+  Wanted stored_values(int layer, int32_t block, int kv_head) const;
 
   void clear_block(int layer, int32_t block) const;
   // Writes one position (0 ≤ slot < kBlockTokens) of one kv head.

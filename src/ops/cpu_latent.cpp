@@ -26,6 +26,10 @@ int32_t block_of(const LatentCall& call, const AttendTask& task, int b) {
   return task.span->sequence->block_tables[group][static_cast<size_t>(b)];
 }
 
+Wanted stored_block(const LatentCall& call, const AttendTask& task, int b) {
+  return call.cache.stored_keys(call.layer, block_of(call, task, b), 0);
+}
+
 // Room for one decoded block, where the cache holds codes.
 std::byte* block_room(const AttendMachine& m, const LatentCall& call) {
   return call.cache.coded() ? allocate(m.arena, call.cache.key_panel_bytes(call.layer)) : nullptr;
@@ -54,14 +58,14 @@ void linear_per_head(const AttendMachine& m, const Weight& w, const std::byte* x
 
 namespace {
 
-// The cached block as keys, and its latent part turned into values.
+// Cached blocks as keys, and their latent part turned into values.
 class AbsorbedSource final : public AttendSource {
  public:
   AbsorbedSource(const AttendMachine& machine, const LatentCall& call, const Tensor& q_THL, const Tensor& u_THC)
       : call_(call), q_THL_(q_THL), u_THC_(u_THC) {
     const MatmulKernel& kernel = call.cache.kernel();
     const int64_t panels = divide_up(call.latent_dim(), kernel.columns);
-    for (int i = 0; i < machine.workers; ++i)
+    for (int i = 0; i < machine.workers * kStretchBlocks; ++i)
       rooms_.push_back(
           {block_room(machine, call), allocate(machine.arena, panels * kernel.panel_bytes(kBlockTokens))});
   }
@@ -70,26 +74,29 @@ class AbsorbedSource final : public AttendSource {
     std::memcpy(q_L, q_THL_.row(task.row_of(r, call_.heads())), static_cast<size_t>(q_THL_.last()) * sizeof(float));
   }
 
-  BlockPanels block(int worker, const AttendTask& task, int b, int last) override {
-    const CpuKvCache& cache = call_.cache;
-    const Room& own = rooms_[static_cast<size_t>(worker)];
-    const std::byte* keys = cache.key_panels(call_.layer, block_of(call_, task, b), 0, own.keys);
-    Wanted next = b < last ? cache.stored(call_.layer, block_of(call_, task, b + 1), 0) : Wanted{};
-    const int64_t bytes = next.bytes * 2 / 5 / 64 * 64;  // as much of a block's time goes by here
-    cache.attention().values_of_keys(keys, q_THL_.last(), kBlockTokens, call_.latent_dim(), own.values,
-                                     {next.at, bytes});
-    return {keys, own.values, {next.at + bytes, next.bytes - bytes}};
+  const std::byte* keys(int worker, const AttendTask& task, int b) override {
+    return call_.cache.key_panels(call_.layer, block_of(call_, task, b), 0, room(worker, b).decoded);
   }
+  const std::byte* values(int worker, const AttendTask& task, int b, Wanted wanted) override {
+    const Room& own = room(worker, b);
+    const std::byte* keys = own.decoded ? own.decoded : this->keys(worker, task, b);
+    call_.cache.attention().values_of_keys(keys, q_THL_.last(), kBlockTokens, call_.latent_dim(), own.values, wanted);
+    return own.values;
+  }
+  Wanted stored_keys(const AttendTask& task, int b) const override { return stored_block(call_, task, b); }
 
   float* output(const AttendTask& task, int r) const override { return u_THC_.row(task.row_of(r, call_.heads())); }
 
  private:
   const LatentCall& call_;
   struct Room {
-    std::byte *keys, *values;  // panels
+    std::byte *decoded, *values;  // panels; the former null unless the cache holds codes
   };
+  const Room& room(int worker, int b) const {
+    return rooms_[static_cast<size_t>(worker * kStretchBlocks + b % kStretchBlocks)];
+  }
   const Tensor q_THL_, u_THC_;
-  std::vector<Room> rooms_;  // per worker
+  std::vector<Room> rooms_;  // kStretchBlocks per worker
 };
 
 // All absorbed rows of the batch side by side: decode tokens of many sequences share the passes over the weights.
@@ -138,8 +145,13 @@ class Absorbed {
 
   void attend(const Tensor& q_THL, const Tensor& u_THC) {
     const CpuKvCache& cache = call_.cache;
-    const FoldShape shape{cache.kernel(),     cache.attention(), static_cast<int>(q_THL.last()),
-                          call_.latent_dim(), call_.spec,        cache.segmented()};
+    const FoldShape shape{cache.kernel(),
+                          cache.attention(),
+                          static_cast<int>(q_THL.last()),
+                          call_.latent_dim(),
+                          call_.spec,
+                          cache.segmented(),
+                          true};
     // The heads of a token share every block, whose values are made anew by each task. They are divided only when
     // threads would be idle.
     constexpr int kRowsPerTask = 48;
@@ -239,13 +251,16 @@ class Expander {
     }
   }
 
-  void build(int32_t block_number) {
-    const std::byte* block = call_.cache.key_panels(call_.layer, block_number, 0, block_);
-    build_keys(block);
-    build_values(block);
+  const std::byte* keys(int32_t block_number) {
+    panels_ = call_.cache.key_panels(call_.layer, block_number, 0, block_);
+    build_keys(panels_);
+    return keys_;
   }
-  const std::byte* keys() const { return keys_; }
-  const std::byte* values() const { return values_; }
+  // Of the same block.
+  const std::byte* values() {
+    build_values(panels_);
+    return values_;
+  }
 
  private:
   static const MatmulKernel& value_kernel(const AttendMachine& m, const LatentCall& call) {
@@ -303,9 +318,10 @@ class Expander {
   const MatmulKernel& kernel_;        // of the cache
   const MatmulKernel& value_kernel_;  // of v_up
   int head_ = 0;
-  float* k_up_CN_;      // the head's k_up as it is held
-  float* k_up_row_;     // one column of it
-  std::byte* block_;    // the block, where it is decoded
+  float* k_up_CN_;    // the head's k_up as it is held
+  float* k_up_row_;   // one column of it
+  std::byte* block_;  // the block, where it is decoded
+  const std::byte* panels_ = nullptr;
   std::byte* k_up_NC_;  // its rows prepared to meet the cached block
   std::byte* rows_;     // latents of the block, token by token
   float* wide_;         // one of them in f32
@@ -336,10 +352,11 @@ class ExpandedSource final : public AttendSource {
     std::memcpy(q_K + N, call_.qr_THR.row(row), static_cast<size_t>(call_.rope_dim()) * sizeof(float));
   }
 
-  BlockPanels block(int worker, const AttendTask& task, int b, int /*last*/) override {
-    Expander& own = expanders_[static_cast<size_t>(worker)];
-    own.build(block_of(call_, task, b));
-    return {own.keys(), own.values()};
+  const std::byte* keys(int worker, const AttendTask& task, int b) override {
+    return expanders_[static_cast<size_t>(worker)].keys(block_of(call_, task, b));
+  }
+  const std::byte* values(int worker, const AttendTask& /*task*/, int /*b*/, Wanted /*wanted*/) override {
+    return expanders_[static_cast<size_t>(worker)].values();
   }
 
   float* output(const AttendTask& task, int r) const override {

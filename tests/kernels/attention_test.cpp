@@ -30,11 +30,32 @@ TEST(AttentionTile, GivesTheBitsOfTheMatrixKernelWhateverIsAskedForMeanwhile) {
             auto want = random_normal(rows * N, 3), got = want;
             matmul.tile(x.data(), matmul.input_bytes(K), rows, w.panel(0), K, static_cast<int>(N), want.data(), N,
                         accumulate);
-            attention.tile(x.data(), matmul.input_bytes(K), rows, w.panel(0), K, got.data(), N, accumulate,
-                           accumulate ? Wanted{reinterpret_cast<const std::byte*>(w.bytes.data()), 1000} : Wanted{});
+            const std::byte* panel = w.panel(0);
+            attention.tile(x.data(), matmul.input_bytes(K), rows, {&panel, 1}, K, got.data(), N, accumulate,
+                           accumulate ? Wanted{panel, 1000} : Wanted{});
             EXPECT_EQ(got, want);
           }
         }
+}
+
+TEST(AttentionTile, TakesPanelsThatLieApartAsOneChain) {
+  constexpr int64_t kInputs = 64, kPanels = 3;
+  for (const KernelTable* table : usable_kernels())
+    for (const auto& [matmul, attention] : typed_kernels(*table))
+      for (const int64_t rows : {1, 6, 16, 33}) {
+        SCOPED_TRACE(fmt::format("{} {} rows={}", table->isa, name(matmul.weights), rows));
+        const int64_t N = matmul.columns, stride = matmul.input_bytes(kPanels * kInputs);
+        const auto x = prepare(matmul, random_normal(rows * kPanels * kInputs, 2), rows, kPanels * kInputs);
+        const PackedMatrix w = pack(*table, matmul, random_normal(kPanels * N * kInputs, 1), kPanels * N, kInputs);
+        std::vector<const std::byte*> panels;
+        for (const int64_t i : {2, 0, 1}) panels.push_back(w.panel(i));
+        auto want = random_normal(rows * N, 3), got = want;
+        for (int64_t i = 0; i < kPanels; ++i)
+          matmul.tile(x.data() + matmul.input_bytes(i * kInputs), stride, rows, panels[static_cast<size_t>(i)],
+                      kInputs, static_cast<int>(N), want.data(), N, true);
+        attention.tile(x.data(), stride, rows, panels, kInputs, got.data(), N, true, {});
+        EXPECT_EQ(got, want);
+      }
 }
 
 TEST(KeysAsValues, AreTheSameNumbersWithTokensAsInputs) {

@@ -20,54 +20,65 @@ class Requests {
   int64_t piece_;
 };
 
+// Some rows with panels of so many units, one after the other.
+struct FoldPass {
+  const char* x;
+  int64_t x_stride_bytes;
+  std::span<const std::byte* const> panels;
+  int64_t units;
+  float* y;
+  int64_t y_stride;
+  Wanted wanted;
+};
+
 template <class Panels, int rows, bool accumulate>
-static void fold_rows(const char* x, int64_t x_stride_bytes, const char* panel, int64_t units, float* y,
-                      int64_t y_stride, Wanted wanted) {
-  constexpr int64_t kUnitBytes = int64_t{kColumns} * 4;
+static void fold_rows(const FoldPass& p) {
   F32x sums[rows][kTileVectors];
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 8
-    for (int v = 0; v < kTileVectors; ++v) sums[r][v] = accumulate ? load(y + r * y_stride + v * kLanes) : set(0);
+    for (int v = 0; v < kTileVectors; ++v) sums[r][v] = accumulate ? load(p.y + r * p.y_stride + v * kLanes) : set(0);
 
-  Requests requests(wanted, units);
-  for (int64_t u = 0; u < units; ++u) {
-    requests.ask_for_piece();
-    const auto* unit = reinterpret_cast<const float*>(panel);
-    step<Panels, 0>(sums, x, x_stride_bytes, unit);
-    if constexpr (Panels::kParts > 1) step<Panels, 1>(sums, x, x_stride_bytes, unit);
-    x += Panels::kParts * 4, panel += kUnitBytes;
-  }
+  const char* x = p.x;
+  Requests requests(p.wanted, p.units * static_cast<int64_t>(p.panels.size()));
+  for (const std::byte* panel : p.panels)
+    for (int64_t u = 0; u < p.units; ++u, x += Panels::kParts * 4, panel += int64_t{kColumns} * 4) {
+      requests.ask_for_piece();
+      const auto* unit = reinterpret_cast<const float*>(panel);
+      step<Panels, 0>(sums, x, p.x_stride_bytes, unit);
+      if constexpr (Panels::kParts > 1) step<Panels, 1>(sums, x, p.x_stride_bytes, unit);
+    }
 
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 8
-    for (int v = 0; v < kTileVectors; ++v) store(y + r * y_stride + v * kLanes, sums[r][v]);
+    for (int v = 0; v < kTileVectors; ++v) store(p.y + r * p.y_stride + v * kLanes, sums[r][v]);
 }
 
 template <class Panels, bool accumulate, int most>
-static void fold_rows_of(int rows, const char* x, int64_t x_stride_bytes, const char* panel, int64_t units, float* y,
-                         int64_t y_stride, Wanted wanted) {
+static void fold_rows_of(int rows, const FoldPass& p) {
   if constexpr (most > 1) {
-    if (rows < most)
-      return fold_rows_of<Panels, accumulate, most - 1>(rows, x, x_stride_bytes, panel, units, y, y_stride, wanted);
+    if (rows < most) return fold_rows_of<Panels, accumulate, most - 1>(rows, p);
   }
-  fold_rows<Panels, most, accumulate>(x, x_stride_bytes, panel, units, y, y_stride, wanted);
+  fold_rows<Panels, most, accumulate>(p);
 }
 
 template <class Panels>
-static void fold_tile(const void* x, int64_t x_stride_bytes, int64_t rows, const void* panel, int64_t K, float* y,
-                      int64_t y_stride, bool accumulate, Wanted wanted) noexcept {
-  const int64_t units = (K + Panels::kInputsPerUnit - 1) / Panels::kInputsPerUnit;
-  const char *x_row = static_cast<const char*>(x), *units_at = static_cast<const char*>(panel);
+static void fold_tile(const void* x, int64_t x_stride_bytes, int64_t rows, std::span<const std::byte* const> panels,
+                      int64_t K, float* y, int64_t y_stride, bool accumulate, Wanted wanted) noexcept {
+  FoldPass p = {.x = static_cast<const char*>(x),
+                .x_stride_bytes = x_stride_bytes,
+                .panels = panels,
+                .units = (K + Panels::kInputsPerUnit - 1) / Panels::kInputsPerUnit,
+                .y = y,
+                .y_stride = y_stride,
+                .wanted = wanted};
   for (int64_t left = rows; left > 0;) {
     const int64_t blocks = (left + kTileRows - 1) / kTileRows;
     const int now = static_cast<int>((left + blocks - 1) / blocks);
-    (accumulate
-         ? fold_rows_of<Panels, true, kTileRows>
-         : fold_rows_of<Panels, false, kTileRows>)(now, x_row, x_stride_bytes, units_at, units, y, y_stride, wanted);
-    x_row += now * x_stride_bytes, y += now * y_stride, left -= now;
-    wanted = {};  // the first rows have asked for all of it
+    (accumulate ? fold_rows_of<Panels, true, kTileRows> : fold_rows_of<Panels, false, kTileRows>)(now, p);
+    p.x += now * x_stride_bytes, p.y += now * y_stride, left -= now;
+    p.wanted = {};  // the first rows have asked for all of it
   }
 }
 

@@ -41,16 +41,18 @@ static void use_tiles(int use, const SetShapes& set_shapes) {
 
 // -- bf16
 
-// Some rows with one panel. Results: [rows][kColumns at least].
+// Some rows with panels of k_tiles each, one after the other. Results: [rows][kColumns at least].
 struct TilePass {
   const char* x;
   int64_t x_stride_bytes;
-  const char* panel;
+  std::span<const std::byte* const> panels;
   int64_t k_tiles;
   float* y;
   int64_t y_stride_bytes;
   bool accumulate;
   Wanted wanted;
+
+  Requests requests() const { return {wanted, 4 * k_tiles * static_cast<int64_t>(panels.size())}; }
 };
 
 // Up to 16 rows: tmm0 … tmm3 are all columns, so that the panel is read in order. tmm4 inputs, tmm5 … tmm7 weights.
@@ -67,23 +69,24 @@ static void pass_16(const TilePass& p) {
     _tile_zero(2);
     _tile_zero(3);
   }
-  const char *x = p.x, *panel = p.panel;
-  Requests requests(p.wanted, 4 * p.k_tiles);
-  for (int64_t k = 0; k < p.k_tiles; ++k, x += 64, panel += kTilePanelBytes) {
-    _tile_loadd(4, x, p.x_stride_bytes);
-    requests.ask_for_piece();
-    _tile_loadd(5, panel, kUnitBytes);
-    requests.ask_for_piece();
-    _tile_loadd(6, panel + 64, kUnitBytes);
-    _tile_dpbf16ps(0, 4, 5);
-    requests.ask_for_piece();
-    _tile_loadd(7, panel + 128, kUnitBytes);
-    _tile_dpbf16ps(1, 4, 6);
-    requests.ask_for_piece();
-    _tile_loadd(5, panel + 192, kUnitBytes);
-    _tile_dpbf16ps(2, 4, 7);
-    _tile_dpbf16ps(3, 4, 5);
-  }
+  const char* x = p.x;
+  Requests requests = p.requests();
+  for (const std::byte* panel : p.panels)
+    for (int64_t k = 0; k < p.k_tiles; ++k, x += 64, panel += kTilePanelBytes) {
+      _tile_loadd(4, x, p.x_stride_bytes);
+      requests.ask_for_piece();
+      _tile_loadd(5, panel, kUnitBytes);
+      requests.ask_for_piece();
+      _tile_loadd(6, panel + 64, kUnitBytes);
+      _tile_dpbf16ps(0, 4, 5);
+      requests.ask_for_piece();
+      _tile_loadd(7, panel + 128, kUnitBytes);
+      _tile_dpbf16ps(1, 4, 6);
+      requests.ask_for_piece();
+      _tile_loadd(5, panel + 192, kUnitBytes);
+      _tile_dpbf16ps(2, 4, 7);
+      _tile_dpbf16ps(3, 4, 5);
+    }
   _tile_stored(0, p.y, stride);
   _tile_stored(1, p.y + 16, stride);
   _tile_stored(2, p.y + 32, stride);
@@ -104,28 +107,30 @@ class SubnormalsAsZeros {
 // of odd k are two chains of fma, each from 0; their sum is added to the result.
 static void pass_1(const TilePass& p, int64_t K) {
   const SubnormalsAsZeros guard;
-  const char *x = p.x, *panel = p.panel;
+  const char* x = p.x;
   F32x results[4];
 #pragma GCC unroll 4
   for (int v = 0; v < 4; ++v) results[v] = p.accumulate ? load(p.y + v * kLanes) : set(0);
-  for (int64_t units = (K + 1) / 2; units > 0; units -= 16) {
-    F32x even[4], odd[4];
+  for (const std::byte* panel : p.panels)
+    for (int64_t units = (K + 1) / 2; units > 0; units -= 16) {
+      F32x even[4], odd[4];
 #pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) even[v] = odd[v] = set(0);
-    for (int u = 0; u < 16 && u < units; ++u, x += 4, panel += kUnitBytes) {
-      const F32x pair = __builtin_bit_cast(F32x, repeat_unit(x)), x_even = widen_low(pair), x_odd = widen_high(pair);
+      for (int v = 0; v < 4; ++v) even[v] = odd[v] = set(0);
+      for (int u = 0; u < 16 && u < units; ++u, x += 4, panel += kUnitBytes) {
+        const F32x pair = __builtin_bit_cast(F32x, repeat_unit(x)), x_even = widen_low(pair),
+                   x_odd = widen_high(pair);
 #pragma GCC unroll 4
-      for (int v = 0; v < 4; ++v) {
-        __builtin_prefetch(panel + kAskAhead + v * 64, 0, 2);
-        __builtin_prefetch(panel + kAskAheadNear + v * 64, 0, 3);
-        const F32x w = load(panel + v * 64);
-        even[v] = fma(x_even, widen_low(w), even[v]);
-        odd[v] = fma(x_odd, widen_high(w), odd[v]);
+        for (int v = 0; v < 4; ++v) {
+          __builtin_prefetch(panel + kAskAhead + v * 64, 0, 2);
+          __builtin_prefetch(panel + kAskAheadNear + v * 64, 0, 3);
+          const F32x w = load(reinterpret_cast<const float*>(panel) + v * kLanes);
+          even[v] = fma(x_even, widen_low(w), even[v]);
+          odd[v] = fma(x_odd, widen_high(w), odd[v]);
+        }
       }
-    }
 #pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) results[v] = add(results[v], add(even[v], odd[v]));
-  }
+      for (int v = 0; v < 4; ++v) results[v] = add(results[v], add(even[v], odd[v]));
+    }
 #pragma GCC unroll 4
   for (int v = 0; v < 4; ++v) store(p.y + v * kLanes, results[v]);
 }
@@ -147,21 +152,24 @@ static void pass_32(const TilePass& p) {
       _tile_zero(2);
       _tile_zero(3);
     }
-    const char *x = p.x, *x_16 = x + kTileOfRows * p.x_stride_bytes, *panel = p.panel + column * 4;
-    Requests requests(column == 0 ? p.wanted : Wanted{}, 4 * p.k_tiles);
-    for (int64_t k = 0; k < p.k_tiles; ++k, x += 64, x_16 += 64, panel += kTilePanelBytes) {
-      _tile_loadd(4, x, p.x_stride_bytes);
-      requests.ask_for_piece();
-      _tile_loadd(6, panel, kUnitBytes);
-      requests.ask_for_piece();
-      _tile_loadd(7, panel + 64, kUnitBytes);
-      _tile_dpbf16ps(0, 4, 6);
-      requests.ask_for_piece();
-      _tile_loadd(5, x_16, p.x_stride_bytes);
-      _tile_dpbf16ps(1, 4, 7);
-      requests.ask_for_piece();
-      _tile_dpbf16ps(2, 5, 6);
-      _tile_dpbf16ps(3, 5, 7);
+    const char *x = p.x, *x_16 = x + kTileOfRows * p.x_stride_bytes;
+    Requests requests = column == 0 ? p.requests() : Requests({}, 1);
+    for (const std::byte* whole_panel : p.panels) {
+      const std::byte* panel = whole_panel + column * 4;
+      for (int64_t k = 0; k < p.k_tiles; ++k, x += 64, x_16 += 64, panel += kTilePanelBytes) {
+        _tile_loadd(4, x, p.x_stride_bytes);
+        requests.ask_for_piece();
+        _tile_loadd(6, panel, kUnitBytes);
+        requests.ask_for_piece();
+        _tile_loadd(7, panel + 64, kUnitBytes);
+        _tile_dpbf16ps(0, 4, 6);
+        requests.ask_for_piece();
+        _tile_loadd(5, x_16, p.x_stride_bytes);
+        _tile_dpbf16ps(1, 4, 7);
+        requests.ask_for_piece();
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+      }
     }
     _tile_stored(0, y, stride);
     _tile_stored(1, y + 16, stride);
@@ -181,7 +189,8 @@ static void use_rows(int rows) {
   });
 }
 
-// rows ≤ 32, as use_rows() has been told. What is left of K beyond whole tiles is taken with zeros behind it.
+// rows ≤ 32, as use_rows() has been told. What is left of the one panel's K beyond whole tiles is taken with zeros
+// behind it.
 static void pass_rows(TilePass p, int rows, int64_t K) {
   if (rows == 1) return pass_1(p, K);
   p.k_tiles = K / kTileInputs;
@@ -190,12 +199,14 @@ static void pass_rows(TilePass p, int rows, int64_t K) {
   const int64_t left = K % kTileInputs;
   if (left == 0) return;
   alignas(64) char x[2 * kTileOfRows][64] = {};
-  alignas(64) char panel[kTilePanelBytes] = {};
+  alignas(64) std::byte panel[kTilePanelBytes] = {};
   for (int r = 0; r < rows; ++r)
     __builtin_memcpy(x[r], p.x + r * p.x_stride_bytes + p.k_tiles * 64, static_cast<size_t>(left) * 2);
-  __builtin_memcpy(panel, p.panel + p.k_tiles * kTilePanelBytes, static_cast<size_t>((left + 1) / 2 * kUnitBytes));
+  __builtin_memcpy(panel, p.panels[0] + p.k_tiles * kTilePanelBytes,
+                   static_cast<size_t>((left + 1) / 2 * kUnitBytes));
   asm volatile("" ::: "memory");
-  p.x = x[0], p.x_stride_bytes = 64, p.panel = panel, p.accumulate = p.accumulate || p.k_tiles > 0, p.k_tiles = 1;
+  const std::byte* const panels[] = {panel};
+  p.x = x[0], p.x_stride_bytes = 64, p.panels = panels, p.accumulate = p.accumulate || p.k_tiles > 0, p.k_tiles = 1;
   p.wanted = {};
   pass(p);
 }
@@ -220,10 +231,10 @@ static void amx_tile(const void* x, int64_t x_stride_bytes, int64_t rows, const 
   const int64_t part = rows > 2 * kTileOfRows ? kPartInputs : K;
   for (int64_t k = 0; k < K; k += part)
     for_tiles_of(rows, [&](int64_t first, int count) {
-      const char* from = static_cast<const char*>(panel) + k * 2 * kColumns;
+      const std::byte* const from[] = {static_cast<const std::byte*>(panel) + k * 2 * kColumns};
       TilePass p = {.x = static_cast<const char*>(x) + first * x_stride_bytes + k * 2,
                     .x_stride_bytes = x_stride_bytes,
-                    .panel = from,
+                    .panels = from,
                     .k_tiles = 0,
                     .y = y + first * y_stride,
                     .y_stride_bytes = y_stride * 4,
@@ -231,7 +242,7 @@ static void amx_tile(const void* x, int64_t x_stride_bytes, int64_t rows, const 
                     .wanted = {}};
       const int64_t inputs = K - k < part ? K - k : part;
       if (rows <= kTileOfRows)  // few rows: memory is read once
-        p.wanted = {reinterpret_cast<const std::byte*>(from) + kAskAhead, inputs * 2 * kColumns};
+        p.wanted = {from[0] + kAskAhead, inputs * 2 * kColumns};
       if (used == kColumns) return pass_rows(p, count, inputs);
       alignas(64) float own[2 * kTileOfRows][kColumns];
       const auto bytes = static_cast<size_t>(used) * 4;
@@ -245,12 +256,13 @@ static void amx_tile(const void* x, int64_t x_stride_bytes, int64_t rows, const 
     });
 }
 
-static void amx_fold_tile(const void* x, int64_t x_stride_bytes, int64_t rows, const void* panel, int64_t K, float* y,
-                          int64_t y_stride, bool accumulate, Wanted wanted) noexcept {
+static void amx_fold_tile(const void* x, int64_t x_stride_bytes, int64_t rows,
+                          std::span<const std::byte* const> panels, int64_t K, float* y, int64_t y_stride,
+                          bool accumulate, Wanted wanted) noexcept {
   for_tiles_of(rows, [&](int64_t first, int count) {
     pass_rows({.x = static_cast<const char*>(x) + first * x_stride_bytes,
                .x_stride_bytes = x_stride_bytes,
-               .panel = static_cast<const char*>(panel),
+               .panels = panels,
                .k_tiles = 0,
                .y = y + first * y_stride,
                .y_stride_bytes = y_stride * 4,
@@ -283,11 +295,12 @@ static void amx_fp8_tile(const void* x, int64_t x_stride_bytes, int64_t rows, co
                             .y_stride = 0},
                            plain);
     asm volatile("" ::: "memory");
+    const auto* bytes_of_plain = reinterpret_cast<const std::byte*>(plain);
     for_tiles_of(rows, [&](int64_t first, int count) {
       alignas(64) float sums[2 * kTileOfRows][kColumns];
       pass_rows({.x = static_cast<const char*>(x) + first * x_stride_bytes + k * 2,
                  .x_stride_bytes = x_stride_bytes,
-                 .panel = reinterpret_cast<const char*>(plain),
+                 .panels = {&bytes_of_plain, 1},
                  .k_tiles = 0,
                  .y = sums[0],
                  .y_stride_bytes = sizeof(sums[0]),
