@@ -66,7 +66,7 @@ class GroupedSource final : public AttendSource {
 }  // namespace
 
 void attend_grouped(const AttendMachine& machine, const GroupedCall& call, std::span<const AttendSpan> spans) {
-  constexpr int kRowsPerTask = 48;  // scores and outputs of a task stay in the first two caches
+  constexpr int kRowsPerTask = 96;  // whole tiles of 32; scores and outputs of a task stay in the second cache
   const auto& layer = call.cache.layer(call.layer);
   const auto heads = static_cast<int>(call.q_THK.dim(1));
   const int task_heads = heads / layer.kv_heads, task_tokens = std::max(1, kRowsPerTask / task_heads);

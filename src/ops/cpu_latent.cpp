@@ -154,7 +154,7 @@ class Absorbed {
                           true};
     // The heads of a token share every block, whose values are made anew by each task. They are divided only when
     // threads would be idle.
-    constexpr int kRowsPerTask = 48;
+    constexpr int kRowsPerTask = 64;
     const int heads = call_.heads();
     const bool few = std::ssize(batch_rows_) < m_.workers && segments() < 2 * m_.workers;
     const int task_heads = few ? static_cast<int>(divide_up(heads, m_.workers)) : heads;

@@ -15,3 +15,18 @@ static F32x exp(F32x x) {
   q = fma(q, r, set(0.49999994f));
   return times_power_of_two(add(set(1.0f), fma(mul(r, r), q, r)), n);
 }
+
+// e^x for x ≤ 0, a third cheaper: 2^y with y = x / ln 2 rounded, so the relative error is 1e-7 + 6e-8 |x|; 0 below
+// -104, NaN stays NaN. 2^f for |f| ≤ 1/2 is a polynomial of degree 6 with a relative error of 1.6e-8 (found as
+// above).
+static F32x exp_of_distance(F32x x) {
+  const F32x y = mul(max(set(-105.0f), x), set(1.44269504f));
+  const F32x n = round(y), f = sub(y, n);
+  F32x p = set(1.5353362e-4f);
+  p = fma(p, f, set(0.0013398875f));
+  p = fma(p, f, set(0.009618437f));
+  p = fma(p, f, set(0.055503324f));
+  p = fma(p, f, set(0.24022648f));
+  p = fma(p, f, set(0.6931472f));
+  return times_power_of_two(fma(p, f, set(1.0f)), n);
+}
