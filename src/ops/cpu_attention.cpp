@@ -66,9 +66,10 @@ class ReadAhead {
   ReadAhead(const AttendSource& source, const AttendTask& task, int first_block, int last_block, int stretch_blocks,
             int64_t block_time)
       : source_(source), task_(task), last_(last_block), stretch_blocks_(stretch_blocks), block_time_(block_time) {
+    if (first_block > last_block) return;
     begin_stretch(first_block);
     block_bytes_ = source.stored_keys(task, first_block).bytes + source.stored_values(task, first_block).bytes;
-    // Keys come first and take less of the time than of the memory: so much must have been asked for before.
+    // Keys come first and take less of the time than of the memory: so much is asked for before it is due.
     due_ = stretch_blocks * block_bytes_ * 3 / 4;
   }
 
@@ -196,7 +197,8 @@ void Fold::add_values(const Gathered& to, int first, int last, const std::byte* 
   const auto blocks = static_cast<size_t>(last - first + 1);
   const std::byte* panels[kStretchBlocks];
   for (size_t i = 0; i < blocks; ++i)
-    panels[i] = source_.values(worker_, task_, first + static_cast<int>(i), ahead.during(making_time()));
+    panels[i] = source_.values(worker_, task_, first + static_cast<int>(i),
+                               s_.values_are_keys ? ahead.during(making_time()) : Wanted{});
   for (int64_t column = 0; column < s_.value_dim; column += columns) {
     s_.attention.tile(p + row * m_.p_stride_bytes, m_.p_stride_bytes, rows_ - row, {panels, blocks}, kBlockTokens,
                       to.out + row * out_stride_ + column, out_stride_, true,

@@ -55,7 +55,7 @@ struct FoldShape {
   int key_dim, value_dim;
   AttendSpec spec;
   bool segmented;
-  bool values_are_keys = false;  // values take work of their own, and no memory
+  bool values_are_keys = false;  // values are made of the keys: that takes time, but no memory of the cache
 };
 
 // Where rows come from and go to. Called by several workers at once.
@@ -69,7 +69,7 @@ class AttendSource {
   // Panels of block b: outputs are tokens, or inputs are tokens. A worker asks for the keys of a stretch, then for
   // its values. Keys are valid until others are asked for, values until the stretch has ended.
   virtual const std::byte* keys(int worker, const AttendTask& task, int b) = 0;
-  // Memory that is wanted is asked for meanwhile, if there is something to do.
+  // `wanted` only where values are keys: what to ask for meanwhile.
   virtual const std::byte* values(int worker, const AttendTask& task, int b, Wanted wanted) = 0;
   // What keys() and values() will read, as far as that is memory of the cache.
   virtual Wanted stored_keys(const AttendTask& /*task*/, int /*b*/) const { return {}; }
