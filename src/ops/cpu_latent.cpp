@@ -145,13 +145,13 @@ class Absorbed {
 
   void attend(const Tensor& q_THL, const Tensor& u_THC) {
     const CpuKvCache& cache = call_.cache;
-    const FoldShape shape{cache.kernel(),
-                          cache.attention(),
-                          static_cast<int>(q_THL.last()),
-                          call_.latent_dim(),
-                          call_.spec,
-                          cache.segmented(),
-                          true};
+    const FoldShape shape{.matmul = cache.kernel(),
+                          .attention = cache.attention(),
+                          .key_dim = static_cast<int>(q_THL.last()),
+                          .value_dim = call_.latent_dim(),
+                          .spec = call_.spec,
+                          .segmented = cache.segmented(),
+                          .values_are_keys = true};
     // The heads of a token share every block, whose values are made anew by each task. They are divided only when
     // threads would be idle.
     constexpr int kRowsPerTask = 64;
@@ -318,16 +318,16 @@ class Expander {
   const MatmulKernel& kernel_;        // of the cache
   const MatmulKernel& value_kernel_;  // of v_up
   int head_ = 0;
-  float* k_up_CN_;    // the head's k_up as it is held
-  float* k_up_row_;   // one column of it
-  std::byte* block_;  // the block, where it is decoded
-  const std::byte* panels_ = nullptr;
-  std::byte* k_up_NC_;  // its rows prepared to meet the cached block
-  std::byte* rows_;     // latents of the block, token by token
-  float* wide_;         // one of them in f32
-  std::byte* inputs_;   // all of them prepared for v_up
-  float* built_;        // keys [N, tokens] or values [tokens, V]
-  std::byte* narrow_;   // the same in bf16
+  float* k_up_CN_;                     // the head's k_up as it is held
+  float* k_up_row_;                    // one column of it
+  std::byte* block_;                   // the block, where it is decoded
+  const std::byte* panels_ = nullptr;  // of the block whose keys were built last
+  std::byte* k_up_NC_;                 // its rows prepared to meet the cached block
+  std::byte* rows_;                    // latents of the block, token by token
+  float* wide_;                        // one of them in f32
+  std::byte* inputs_;                  // all of them prepared for v_up
+  float* built_;                       // keys [N, tokens] or values [tokens, V]
+  std::byte* narrow_;                  // the same in bf16
   std::byte* keys_;
   std::byte* values_;
 };
