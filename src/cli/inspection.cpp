@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/available_memory.h"
 #include "base/error.h"
 #include "cli/terminal.h"
 #include "formats/gguf.h"

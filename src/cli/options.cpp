@@ -8,6 +8,7 @@
 #include <random>
 
 #include "base/log.h"
+#include "engine/find_model.h"
 #include "ops/weight_types.h"
 
 namespace cachalot {
@@ -54,7 +55,8 @@ void ModelOptions::add_to(CLI::App& command, bool model_required) {
   add_model_argument(command, model, model_required);
   command
       .add_option("--weights", weights,
-                  "how weights are held: auto (as stored), f32 (exact), bf16, or a quantised type")
+                  "how weights are held: auto (as stored), f32 (exact), bf16, or a quantised type, with the output head "
+                  "finer, as `quantize` makes files of that type")
       ->type_name("TYPE")
       ->check(check_weights)
       ->group(group);
@@ -82,7 +84,9 @@ LoadOptions ModelOptions::load_options() const {
 }
 
 static LoadedModel load_model(const ModelOptions& o, const LoadOptions& options) {
-  return LoadedModel::load(resolve_model(o.model), options);
+  LoadedModel model = LoadedModel::load(resolve_model(o.model), options);
+  warn_beyond_training(model.transformer->spec(), o.context);
+  return model;
 }
 
 LoadedModel ModelOptions::load(bool text, int step_rows) const {
@@ -134,8 +138,17 @@ void SamplingOptions::add_to(CLI::App& command) {
       ->check([](const std::string& value) { return value.empty() ? "an empty text would end every answer" : ""; });
 }
 
-SamplingParams SamplingOptions::over(const SamplingParams& defaults) const {
-  SamplingParams p = defaults;
+SamplingParams SamplingOptions::over(const GenerationDefaults& defaults) const {
+  for (const UnusableDefault& d : defaults.unusable) {
+    const std::pair<std::string_view, bool> given[] = {{"temperature", temperature.has_value()},
+                                                       {"top_k", top_k.has_value()},
+                                                       {"top_p", top_p.has_value()},
+                                                       {"min_p", min_p.has_value()},
+                                                       {"repeat_penalty", repeat_penalty.has_value()}};
+    if (std::find(std::begin(given), std::end(given), std::pair(d.parameter, true)) == std::end(given))
+      warn("{}", d.message);
+  }
+  SamplingParams p = defaults.sampling;
   p.temperature = temperature.value_or(p.temperature);
   p.top_k = top_k.value_or(p.top_k);
   p.top_p = top_p.value_or(p.top_p);

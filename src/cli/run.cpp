@@ -65,7 +65,7 @@ int run(const RunOptions& o) {
   const Interrupt interrupt;
   const LoadedModel model = o.model.load(o.speculation);
   const Prompt prompt = prepare(o, *model.text);
-  const AnswerOptions options{.sampling = o.sampling.over(model.defaults.sampling),
+  const AnswerOptions options{.sampling = o.sampling.over(model.defaults),
                               .max_tokens = o.sampling.max_tokens,
                               .stops = o.sampling.stops};
   Engine engine(*model.ops, *model.transformer, model.engine_options());

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/whole_file.h"
-#include "convert/recipe.h"
+#include "model/recipe.h"
 #include "formats/checkpoint.h"
 
 namespace cachalot {
