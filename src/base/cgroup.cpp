@@ -61,8 +61,7 @@ std::vector<Mount> mounts_with(std::string_view controller, const fs::path& root
     std::istringstream words(line);
     std::string id, parent, device, seen, point, word, type, source, options;
     words >> id >> parent >> device >> seen >> point;
-    while (words >> word && word != "-") {
-    }
+    while (words >> word && word != "-") {}
     words >> type >> source >> options;
     if (type == "cgroup2" || (type == "cgroup" && lists(options, controller)))
       mounts.push_back({type == "cgroup2", unescaped(seen), unescaped(point)});

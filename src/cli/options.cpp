@@ -8,6 +8,7 @@
 #include <random>
 
 #include "base/log.h"
+#include "cli/terminal.h"
 #include "engine/find_model.h"
 #include "ops/weight_types.h"
 
@@ -54,9 +55,10 @@ void ModelOptions::add_to(CLI::App& command, bool model_required) {
   constexpr const char* group = "Model";
   add_model_argument(command, model, model_required);
   command
-      .add_option("--weights", weights,
-                  "how weights are held: auto (as stored), f32 (exact), bf16, or a quantised type, with the output head "
-                  "finer, as `quantize` makes files of that type")
+      .add_option(
+          "--weights", weights,
+          "how weights are held: auto (as stored), f32 (exact), bf16, or a quantised type, with the output head "
+          "finer, as `quantize` makes files of that type")
       ->type_name("TYPE")
       ->check(check_weights)
       ->group(group);
@@ -138,16 +140,19 @@ void SamplingOptions::add_to(CLI::App& command) {
       ->check([](const std::string& value) { return value.empty() ? "an empty text would end every answer" : ""; });
 }
 
+// Of the defaults that nothing replaces and that have a say: greedy choices ask for the penalty alone.
+static void warn_of_unusable(const SamplingOptions& given, const GenerationDefaults& defaults, bool greedy) {
+  const std::pair<std::string_view, bool> silent[] = {{"temperature", given.temperature.has_value()},
+                                                      {"top_k", greedy || given.top_k},
+                                                      {"top_p", greedy || given.top_p},
+                                                      {"min_p", greedy || given.min_p},
+                                                      {"repeat_penalty", given.repeat_penalty.has_value()}};
+  for (const UnusableDefault& d : defaults.unusable)
+    if (std::find(std::begin(silent), std::end(silent), std::pair(d.parameter, true)) == std::end(silent))
+      warn("{}", printable(d.message));
+}
+
 SamplingParams SamplingOptions::over(const GenerationDefaults& defaults) const {
-  for (const UnusableDefault& d : defaults.unusable) {
-    const std::pair<std::string_view, bool> given[] = {{"temperature", temperature.has_value()},
-                                                       {"top_k", top_k.has_value()},
-                                                       {"top_p", top_p.has_value()},
-                                                       {"min_p", min_p.has_value()},
-                                                       {"repeat_penalty", repeat_penalty.has_value()}};
-    if (std::find(std::begin(given), std::end(given), std::pair(d.parameter, true)) == std::end(given))
-      warn("{}", d.message);
-  }
   SamplingParams p = defaults.sampling;
   p.temperature = temperature.value_or(p.temperature);
   p.top_k = top_k.value_or(p.top_k);
@@ -158,6 +163,7 @@ SamplingParams SamplingOptions::over(const GenerationDefaults& defaults) const {
   p.frequency_penalty = frequency_penalty.value_or(p.frequency_penalty);
   p.seed = seed ? *seed : std::random_device{}();
   p.check();
+  warn_of_unusable(*this, defaults, /*greedy=*/p.temperature == 0);
   return p;
 }
 

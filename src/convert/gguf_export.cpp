@@ -8,7 +8,6 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "convert/gguf_metadata.h"
-#include "model/recipe.h"
 #include "formats/gguf.h"
 #include "formats/gguf_tokenizer.h"
 #include "formats/hf_chat_template.h"
@@ -16,6 +15,7 @@
 #include "formats/tiktoken.h"
 #include "model/family.h"
 #include "model/parameters.h"
+#include "model/recipe.h"
 #include "tensor/quant_blocks.h"
 
 namespace cachalot {

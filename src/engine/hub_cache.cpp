@@ -133,7 +133,8 @@ static std::vector<fs::path> gguf_files(const fs::path& snapshot) {
   for (fs::recursive_directory_iterator entry(snapshot, code), end; !code && entry != end; entry.increment(code)) {
     const std::string name = entry->path().filename().string();
     if (entry.depth() > 2) entry.disable_recursion_pending();
-    if (name.ends_with(".gguf") && !name.starts_with("._")) files.push_back(entry->path().lexically_relative(snapshot));
+    if (name.ends_with(".gguf") && !name.starts_with("._"))
+      files.push_back(entry->path().lexically_relative(snapshot));
   }
   std::sort(files.begin(), files.end());
   return files;
@@ -151,8 +152,7 @@ std::string missing_from_snapshot(const fs::path& snapshot) {
     return "";
   } catch (const Error&) {}
   // Said in few words here; whoever opens it hears the whole.
-  return fs::exists(snapshot / "model.safetensors.index.json", code) ? "shards are missing"
-                                                                     : "there are no weights";
+  return fs::exists(snapshot / "model.safetensors.index.json", code) ? "shards are missing" : "there are no weights";
 }
 
 namespace {
@@ -166,7 +166,8 @@ struct Snapshot {
 std::vector<Snapshot> snapshots_of(const fs::path& repository) {
   std::vector<std::pair<fs::file_time_type, fs::path>> found;
   std::error_code code;
-  for (fs::directory_iterator entry(repository / "snapshots", code), end; !code && entry != end; entry.increment(code))
+  for (fs::directory_iterator entry(repository / "snapshots", code), end; !code && entry != end;
+       entry.increment(code))
     if (entry->is_directory(code) && !entry->path().filename().string().starts_with("."))
       found.emplace_back(fs::last_write_time(entry->path(), code), entry->path());
   std::sort(found.rbegin(), found.rend());
@@ -232,7 +233,8 @@ std::optional<fs::path> hub_snapshot(const fs::path& repository, const std::opti
     note("{}: main's snapshot {} is not complete ({}); taken is {}, which is", where, short_name(of_main->path),
          of_main->missing, short_name(complete->path));
   else if (commit)
-    note("{}: main's snapshot {} is not there; taken is {}", where, commit->substr(0, 12), short_name(complete->path));
+    note("{}: main's snapshot {} is not there; taken is {}", where, commit->substr(0, 12),
+         short_name(complete->path));
   else if (snapshots.size() > 1)
     note("{}: nothing says which snapshot is main's; taken is the newest that is complete, {}", where,
          short_name(complete->path));
@@ -252,7 +254,9 @@ std::string lower(std::string_view text) {
 
 // Whether a word is the name of a type of weights: q4_k_m, iq2_xxs, bf16, mxfp4 …
 bool is_type(std::string_view word) {
-  const auto digit_at = [&](size_t i) { return i < word.size() && std::isdigit(static_cast<unsigned char>(word[i])); };
+  const auto digit_at = [&](size_t i) {
+    return i < word.size() && std::isdigit(static_cast<unsigned char>(word[i]));
+  };
   for (const std::string_view stem : {"q", "iq", "tq"})
     if (word.starts_with(stem) && digit_at(stem.size())) return true;
   for (const std::string_view whole : {"f16", "f32", "bf16", "fp16", "fp32", "mxfp4", "nvfp4"})

@@ -10,8 +10,8 @@
 
 namespace cachalot {
 
-// As the client finds it, by HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME and HOME, in this order, with
-// ~ and $NAME in them replaced.
+// As the client finds it, by HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME and HOME, in this order,
+// with ~ and $NAME in them replaced.
 std::filesystem::path hub_cache_folder();
 
 // "REPO[@REVISION][:TYPE]"
@@ -29,10 +29,10 @@ std::filesystem::path hub_repository(const std::filesystem::path& cache, std::st
 // Whether `folder` is one: it holds snapshots/, and refs/ or blobs/.
 bool is_hub_repository(const std::filesystem::path& folder);
 
-// The snapshot of a repository that `revision` names. Without one: what the branch main names; where that is not there
-// or not complete, the newest complete snapshot, which a line on stderr says. Of several that are all incomplete the
-// one that main names or else the newest, and a line says what it lacks. None when there is no snapshot at all. Throws
-// Error for a revision that is not in the cache.
+// The snapshot of a repository that `revision` names. Without one: what the branch main names; where that is not
+// there or not complete, the newest complete snapshot, which a line on stderr says. Of several that are all
+// incomplete the one that main names or else the newest, and a line says what it lacks. None when there is no
+// snapshot at all. Throws Error for a revision that is not in the cache.
 std::optional<std::filesystem::path> hub_snapshot(const std::filesystem::path& repository,
                                                   const std::optional<std::string>& revision);
 

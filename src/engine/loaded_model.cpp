@@ -131,14 +131,17 @@ int64_t trained_tokens(const ModelSpec& spec) {
   const RopeSpec& rope = spec.layers[0].rope();
   double tokens = spec.context;
   if (rope.scaling == RopeScaling::yarn) tokens = std::max(tokens, rope.trained_tokens * rope.factor);
-  if (rope.scaling == RopeScaling::linear || rope.scaling == RopeScaling::dynamic) tokens *= std::max(1.0, rope.factor);
+  if (rope.scaling == RopeScaling::linear || rope.scaling == RopeScaling::dynamic)
+    tokens *= std::max(1.0, rope.factor);
   return static_cast<int64_t>(std::min(tokens, 1e15));
 }
 
 void warn_beyond_training(const ModelSpec& spec, int tokens) {
   if (const int64_t trained = trained_tokens(spec); tokens > trained)
-    warn("a context of {} tokens is asked for, but the model was made for {}: what comes after them is predicted worse",
-         tokens, trained);
+    warn(
+        "a context of {} tokens is asked for, but the model was made for {}: what comes after them is predicted "
+        "worse",
+        tokens, trained);
 }
 
 MemoryPlan plan_memory(const ModelSpec& spec, const std::vector<BoundTensor>& tensors, const Ops& ops,
@@ -175,9 +178,10 @@ static void note_other_types(const std::vector<BoundTensor>& tensors, const Weig
     if (t.held_as != policy.fixed && t.held_as != DType::f32) others[t.held_as].insert(t.slot);
   if (others.empty()) return;
   std::vector<std::string> lists;
-  for (const auto& [type, slots] : others) lists.push_back(fmt::format("{} ({})", name(type), fmt::join(slots, ", ")));
-  note("not all weights are held as {}, as in a file that `quantize --type {}` writes: {}", name(*policy.fixed),
-       name(*policy.fixed), fmt::join(lists, ", "));
+  for (const auto& [type, slots] : others)
+    lists.push_back(fmt::format("{} ({})", name(type), fmt::join(slots, ", ")));
+  note("as `quantize --type {}` does, some weights are held in other types: {}", name(*policy.fixed),
+       fmt::join(lists, ", "));
 }
 
 LoadedModel LoadedModel::load(const fs::path& path, const LoadOptions& o) {

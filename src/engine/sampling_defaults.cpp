@@ -18,8 +18,8 @@ namespace {
 
 struct Recommended {
   std::string_view parameter, hf_key, gguf_key;
-  double SamplingParams::*number;
-  int SamplingParams::*integer;
+  double SamplingParams::* number;
+  int SamplingParams::* integer;
 };
 constexpr Recommended kRecommended[] = {
     {"temperature", "temperature", "general.sampling.temp", &SamplingParams::temperature, nullptr},
@@ -63,7 +63,7 @@ void take(const Recommended& r, std::string_view key, const json& value, const s
     d.params = *params;
     return;
   }
-  const std::string instead = r.integer ? fmt::format("{} (off)", d.params.*r.integer)
+  const std::string instead = r.integer                      ? fmt::format("{} (off)", d.params.*r.integer)
                               : r.parameter == "temperature" ? "1"
                                                              : fmt::format("{} (off)", d.params.*r.number);
   d.unusable.push_back({r.parameter, fmt::format("{}: {} = {} cannot be used; {} is taken instead", where, key,

@@ -23,8 +23,8 @@ struct SamplingDefaults {
   std::vector<UnusableDefault> unusable;
 };
 
-// Never throws for what the files say: a default that is never used must not stop anything. Null counts as absent, as in
-// transformers; do_sample false (or absent from generation_config.json) means temperature 0.
+// Never throws for what the files say: a default that is never used must not stop anything. Null counts as absent, as
+// in transformers; do_sample false (or absent from generation_config.json) means temperature 0.
 SamplingDefaults read_sampling_defaults(const Checkpoint& checkpoint);
 
 // generation_config.json; none for GGUF, and when it is absent or cannot be read.

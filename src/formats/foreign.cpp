@@ -31,11 +31,14 @@ constexpr std::string_view kConvert =
     "take a checkpoint of the same model as safetensors or GGUF; most are published as one of them";
 
 constexpr Magic kMagics[] = {
-    {0, "version https://git-lfs.github.com/spec/"sv,
+    {0,
+     "version https://git-lfs.github.com/spec/"sv,
      {"a Git LFS pointer, not the file itself", "run `git lfs install` and `git lfs pull` in the repository"}},
-    {0, "# xet version "sv,
+    {0,
+     "# xet version "sv,
      {"a Xet pointer, not the file itself", "fetch the file with Hugging Face's client, or install git-xet"}},
-    {0, "\0\5\x16\7"sv,
+    {0,
+     "\0\5\x16\7"sv,
      {"what macOS keeps beside a file (AppleDouble), not the file itself", "give the file without ._ in its name"}},
     {0, "<!doctype html"sv, {"a web page", kAgain}},
     {0, "<!DOCTYPE html"sv, {"a web page", kAgain}},
@@ -50,8 +53,9 @@ constexpr Magic kMagics[] = {
     {0, "algg"sv, {"an adapter (LoRA) as GGML, the format before GGUF", kConvert}},
     {0, "PK\3\4"sv, {"a zip archive", kUnpack}},
     {0, "\x1f\x8b\x08"sv, {"a gzip archive", kUnpack}},
-    {0, "\xfd"
-        "7zXZ\0"sv,
+    {0,
+     "\xfd"
+     "7zXZ\0"sv,
      {"an xz archive", kUnpack}},
     {0, "BZh9"sv, {"a bzip2 archive", kUnpack}},
     {0, "\x28\xb5\x2f\xfd"sv, {"a Zstandard archive", kUnpack}},
@@ -95,10 +99,8 @@ void refuse_foreign(std::span<const std::byte> bytes, std::string_view where) {
 }
 
 std::string read_checkpoint_text(const fs::path& path, size_t limit_bytes) {
-  {
-    const MappedFile file(path);  // a shard in place of a text is longer than any text may be
-    refuse_foreign(file.bytes(), path.string());
-  }
+  // Looked at before it is read: an archive in place of a text may be longer than any text.
+  if (std::error_code code; fs::is_regular_file(path, code)) refuse_foreign(MappedFile(path).bytes(), path.string());
   return read_text_file(path, limit_bytes);
 }
 
@@ -124,9 +126,7 @@ bool is_unfinished(std::string_view name) {
   return ends_with_any(name, {".incomplete", ".part", ".partial", ".crdownload", ".download", ".aria2", ".tmp"});
 }
 
-bool is_adapter(std::string_view name) {
-  return name.starts_with("adapter_model") && name.ends_with(".safetensors");
-}
+bool is_adapter(std::string_view name) { return name.starts_with("adapter_model") && name.ends_with(".safetensors"); }
 
 namespace {
 
@@ -134,10 +134,17 @@ struct OtherFormat {
   std::string_view ending, what;
 };
 constexpr OtherFormat kOtherFormats[] = {
-    {".onnx", "ONNX"},        {".h5", "TensorFlow (HDF5)"}, {".msgpack", "Flax"},
-    {".ot", "Rust (libtorch)"}, {".tflite", "TensorFlow Lite"}, {".mlmodel", "Core ML"},
-    {".mlpackage", "Core ML"}, {".engine", "TensorRT"},      {".nemo", "NeMo"},
-    {".xml", "OpenVINO"},      {".npz", "NumPy"},
+    {".onnx", "ONNX"},
+    {".h5", "TensorFlow (HDF5)"},
+    {".msgpack", "Flax"},
+    {".ot", "Rust (libtorch)"},
+    {".tflite", "TensorFlow Lite"},
+    {".mlmodel", "Core ML"},
+    {".mlpackage", "Core ML"},
+    {".engine", "TensorRT"},
+    {".nemo", "NeMo"},
+    {".xml", "OpenVINO"},
+    {".npz", "NumPy"},
 };
 
 bool is_pickle(std::string_view name) { return ends_with_any(name, {".bin", ".pt", ".pth", ".ckpt", ".pkl"}); }
@@ -194,8 +201,9 @@ Error no_weights(const fs::path& folder) {
                       .because("such files can run code when they are opened")
                       .because("there is " + quote(*found));
     if (found->starts_with("consolidated."))
-      return std::move(error).hint("these are weights in Meta's own form; fetch the repository whose name ends in -hf, "
-                                   "or the other files of this one");
+      return std::move(error).hint(
+          "these are weights in Meta's own form; fetch the repository whose name ends in -hf, "
+          "or the other files of this one");
     return std::move(error).hint(kPickle.advice);
   }
   if (first([](const std::string& name) { return name.ends_with(".gguf"); }) != names.end())
@@ -213,10 +221,10 @@ Error no_weights(const fs::path& folder) {
 Error no_checkpoint(const fs::path& file, std::span<const std::byte> bytes) {
   const std::string name = file.filename().string();
   const auto in = [&](std::string what) { return Error(std::move(what)).in(file.string()); };
-  if (const auto foreign = foreign_file(bytes))
-    return in(fmt::format("this is {}", foreign->what)).hint(foreign->advice);
   if (is_unfinished(name))
     return in("the file is not finished, as its name says").hint("go on with the download, or fetch the file again");
+  if (const auto foreign = foreign_file(bytes))
+    return in(fmt::format("this is {}", foreign->what)).hint(foreign->advice);
   Error error = in("this is neither a Hugging Face folder nor a GGUF file");
   const bool safetensors = bytes.size() > 8 && bytes[8] == std::byte{'{'} && bytes[7] == std::byte{0};
   if (safetensors && !name.ends_with(".safetensors")) error = std::move(error).because("it looks like safetensors");

@@ -18,8 +18,8 @@ struct ForeignFile {
   std::string_view what, advice;
 };
 
-// A Git LFS pointer, an archive, a pickle, a web page …; none when the bytes look like nothing known. JSON and text are
-// no kind of their own, nor is safetensors, whose first bytes may be anything.
+// A Git LFS pointer, an archive, a pickle, a web page …; none when the bytes look like nothing known. JSON and text
+// are no kind of their own, nor is safetensors, whose first bytes may be anything.
 std::optional<ForeignFile> foreign_file(std::span<const std::byte> bytes);
 // Throws Error when foreign_file() knows the bytes.
 void refuse_foreign(std::span<const std::byte> bytes, std::string_view where);

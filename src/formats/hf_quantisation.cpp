@@ -20,10 +20,7 @@ constexpr std::string_view kUnquantised =
     "use the unquantised checkpoint (bf16 or f16), or a GGUF file of the same model";
 
 Error refused(const Config& config, std::string what, std::string_view why) {
-  return Error(std::move(what))
-      .in(config.where())
-      .because(why)
-      .hint(kUnquantised);
+  return Error(std::move(what)).in(config.where()).because(why).hint(kUnquantised);
 }
 
 Error unknown_method(const Config& config, const std::string& method) {
@@ -93,8 +90,9 @@ void refuse_mlx(const Config& config) {
   for (const char* key : {"quantization", "quantization_config"}) {
     const auto said = config.object(key);
     if (!said || said->has("quant_method") || !said->has("group_size") || !said->has("bits")) continue;
-    throw refused(config, "the weights are quantised with MLX, which is not read",
-                  fmt::format("{}: {} bits in groups of {}", key, said->integer("bits"), said->integer("group_size")));
+    throw refused(
+        config, "the weights are quantised with MLX, which is not read",
+        fmt::format("{}: {} bits in groups of {}", key, said->integer("bits"), said->integer("group_size")));
   }
 }
 
@@ -103,10 +101,16 @@ struct PackedName {
   std::string_view ending, method;
 };
 constexpr PackedName kPackedNames[] = {
-    {".qweight", "GPTQ or AWQ"},         {".weight_packed", "compressed-tensors"}, {".weight.quant_map", "bitsandbytes"},
-    {".weight.absmax", "bitsandbytes"},  {".weight.SCB", "bitsandbytes"},          {".SCB", "bitsandbytes"},
-    {".weight_scale", "another FP8 than DeepSeek's, or another method"},           {".q_scale", "ExLlama"},
-    {".weight_scale_2", "ModelOpt"},     {".trellis", "ExLlamaV3"},
+    {".qweight", "GPTQ or AWQ"},
+    {".weight_packed", "compressed-tensors"},
+    {".weight.quant_map", "bitsandbytes"},
+    {".weight.absmax", "bitsandbytes"},
+    {".weight.SCB", "bitsandbytes"},
+    {".SCB", "bitsandbytes"},
+    {".weight_scale", "another FP8 than DeepSeek's, or another method"},
+    {".q_scale", "ExLlama"},
+    {".weight_scale_2", "ModelOpt"},
+    {".trellis", "ExLlamaV3"},
 };
 
 }  // namespace

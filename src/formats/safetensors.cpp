@@ -164,7 +164,10 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 static Error error_in(std::string_view where, std::string what) { return Error(std::move(what)).in(where); }
 
 static std::span<const std::byte> header_bytes(std::span<const std::byte> bytes, std::string_view where) {
-  if (bytes.size() < 8) throw error_in(where, "this is not a safetensors file").because("it is shorter than 8 bytes").hint("download it again");
+  if (bytes.size() < 8)
+    throw error_in(where, "this is not a safetensors file")
+        .because("it is shorter than 8 bytes")
+        .hint("download it again");
   uint64_t length;
   std::memcpy(&length, bytes.data(), sizeof length);
   if (length > kMaxHeaderBytes)
@@ -268,11 +271,11 @@ std::map<std::string, std::string> parse_weight_map(std::string_view text, std::
 static Error missing_shards(const fs::path& folder, const std::vector<std::string>& missing, size_t named) {
   const auto shown = std::span(missing).first(std::min<size_t>(3, missing.size()));
   const bool one = missing.size() == 1;
-  Error error = error_in(folder.string(), fmt::format("the shard{} {}{} {} missing", one ? "" : "s",
-                                                      fmt::join(shown, ", "), shown.size() < missing.size() ? " …" : "",
-                                                      one ? "is" : "are"))
-                    .because(fmt::format("{} names {} files, and {} of them {} not there", kIndexName, named,
-                                         missing.size(), one ? "is" : "are"));
+  Error error =
+      error_in(folder.string(), fmt::format("the shard{} {}{} {} missing", one ? "" : "s", fmt::join(shown, ", "),
+                                            shown.size() < missing.size() ? " …" : "", one ? "is" : "are"))
+          .because(fmt::format("{} names {} files, and {} of them {} not there", kIndexName, named, missing.size(),
+                               one ? "is" : "are"));
   const auto names = names_in(folder);
   if (const auto rest = std::find_if(names.begin(), names.end(), is_unfinished); rest != names.end())
     error = std::move(error).because(fmt::format("there is {}, which a download has not finished", quote(*rest)));

@@ -45,12 +45,9 @@ class Walk {
   Walk(const ModelSpec& spec, const Visit& visit) : spec_(spec), visit_(visit), width_(spec.width) {}
 
   void model(ModelWeights& w) {
-    visit_({.slot = "embed",
-            .kind = Kind::table,
-            .rows = spec_.vocab,
-            .columns = width_,
-            .tied_head = spec_.tied_head},
-           w.embed_WD);
+    visit_(
+        {.slot = "embed", .kind = Kind::table, .rows = spec_.vocab, .columns = width_, .tied_head = spec_.tied_head},
+        w.embed_WD);
     if (spec_.learned_positions > 0) table("positions", w.positions, spec_.learned_positions, width_);
     w.layers.resize(spec_.layers.size());
     for (size_t i = 0; i < spec_.layers.size(); ++i, ++layer_) layer(spec_.layers[i], w.layers[i]);

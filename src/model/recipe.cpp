@@ -105,7 +105,7 @@ std::string_view part_of(std::string_view name) {
   return name;
 }
 
-Role role_named(std::string_view RoleOfName::*field, std::string_view name) {
+Role role_named(std::string_view RoleOfName::* field, std::string_view name) {
   for (const RoleOfName& known : kRoles)
     if (known.*field == name) return known.role;
   return Role::base;

@@ -1,5 +1,5 @@
-// Which type each tensor of a model gets, as data: a recipe says it by the tensor's role. Files are written by it, and
-// weights are held by it.
+// Which type each tensor of a model gets, as data: a recipe says it by the tensor's role. Files are written by it,
+// and weights are held by it.
 #pragma once
 
 #include <cstdint>

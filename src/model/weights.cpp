@@ -49,7 +49,9 @@ class Binder {
 
   ModelWeights bind(const ModelSpec& spec) {
     if (checkpoint_.tensors().empty())
-      throw Error("there are no weights").in(checkpoint_.path().string()).because("it holds no tensor: a vocabulary alone");
+      throw Error("there are no weights")
+          .in(checkpoint_.path().string())
+          .because("it holds no tensor: a vocabulary alone");
     ModelWeights weights;
     for_each_parameter(spec, weights, [&](const Parameter& p, Weight& weight) { weight = load_(bound(p)); });
     check_leftovers(spec);

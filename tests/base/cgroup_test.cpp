@@ -133,7 +133,8 @@ TEST_F(Cgroup, AMountPointMayHaveSpaces) {
 
 TEST_F(Cgroup, AvailableMemoryIsTheLeastOfWhatTheSystemTheGroupAndTheProcessHave) {
   unified("/");
-  write("proc/meminfo", "MemTotal:  16777216 kB\nMemFree:  1024 kB\nMemAvailable:  8388608 kB\nSwapFree: 99999999 kB");
+  write("proc/meminfo",
+        "MemTotal:  16777216 kB\nMemFree:  1024 kB\nMemAvailable:  8388608 kB\nSwapFree: 99999999 kB");
   EXPECT_EQ(available_memory_bytes(root_), 8 * kGiB);
   write("sys/fs/cgroup/memory.max", 6 * kGiB);
   EXPECT_EQ(available_memory_bytes(root_), 6 * kGiB);

@@ -74,7 +74,8 @@ TEST(HubCache, RevisionAndTypeFollowTheName) {
   EXPECT_EQ(whole->revision, "refs/pr/3");
   EXPECT_EQ(whole->type, "Q4_K_M");
   EXPECT_EQ(HubName::parse("a/b:q8_0")->revision, std::nullopt);
-  for (const char* text : {"a/b@", "a/b:", "a/b@../x", "a/b@x/../../y", "a/b@/etc", "a/b@.", "a/b@x/", "@main", ":q8_0"})
+  for (const char* text :
+       {"a/b@", "a/b:", "a/b@../x", "a/b@x/../../y", "a/b@/etc", "a/b@.", "a/b@x/", "@main", ":q8_0"})
     EXPECT_FALSE(HubName::parse(text)) << text;
 }
 
@@ -98,7 +99,8 @@ class Repository : public ::testing::Test {
   }
   // A file of a snapshot as the client stores it, a link to a blob; without a blob the link leads nowhere.
   void file(char letter, const std::string& name, const std::string& text = "{}", bool blob = true) const {
-    const fs::path path = snapshot(letter) / name, stored = folder_ / "blobs" / (commit(letter) + fs::path(name).filename().string());
+    const fs::path path = snapshot(letter) / name,
+                   stored = folder_ / "blobs" / (commit(letter) + fs::path(name).filename().string());
     fs::create_directories(path.parent_path());
     fs::create_directories(stored.parent_path());
     if (blob) std::ofstream(stored) << text;
@@ -126,8 +128,9 @@ TEST_F(Repository, RevisionsAreTheClients) {
   for (const auto& commit : expected()["cache"]["snapshots"]) file(commit.get<std::string>()[0], "config.json");
   for (const auto& [revision, commit] : expected()["revisions"].items()) {
     if (commit.is_null()) {
-      EXPECT_THAT(refusal([&, r = revision] { hub_snapshot(folder_, r); }),
-                  AllOf(HasSubstr("no revision '" + revision + "'"), HasSubstr("'v1.0'"), HasSubstr(this->commit('c'))));
+      EXPECT_THAT(
+          refusal([&, r = revision] { hub_snapshot(folder_, r); }),
+          AllOf(HasSubstr("no revision '" + revision + "'"), HasSubstr("'v1.0'"), HasSubstr(this->commit('c'))));
     } else {
       EXPECT_EQ(hub_snapshot(folder_, revision)->filename(), commit.get<std::string>()) << revision;
     }
@@ -161,7 +164,8 @@ TEST_F(Repository, AnIncompleteMainGivesWayToACompleteSnapshot) {
   EXPECT_EQ(missing_from_snapshot(snapshot('b')), "shards are missing");
   ::testing::internal::CaptureStderr();
   EXPECT_EQ(hub_snapshot(folder_, std::nullopt), snapshot('a'));
-  EXPECT_THAT(::testing::internal::GetCapturedStderr(), AllOf(HasSubstr("bbbb"), HasSubstr("shards are missing"), HasSubstr("aaaa")));
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+              AllOf(HasSubstr("bbbb"), HasSubstr("shards are missing"), HasSubstr("aaaa")));
   file('b', "model-00002-of-00002.safetensors");
   EXPECT_EQ(hub_snapshot(folder_, std::nullopt), snapshot('b'));
 }
@@ -185,16 +189,21 @@ TEST_F(Repository, OneOfSeveralGgufFilesIsChosenByItsType) {
                            "Q6_K/m-Q6_K-00001-of-00002.gguf", "Q6_K/m-Q6_K-00002-of-00002.gguf", "._m-Q2_K.gguf",
                            "mmproj-F16.gguf", "imatrix.gguf", "README.md"})
     file('a', name);
-  const std::pair<const char*, const char*> choices[] = {
-      {"q4_k_m", "m-Q4_K_M.gguf"}, {"Q4_K_M", "m-Q4_K_M.gguf"},     {"ud-q4_k_xl", "m-UD-Q4_K_XL.gguf"},
-      {"Q8_0", "m-q8_0.gguf"},     {"bf16", "m.BF16.gguf"},         {"q5_0", "m_q5_0.gguf"},
-      {"q6_k", "Q6_K/m-Q6_K-00001-of-00002.gguf"}, {"m-q8_0.gguf", "m-q8_0.gguf"}};
+  const std::pair<const char*, const char*> choices[] = {{"q4_k_m", "m-Q4_K_M.gguf"},
+                                                         {"Q4_K_M", "m-Q4_K_M.gguf"},
+                                                         {"ud-q4_k_xl", "m-UD-Q4_K_XL.gguf"},
+                                                         {"Q8_0", "m-q8_0.gguf"},
+                                                         {"bf16", "m.BF16.gguf"},
+                                                         {"q5_0", "m_q5_0.gguf"},
+                                                         {"q6_k", "Q6_K/m-Q6_K-00001-of-00002.gguf"},
+                                                         {"m-q8_0.gguf", "m-q8_0.gguf"}};
   for (const auto& [type, name] : choices)
     EXPECT_EQ(checkpoint_of_snapshot(snapshot('a'), type), snapshot('a') / name) << type;
   EXPECT_THAT(refusal([&] { checkpoint_of_snapshot(snapshot('a'), std::nullopt); }),
               AllOf(HasSubstr("6 GGUF files"), HasSubstr("q4_k_m"), HasSubstr("ud-q4_k_xl"), HasSubstr("REPO:TYPE")));
   for (const char* type : {"q4_k", "f16", "k_m", "q2_k", "../m-q8_0"})
-    EXPECT_THAT(refusal([&] { checkpoint_of_snapshot(snapshot('a'), type); }), HasSubstr("no GGUF file is of type")) << type;
+    EXPECT_THAT(refusal([&] { checkpoint_of_snapshot(snapshot('a'), type); }), HasSubstr("no GGUF file is of type"))
+        << type;
 }
 
 TEST_F(Repository, AnOnlyGgufFileNeedsNoType) {
@@ -219,7 +228,8 @@ TEST_F(Repository, ModelsAreFoundByNameAndByTheRepositorysFolder) {
   EXPECT_EQ(resolve_model("owner/name"), snapshot('a'));
   EXPECT_EQ(resolve_model("owner/name@gguf:Q4_0"), snapshot('b') / "m-q4_0.gguf");
   EXPECT_EQ(resolve_model(folder_.string()), snapshot('a'));
-  for (const char* name : {"owner/other", "../models--owner--name", "models--owner--name/../x", "~", "a\nb", "owner/name@"})
+  for (const char* name :
+       {"owner/other", "../models--owner--name", "models--owner--name/../x", "~", "a\nb", "owner/name@"})
     EXPECT_THAT(refusal([&] { resolve_model(name); }), HasSubstr("there is no model")) << name;
 }
 
