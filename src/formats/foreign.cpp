@@ -215,7 +215,8 @@ Error no_weights(const fs::path& folder) {
       return in(fmt::format("the weights are in the format of {}, which is not read", format.what))
           .because("there is " + quote(*found))
           .hint(kConvert);
-  return in("there are no *.safetensors files");
+  return in("there are no *.safetensors files")
+      .hint("give a folder with config.json and *.safetensors, or a .gguf file");
 }
 
 Error no_checkpoint(const fs::path& file, std::span<const std::byte> bytes) {
@@ -240,7 +241,7 @@ Error no_checkpoint(const fs::path& file, std::span<const std::byte> bytes) {
   if (bytes.empty()) return std::move(error).because("it is empty").hint("download it again");
   if (name.ends_with(".gguf"))
     return std::move(error).because("it does not start with the letters GGUF").hint("download it again");
-  return error;
+  return std::move(error).hint("give a folder with config.json and *.safetensors, or a .gguf file");
 }
 
 }  // namespace cachalot
