@@ -180,8 +180,7 @@ static void note_other_types(const std::vector<BoundTensor>& tensors, const Weig
   std::vector<std::string> lists;
   for (const auto& [type, slots] : others)
     lists.push_back(fmt::format("{} ({})", name(type), fmt::join(slots, ", ")));
-  note("as `quantize --type {}` does, some weights are held in other types: {}", name(*policy.fixed),
-       fmt::join(lists, ", "));
+  note("not all weights are held as {}: {}", name(*policy.fixed), fmt::join(lists, ", "));
 }
 
 LoadedModel LoadedModel::load(const fs::path& path, const LoadOptions& o) {

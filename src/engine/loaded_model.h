@@ -67,9 +67,9 @@ MemoryPlan memory_at(const ModelSpec& spec, int64_t weight_bytes, const Ops& ops
 MemoryPlan memory_for(const ModelSpec& spec, int64_t weight_bytes, const Ops& ops, const LoadOptions& options,
                       DType kv);
 
-// Positions up to which the model's predictions are as good as it was trained for: what the checkpoint promises, and
-// with scaled RoPE what the scaling reaches (YaRN: from the length before; linear and dynamic: where the config
-// states the length before, as most do).
+// Positions up to which the model's predictions are as good as it was trained for: those that the checkpoint
+// promises, and with scaled RoPE what the scaling reaches (YaRN: its original length times the factor; linear and
+// dynamic: the promised length times the factor).
 int64_t trained_tokens(const ModelSpec& spec);
 // A line on stderr when a sequence may grow longer.
 void warn_beyond_training(const ModelSpec& spec, int tokens);
