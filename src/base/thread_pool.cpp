@@ -9,6 +9,7 @@
 #include <set>
 #include <string>
 
+#include "base/cgroup.h"
 #include "base/check.h"
 
 namespace cachalot {
@@ -112,15 +113,6 @@ static int physical_cores() {
     cores.insert(std::getline(file, siblings) ? siblings : std::to_string(cpu));
   }
   return std::max<int>(1, static_cast<int>(cores.size()));
-}
-
-// CPUs granted by cgroup v2's cpu.max ("quota period" or "max period"); infinite when there is no bound.
-static double cgroup_cpus() {
-  std::ifstream file("/sys/fs/cgroup/cpu.max");
-  std::string quota;
-  double period = 0;
-  if (!(file >> quota >> period) || quota == "max" || period <= 0) return INFINITY;
-  return std::strtod(quota.c_str(), nullptr) / period;
 }
 
 int default_threads() {

@@ -42,7 +42,7 @@ class ThreadPool {
   bool spin_ = true;
 };
 
-// Physical cores, bounded by the process's affinity mask and by the cgroup's CPU quota (rounded up); at least 1.
+// Physical cores, bounded by the process's affinity mask and by its control groups' quota (rounded up); at least 1.
 int default_threads();
 
 }  // namespace cachalot

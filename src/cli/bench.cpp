@@ -10,6 +10,7 @@
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
+#include "engine/find_model.h"
 
 namespace cachalot {
 namespace {
@@ -76,11 +77,13 @@ int probe_only(const BenchOptions& o) {
 
 // Loads with a cache for what the phases need. Throws Error when that is more than the model or --context allows.
 LoadedModel load_for(const BenchOptions& o) {
-  ModelOptions options = o.model;
+  LoadOptions options = o.model.load_options();
   const int64_t needed = int64_t{o.plan.tokens_per_sequence()} * o.plan.batch;
   if (needed > (1 << 30)) throw Error(fmt::format("{} tokens are more than a cache can hold", needed));
   options.context = static_cast<int>(needed);
-  LoadedModel model = options.load(/*text=*/false);
+  options.text = false;
+  LoadedModel model = LoadedModel::load(resolve_model(o.model.model), options);
+  warn_beyond_training(model.transformer->spec(), o.plan.tokens_per_sequence());
   const int limit = o.model.context > 0 ? o.model.context : model.transformer->spec().context;
   if (o.plan.tokens_per_sequence() > limit)
     throw Error(fmt::format("the phases need {} tokens per sequence, but the context holds {}",

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "base/available_memory.h"
 #include "engine/loaded_model.h"
 
 namespace cachalot {

@@ -31,7 +31,7 @@ class Conversation {
   Conversation(const LoadedModel& model, const ChatOptions& options)
       : model_(model),
         engine_(*model.ops, *model.transformer, model.engine_options()),
-        options_{.sampling = options.sampling.over(model.defaults.sampling),
+        options_{.sampling = options.sampling.over(model.defaults),
                  .max_tokens = options.sampling.max_tokens,
                  .stops = options.sampling.stops} {
     start(options.system);

@@ -5,6 +5,8 @@
 #include <chrono>
 
 #include "base/error.h"
+#include "base/log.h"
+#include "base/quote.h"
 #include "cli/terminal.h"
 #include "text/chat_prompt.h"
 #include "text/reasoning.h"
@@ -20,7 +22,16 @@ Prompt chat_prompt(const TextModel& text, const nlohmann::ordered_json& variable
 }
 
 Prompt raw_prompt(const TextModel& text, std::string_view prompt) {
-  return {.tokens = text.tokenizer.encode_with_bos(prompt)};
+  Prompt raw{.tokens = text.tokenizer.encode_with_bos(prompt)};
+  warn_of_second_bos(text.tokenizer, raw.tokens);
+  return raw;
+}
+
+void warn_of_second_bos(const Tokenizer& tokenizer, std::span<const int32_t> tokens) {
+  const auto bos = tokenizer.bos();
+  if (!bos || !tokenizer.adds_bos() || tokens.size() < 2 || tokens[0] != *bos || tokens[1] != *bos) return;
+  warn("the text begins with the BOS token {}, and the tokenizer puts one before it: now there are two; leave it out",
+       quote(tokenizer.bytes(*bos)));
 }
 
 namespace {

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,6 +24,8 @@ struct Prompt {
 Prompt chat_prompt(const TextModel& text, const nlohmann::ordered_json& variables);
 // The text as it is, special tokens in it recognised, with the BOS that the checkpoint asks for.
 Prompt raw_prompt(const TextModel& text, std::string_view prompt);
+// A line on stderr when `tokens`, encoded with BOS, begin with two of them since the text has one itself.
+void warn_of_second_bos(const Tokenizer& tokenizer, std::span<const int32_t> tokens);
 
 struct Answer {
   std::string text, reasoning;

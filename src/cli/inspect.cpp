@@ -4,6 +4,7 @@
 
 #include "cli/command.h"
 #include "cli/inspect_report.h"
+#include "engine/find_model.h"
 
 namespace cachalot {
 

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 
+#include "base/available_memory.h"
 #include "base/error.h"
 #include "cli/terminal.h"
+#include "formats/foreign.h"
 #include "formats/gguf.h"
 #include "formats/hf_quantisation.h"
 #include "ops/weight_types.h"
@@ -19,10 +21,9 @@ namespace {
 // -- What is there
 
 bool holds_safetensors(const fs::path& folder) {
-  std::error_code code;
-  for (fs::directory_iterator entry(folder, code), end; !code && entry != end; entry.increment(code))
-    if (entry->path().extension() == ".safetensors") return true;
-  return false;
+  const auto names = names_in(folder);
+  return std::any_of(names.begin(), names.end(),
+                     [](const std::string& name) { return name.ends_with(".safetensors") && !is_adapter(name); });
 }
 
 // Opens the checkpoint or, when there is none, the config.

@@ -8,6 +8,8 @@
 #include <random>
 
 #include "base/log.h"
+#include "cli/terminal.h"
+#include "engine/find_model.h"
 #include "ops/weight_types.h"
 
 namespace cachalot {
@@ -53,8 +55,10 @@ void ModelOptions::add_to(CLI::App& command, bool model_required) {
   constexpr const char* group = "Model";
   add_model_argument(command, model, model_required);
   command
-      .add_option("--weights", weights,
-                  "how weights are held: auto (as stored), f32 (exact), bf16, or a quantised type")
+      .add_option(
+          "--weights", weights,
+          "how weights are held: auto (as stored), f32 (exact), bf16, or a quantised type, with the output head "
+          "finer, as `quantize` makes files of that type")
       ->type_name("TYPE")
       ->check(check_weights)
       ->group(group);
@@ -82,7 +86,9 @@ LoadOptions ModelOptions::load_options() const {
 }
 
 static LoadedModel load_model(const ModelOptions& o, const LoadOptions& options) {
-  return LoadedModel::load(resolve_model(o.model), options);
+  LoadedModel model = LoadedModel::load(resolve_model(o.model), options);
+  warn_beyond_training(model.transformer->spec(), o.context);
+  return model;
 }
 
 LoadedModel ModelOptions::load(bool text, int step_rows) const {
@@ -134,8 +140,20 @@ void SamplingOptions::add_to(CLI::App& command) {
       ->check([](const std::string& value) { return value.empty() ? "an empty text would end every answer" : ""; });
 }
 
-SamplingParams SamplingOptions::over(const SamplingParams& defaults) const {
-  SamplingParams p = defaults;
+// Of the defaults that nothing replaces and that have a say: greedy choices ask for the penalty alone.
+static void warn_of_unusable(const SamplingOptions& given, const GenerationDefaults& defaults, bool greedy) {
+  const std::pair<std::string_view, bool> silent[] = {{"temperature", given.temperature.has_value()},
+                                                      {"top_k", greedy || given.top_k},
+                                                      {"top_p", greedy || given.top_p},
+                                                      {"min_p", greedy || given.min_p},
+                                                      {"repeat_penalty", given.repeat_penalty.has_value()}};
+  for (const UnusableDefault& d : defaults.unusable)
+    if (std::find(std::begin(silent), std::end(silent), std::pair(d.parameter, true)) == std::end(silent))
+      warn("{}", printable(d.message));
+}
+
+SamplingParams SamplingOptions::over(const GenerationDefaults& defaults) const {
+  SamplingParams p = defaults.sampling;
   p.temperature = temperature.value_or(p.temperature);
   p.top_k = top_k.value_or(p.top_k);
   p.top_p = top_p.value_or(p.top_p);
@@ -145,6 +163,7 @@ SamplingParams SamplingOptions::over(const SamplingParams& defaults) const {
   p.frequency_penalty = frequency_penalty.value_or(p.frequency_penalty);
   p.seed = seed ? *seed : std::random_device{}();
   p.check();
+  warn_of_unusable(*this, defaults, /*greedy=*/p.temperature == 0);
   return p;
 }
 

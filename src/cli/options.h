@@ -49,9 +49,9 @@ struct SamplingOptions {
   std::vector<std::string> stops;
 
   void add_to(CLI::App& command);
-  // What was given replaces the checkpoint's defaults; a seed that was not given is drawn. Throws Error when out of
-  // range.
-  SamplingParams over(const SamplingParams& defaults) const;
+  // What was given replaces the checkpoint's defaults, and a line on stderr says which of the others cannot be used;
+  // a seed that was not given is drawn. Throws Error when out of range.
+  SamplingParams over(const GenerationDefaults& defaults) const;
 };
 
 }  // namespace cachalot

@@ -12,6 +12,7 @@
 #include "cli/terminal.h"
 #include "convert/importance_ops.h"
 #include "convert/quantize.h"
+#include "engine/find_model.h"
 #include "engine/scoring.h"
 #include "formats/gguf_writer.h"
 

@@ -65,9 +65,8 @@ int run(const RunOptions& o) {
   const Interrupt interrupt;
   const LoadedModel model = o.model.load(o.speculation);
   const Prompt prompt = prepare(o, *model.text);
-  const AnswerOptions options{.sampling = o.sampling.over(model.defaults.sampling),
-                              .max_tokens = o.sampling.max_tokens,
-                              .stops = o.sampling.stops};
+  const AnswerOptions options{
+      .sampling = o.sampling.over(model.defaults), .max_tokens = o.sampling.max_tokens, .stops = o.sampling.stops};
   Engine engine(*model.ops, *model.transformer, model.engine_options());
   Answer answer;
   if (o.json) {

@@ -8,6 +8,7 @@
 #include "cli/input.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
+#include "engine/find_model.h"
 #include "formats/json_text.h"
 
 namespace cachalot {

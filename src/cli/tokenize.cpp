@@ -6,9 +6,11 @@
 
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/generate.h"
 #include "cli/input.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
+#include "engine/find_model.h"
 
 namespace cachalot {
 namespace {
@@ -29,6 +31,7 @@ int tokenize(const TokenizeOptions& o) {
   const std::string text = read_input("-");
   const auto ids =
       o.bos ? model.tokenizer.encode_with_bos(text, !o.no_special) : model.tokenizer.encode(text, !o.no_special);
+  if (o.bos) warn_of_second_bos(model.tokenizer, ids);
   if (!o.json) {
     fmt::print("{}\n", fmt::join(ids, ","));
     return 0;

@@ -8,7 +8,6 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "convert/gguf_metadata.h"
-#include "convert/recipe.h"
 #include "formats/gguf.h"
 #include "formats/gguf_tokenizer.h"
 #include "formats/hf_chat_template.h"
@@ -16,6 +15,7 @@
 #include "formats/tiktoken.h"
 #include "model/family.h"
 #include "model/parameters.h"
+#include "model/recipe.h"
 #include "tensor/quant_blocks.h"
 
 namespace cachalot {
@@ -205,6 +205,29 @@ void add_tokenizer(const Checkpoint& checkpoint, int64_t rows, GgufMetadata& out
     out.add("tokenizer.chat_template", source);
 }
 
+// The recommended way to sample, where the checkpoint states it in numbers. Greedy is a temperature of 0.
+void add_sampling(const Checkpoint& checkpoint, GgufMetadata& out) {
+  const fs::path file = checkpoint.path() / "generation_config.json";
+  std::error_code code;
+  if (!fs::exists(file, code)) return;
+  const Config config = Config::read(file);
+  const auto sample = config.json().find("do_sample");
+  if (sample == config.json().end() || !sample->is_boolean() || !sample->get<bool>()) {
+    out.add("general.sampling.temp", 0.0f);
+    return;
+  }
+  static constexpr std::pair<const char*, const char*> kKeys[] = {
+      {"temperature", "general.sampling.temp"},
+      {"top_p", "general.sampling.top_p"},
+      {"min_p", "general.sampling.min_p"},
+      {"repetition_penalty", "general.sampling.penalty_repeat"}};
+  for (const auto& [key, name] : kKeys)
+    if (const auto value = config.json().find(key); value != config.json().end() && value->is_number())
+      out.add(name, value->get<float>());
+  if (const auto k = config.json().find("top_k"); k != config.json().end() && k->is_number_integer())
+    out.add("general.sampling.top_k", static_cast<int32_t>(std::clamp<int64_t>(k->get<int64_t>(), -1, 1 << 30)));
+}
+
 Export from_safetensors(const Checkpoint& checkpoint) {
   const Config& config = checkpoint.config();
   const auto architecture = gguf_architecture(config);
@@ -220,6 +243,7 @@ Export from_safetensors(const Checkpoint& checkpoint) {
   e.metadata.add("general.name", folder.filename().string());
   add_gguf_metadata(config, spec, e.metadata);
   add_tokenizer(checkpoint, spec.vocab, e.metadata);
+  add_sampling(checkpoint, e.metadata);
   e.tensors = tensors_of(family, spec, checkpoint, architecture);
   if (const RopeSpec& rope = spec.layers[0].rope(); rope.scaling == RopeScaling::llama3)
     e.tensors.push_back(rope_divisors(rope));

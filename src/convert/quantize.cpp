@@ -166,7 +166,8 @@ std::vector<QuantizedKind> quantize_checkpoint(const Checkpoint& checkpoint, con
   std::vector<GgufWriter::Entry> entries;
   int64_t total = 0, done = 0;
   for (const ExportTensor& t : e.tensors) {
-    const DType type = choose_type(o.recipe, {t.name, t.shape, t.stored(), e.layers, e.tied_head});
+    const DType type = choose_type(
+        o.recipe, {role_of_gguf_name(t.name), layer_of(t.name), t.shape, t.stored(), e.layers, e.tied_head});
     entries.push_back({t.name, type, t.shape});
     total += t.rows() * t.columns();
   }

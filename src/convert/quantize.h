@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "base/whole_file.h"
-#include "convert/recipe.h"
 #include "formats/checkpoint.h"
+#include "model/recipe.h"
 
 namespace cachalot {
 

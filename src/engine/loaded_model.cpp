@@ -1,10 +1,13 @@
 #include "engine/loaded_model.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
-#include <fstream>
+#include <map>
+#include <set>
 
+#include "base/available_memory.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/progress.h"
@@ -18,71 +21,6 @@
 namespace cachalot {
 
 namespace fs = std::filesystem;
-
-// -- Finding a model
-
-static std::vector<fs::path> model_folders() {
-  std::vector<fs::path> folders;
-  std::error_code code;
-  const fs::path program = fs::read_symlink("/proc/self/exe", code);
-  if (!code) {
-    folders.push_back(program.parent_path() / "../models");                 // build/cachalot in a checkout
-    folders.push_back(program.parent_path() / "../share/cachalot/models");  // bin/cachalot of an installation
-  }
-  if (const char* list = std::getenv("CACHALOT_MODELS")) {
-    std::string_view left = list;
-    while (!left.empty()) {
-      const auto colon = std::min(left.find(':'), left.size());
-      if (colon > 0) folders.emplace_back(left.substr(0, colon));
-      left.remove_prefix(std::min(left.size(), colon + 1));
-    }
-  }
-  return folders;
-}
-
-// The newest snapshot of "owner/name" in the local Hugging Face cache; empty when it is not there.
-static fs::path in_hugging_face_cache(std::string_view name) {
-  const auto from_env = [](const char* variable) -> fs::path {
-    const char* v = std::getenv(variable);
-    return v ? v : "";
-  };
-  fs::path hub = from_env("HF_HUB_CACHE");
-  if (hub.empty() && !from_env("HF_HOME").empty()) hub = from_env("HF_HOME") / "hub";
-  if (hub.empty()) hub = from_env("HOME") / ".cache/huggingface/hub";
-  std::string folder = "models--" + std::string(name);
-  for (size_t at; (at = folder.find('/')) != std::string::npos;) folder.replace(at, 1, "--");
-
-  std::error_code code;
-  std::ifstream main_ref(hub / folder / "refs/main");
-  std::string revision;
-  if (std::getline(main_ref, revision) && revision.find('/') == std::string::npos) {
-    const fs::path snapshot = hub / folder / "snapshots" / revision;
-    if (fs::is_directory(snapshot, code)) return snapshot;
-  }
-  for (const auto& entry : fs::directory_iterator(hub / folder / "snapshots", code)) return entry.path();
-  return {};
-}
-
-fs::path resolve_model(std::string_view name) {
-  std::error_code code;
-  if (fs::exists(name, code)) return name;
-  std::string looked;
-  const bool plain = !name.empty() && name.find("..") == std::string_view::npos && name.front() != '/';
-  if (plain) {
-    for (const fs::path& folder : model_folders()) {
-      if (fs::exists(folder / name, code)) return fs::weakly_canonical(folder / name, code);
-      looked += (looked.empty() ? "" : ", ") + folder.lexically_normal().string();
-    }
-    if (const fs::path snapshot = in_hugging_face_cache(name); !snapshot.empty()) return snapshot;
-  }
-  throw Error(fmt::format("there is no model '{}'", name))
-      .because(looked.empty()
-                   ? "no such file or folder"
-                   : "no such file or folder, nor one in " + looked + ", nor in the local Hugging Face cache")
-      .hint(
-          "give a folder with config.json and *.safetensors, a .gguf file, or the name of a model that ships "
-          "(tiny-r1, tiny-qwen)");
-}
 
 // -- Text side and defaults
 
@@ -107,24 +45,17 @@ GenerationDefaults GenerationDefaults::read(const Checkpoint& checkpoint, const 
     for (const int id : ids)
       if (std::find(d.end_tokens.begin(), d.end_tokens.end(), id) == d.end_tokens.end()) d.end_tokens.push_back(id);
   };
-  std::error_code code;
-  const fs::path file = checkpoint.path() / "generation_config.json";
-  if (!checkpoint.gguf() && fs::exists(file, code)) {
-    const Config g = Config::read(file);
-    SamplingParams& s = d.sampling;
-    s.temperature = g.number_or("temperature", 1);
-    s.top_k = g.integer_or("top_k", 0);
-    s.top_p = g.number_or("top_p", 1);
-    s.min_p = g.number_or("min_p", 0);
-    s.repeat_penalty = g.number_or("repetition_penalty", 1);
-    if (!g.boolean_or("do_sample", false)) s.temperature = 0;
-    if (g.has("max_new_tokens")) d.max_tokens = g.integer("max_new_tokens", 1);
+  SamplingDefaults sampling = read_sampling_defaults(checkpoint);
+  d.sampling = sampling.params;
+  d.max_tokens = sampling.max_tokens;
+  d.unusable = std::move(sampling.unusable);
+  if (const auto config = generation_config(checkpoint)) {
+    const Config& g = *config;
     add_ends(g.integers("eos_token_id"));
     // Qwen 1's chat models name no more than <|endoftext|> there; their code adds the two marks of a turn.
     if (g.text_or("chat_format", "") == "chatml")
       for (const char* mark : {"<|im_end|>", "<|im_start|>"})
         if (const auto id = tokenizer.find(mark)) add_ends({*id});
-    s.check();
   }
   add_ends(checkpoint.config().integers("eos_token_id"));
   if (tokenizer.eos()) add_ends({*tokenizer.eos()});
@@ -132,32 +63,6 @@ GenerationDefaults GenerationDefaults::read(const Checkpoint& checkpoint, const 
 }
 
 // -- Memory
-
-// "Name:   123 kB" in a file of such lines, in bytes; none when absent.
-static std::optional<int64_t> meminfo_bytes(std::string_view wanted) {
-  std::ifstream file("/proc/meminfo");
-  for (std::string line; std::getline(file, line);)
-    if (line.starts_with(wanted)) return std::strtoll(line.c_str() + wanted.size(), nullptr, 10) * 1024;
-  return std::nullopt;
-}
-
-static std::optional<int64_t> number_in(const char* path) {
-  std::ifstream file(path);
-  int64_t value = 0;
-  return file >> value ? std::optional(value) : std::nullopt;  // "max" is no number
-}
-
-int64_t available_memory_bytes() {
-  int64_t available = meminfo_bytes("MemAvailable:").value_or(INT64_MAX);
-  if (const auto limit = number_in("/sys/fs/cgroup/memory.max")) {
-    int64_t used = number_in("/sys/fs/cgroup/memory.current").value_or(0);
-    std::ifstream stat("/sys/fs/cgroup/memory.stat");
-    for (std::string key, value; stat >> key >> value;)
-      if (key == "inactive_file" || key == "active_file") used -= std::strtoll(value.c_str(), nullptr, 10);
-    available = std::min(available, *limit - std::max<int64_t>(0, used));
-  }
-  return std::max<int64_t>(0, available);
-}
 
 // Numbers of one row that attention computes: queries, keys and values, and what is between them.
 static int64_t attention_numbers(const LayerSpec& l) {
@@ -222,6 +127,23 @@ MemoryPlan memory_for(const ModelSpec& spec, int64_t weight_bytes, const Ops& op
   return plan;
 }
 
+int64_t trained_tokens(const ModelSpec& spec) {
+  const RopeSpec& rope = spec.layers[0].rope();
+  double tokens = spec.context;
+  if (rope.scaling == RopeScaling::yarn) tokens = std::max(tokens, rope.trained_tokens * rope.factor);
+  if (rope.scaling == RopeScaling::linear || rope.scaling == RopeScaling::dynamic)
+    tokens *= std::max(1.0, rope.factor);
+  return static_cast<int64_t>(std::min(tokens, 1e15));
+}
+
+void warn_beyond_training(const ModelSpec& spec, int tokens) {
+  if (const int64_t trained = trained_tokens(spec); tokens > trained)
+    warn(
+        "a context of {} tokens is asked for, but the model was made for {}: what comes after them is predicted "
+        "worse",
+        tokens, trained);
+}
+
 MemoryPlan plan_memory(const ModelSpec& spec, const std::vector<BoundTensor>& tensors, const Ops& ops,
                        const LoadOptions& o, DType kv) {
   int64_t weight_bytes = 0;
@@ -239,6 +161,27 @@ MemoryPlan plan_memory(const ModelSpec& spec, const std::vector<BoundTensor>& te
 }
 
 // -- Loading
+
+// Says which matrices are held in another type than asked for, or than the checkpoint has.
+static void note_other_types(const std::vector<BoundTensor>& tensors, const WeightsPolicy& policy) {
+  if (!policy.fixed) {
+    const auto narrowed = std::find_if(tensors.begin(), tensors.end(), [](const BoundTensor& t) {
+      return t.held_as == DType::bf16 && !has_kernels(t.sources[0]->dtype);
+    });
+    if (narrowed != tensors.end())
+      note("{} weights are held as bf16: that type has no kernels of its own (--weights f32 is exact)",
+           name(narrowed->sources[0]->dtype));
+    return;
+  }
+  std::map<DType, std::set<std::string_view>> others;
+  for (const BoundTensor& t : tensors)
+    if (t.held_as != policy.fixed && t.held_as != DType::f32) others[t.held_as].insert(t.slot);
+  if (others.empty()) return;
+  std::vector<std::string> lists;
+  for (const auto& [type, slots] : others)
+    lists.push_back(fmt::format("{} ({})", name(type), fmt::join(slots, ", ")));
+  note("not all weights are held as {}: {}", name(*policy.fixed), fmt::join(lists, ", "));
+}
 
 LoadedModel LoadedModel::load(const fs::path& path, const LoadOptions& o) {
   const auto start = std::chrono::steady_clock::now();
@@ -265,14 +208,7 @@ LoadedModel LoadedModel::load(const fs::path& path, const LoadOptions& o) {
     defaults = GenerationDefaults::read(checkpoint, text->tokenizer);
   }
 
-  if (!o.weights.fixed) {
-    const auto narrowed = std::find_if(tensors.begin(), tensors.end(), [](const BoundTensor& t) {
-      return t.held_as == DType::bf16 && !has_kernels(t.sources[0]->dtype);
-    });
-    if (narrowed != tensors.end())
-      note("{} weights are held as bf16: that type has no kernels of its own (--weights f32 is exact)",
-           name(narrowed->sources[0]->dtype));
-  }
+  note_other_types(tensors, o.weights);
   Progress bar("loading", o.progress);
   auto transformer = std::make_unique<Transformer>(
       spec, load_weights(family, spec, checkpoint, o.weights, *ops,

@@ -8,17 +8,13 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/sampling_defaults.h"
 #include "model/family.h"
 #include "ops/cpu_ops.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace cachalot {
-
-// What a name on the command line means: a folder or .gguf file that exists; else a model that ships (`models/NAME`
-// beside the program or in the installation), one in a folder of CACHALOT_MODELS (separated by ':'), or a repository
-// in the local Hugging Face cache ("Qwen/Qwen3-0.6B"). Throws Error that lists where it looked.
-std::filesystem::path resolve_model(std::string_view name);
 
 // Text side of a checkpoint; opens no weights.
 struct TextModel {
@@ -32,6 +28,7 @@ struct TextModel {
 struct GenerationDefaults {
   SamplingParams sampling;
   std::optional<int> max_tokens;
+  std::vector<UnusableDefault> unusable;  // of the sampling defaults
   std::vector<int32_t> end_tokens;
 
   // The union of generation_config.json, config.json and the tokenizer; do_sample false means temperature 0.
@@ -70,12 +67,16 @@ MemoryPlan memory_at(const ModelSpec& spec, int64_t weight_bytes, const Ops& ops
 MemoryPlan memory_for(const ModelSpec& spec, int64_t weight_bytes, const Ops& ops, const LoadOptions& options,
                       DType kv);
 
+// Positions up to which the model's predictions are as good as it was trained for: those that the checkpoint
+// promises, and with scaled RoPE what the scaling reaches (YaRN: its original length times the factor; linear and
+// dynamic: the promised length times the factor).
+int64_t trained_tokens(const ModelSpec& spec);
+// A line on stderr when a sequence may grow longer.
+void warn_beyond_training(const ModelSpec& spec, int tokens);
+
 // Throws Error with the numbers when a stated context does not fit; without one, the context is cut to what fits.
 MemoryPlan plan_memory(const ModelSpec& spec, const std::vector<BoundTensor>& tensors, const Ops& ops,
                        const LoadOptions& options, DType kv);
-
-// Memory that this process may still take: MemAvailable, bounded by its cgroup.
-int64_t available_memory_bytes();
 
 struct LoadedModel {
   // Owned in this order: the transformer's weights belong to ops.

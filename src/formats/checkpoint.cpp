@@ -9,7 +9,9 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/quote.h"
+#include "formats/foreign.h"
 #include "formats/gguf.h"
 #include "formats/gguf_config.h"
 #include "formats/hf_quantisation.h"
@@ -148,15 +150,6 @@ std::unordered_map<std::string_view, size_t> index_names(const std::vector<Store
 
 // --- safetensors ---
 
-void refuse_packed_integers(const std::vector<StoredTensor>& tensors, const fs::path& path) {
-  for (const StoredTensor& tensor : tensors)
-    if (tensor.name.ends_with(".qweight"))
-      throw Error("the weights are quantised with GPTQ or AWQ, which is not read")
-          .in(path.string())
-          .because("there is a tensor " + quote(tensor.name))
-          .hint("use the unquantised checkpoint (bf16 or f16), or a GGUF file of the same model");
-}
-
 void check_index(const SafetensorsFolder& folder, const std::vector<StoredTensor>& tensors,
                  const std::unordered_map<std::string_view, size_t>& index, const fs::path& path) {
   for (const auto& [name, file] : folder.file_of_tensor) {
@@ -254,22 +247,8 @@ int interleaved_heads(const GgufTensor& tensor, const Config& config, const Gguf
   return heads;
 }
 
-bool starts_like_gguf(const fs::path& path) {
-  const MappedFile file(path);
-  return file.bytes().size() >= 4 && std::memcmp(file.bytes().data(), "GGUF", 4) == 0;
-}
-
-Error not_a_checkpoint(const fs::path& path) {
-  const std::string extension = path.extension().string();
-  Error error = Error("this is neither a Hugging Face folder nor a GGUF file").in(path.string());
-  if (extension == ".safetensors" || extension == ".json")
-    return std::move(error).hint("give the folder that holds config.json and the *.safetensors files");
-  if (extension == ".bin" || extension == ".pt" || extension == ".pth")
-    return std::move(error)
-        .because("PyTorch pickles are not read; they can run code when they are opened")
-        .hint("save the model once as safetensors: AutoModelForCausalLM.from_pretrained(SRC).save_pretrained(DST)");
-  if (extension == ".gguf") return std::move(error).because("it does not start with the letters GGUF");
-  return error;
+bool starts_like_gguf(std::span<const std::byte> bytes) {
+  return bytes.size() >= 4 && std::memcmp(bytes.data(), "GGUF", 4) == 0;
 }
 
 }  // namespace
@@ -298,16 +277,19 @@ std::unique_ptr<Checkpoint::Parts> Checkpoint::open_folder(const fs::path& folde
   for (const auto& file : parts->safetensors)
     for (const auto& entry : file.tensors())
       parts->tensors.push_back({entry.name, entry.dtype, entry.shape, entry.bytes, file.file(), 0});
+  if (std::error_code code; fs::exists(folder / "adapter_config.json", code))
+    warn("{}: there is an adapter (LoRA) beside the weights, which is not applied", folder.string());
   parts->index = index_names(parts->tensors, folder);
   check_index(found, parts->tensors, parts->index, folder);
-  refuse_packed_integers(parts->tensors, folder);
+  refuse_packed_weights(parts->tensors, folder);
   attach_scales(parts->tensors, fp8, parts->config);
   parts->index = index_names(parts->tensors, folder);
   return parts;
 }
 
 std::unique_ptr<Checkpoint::Parts> Checkpoint::open_gguf(const fs::path& file) {
-  if (!starts_like_gguf(file)) throw not_a_checkpoint(file);
+  if (const MappedFile mapped(file); !starts_like_gguf(mapped.bytes()) || is_unfinished(file.filename().string()))
+    throw no_checkpoint(file, mapped.bytes());
   auto shards = open_shards(file);
   Config config = gguf_config(shards);
   auto parts =

@@ -41,6 +41,9 @@ static constexpr std::string_view kForeignKeys[] = {
     "residual_scale",         "embedding_scale",          "attention.scale",
     "attention.clamp_kqv",    "attention.max_alibi_bias", "attention.temperature_scale"};
 
+// Values of general.type for files beside a model. They open like an architecture of that name, and nothing runs it.
+static constexpr std::string_view kOtherTypes[] = {"adapter", "imatrix", "mmproj"};
+
 // GGUF keeps numbers as f32 where config.json has decimals. The shortest decimal that reads back as the same f32 is
 // the number that the converter was given, so that both containers lead to the same arithmetic.
 static double as_decimal(double stored) {
@@ -58,7 +61,10 @@ namespace {
 class Translator {
  public:
   explicit Translator(std::span<const GgufFile> shards) : shards_(shards), file_(shards[0]) {
-    arch_ = file_.text("general.architecture");
+    // What is no model at all may go without an architecture, or name that of the model it is made for.
+    const auto type = file_.text_or("general.type", "model");
+    const bool other = std::find(std::begin(kOtherTypes), std::end(kOtherTypes), type) != std::end(kOtherTypes);
+    arch_ = other ? type : file_.text("general.architecture");
   }
 
   json run() {

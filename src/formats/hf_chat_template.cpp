@@ -1,7 +1,7 @@
 #include "formats/hf_chat_template.h"
 
 #include "base/error.h"
-#include "base/mapped_file.h"
+#include "formats/foreign.h"
 #include "formats/hf_config.h"
 #include "formats/tiktoken.h"
 
@@ -53,7 +53,7 @@ bool is_qwen1_chat(const fs::path& folder) {
 std::string read_hf_chat_template(const fs::path& folder) {
   std::error_code code;
   const auto own_file = folder / "chat_template.jinja", config = folder / "tokenizer_config.json";
-  if (fs::exists(own_file, code)) return read_text_file(own_file);
+  if (fs::exists(own_file, code)) return read_checkpoint_text(own_file);
   std::string found = fs::exists(config, code) ? configured_template(config) : "";
   return found.empty() && is_qwen1_chat(folder) ? kQwen1Template : found;
 }

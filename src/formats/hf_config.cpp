@@ -5,8 +5,8 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "base/mapped_file.h"
 #include "base/quote.h"
+#include "formats/foreign.h"
 #include "formats/json_text.h"
 
 namespace cachalot {
@@ -26,7 +26,7 @@ Config::Config(nlohmann::json json, std::string where) : json_(std::move(json)),
 }
 
 Config Config::read(const std::filesystem::path& file) {
-  return Config(parse_json(read_text_file(file, kMaxConfigBytes), file.string()), file.string());
+  return Config(parse_json(read_checkpoint_text(file, kMaxConfigBytes), file.string()), file.string());
 }
 
 const nlohmann::json* Config::value(std::string_view key) const {

@@ -16,11 +16,11 @@ namespace {
 constexpr std::string_view kScaleSuffix = "_scale_inv";
 constexpr int kLargestBlock = 1 << 20;
 
+constexpr std::string_view kUnquantised =
+    "use the unquantised checkpoint (bf16 or f16), or a GGUF file of the same model";
+
 Error refused(const Config& config, std::string what, std::string_view why) {
-  return Error(std::move(what))
-      .in(config.where())
-      .because(why)
-      .hint("use the unquantised checkpoint (bf16 or f16), or a GGUF file of the same model");
+  return Error(std::move(what)).in(config.where()).because(why).hint(kUnquantised);
 }
 
 Error unknown_method(const Config& config, const std::string& method) {
@@ -29,7 +29,15 @@ Error unknown_method(const Config& config, const std::string& method) {
       {"awq", "AWQ"},
       {"bitsandbytes", "bitsandbytes"},
       {"compressed-tensors", "compressed-tensors"},
-      {"mxfp4", "MXFP4"}};
+      {"mxfp4", "MXFP4"},
+      {"modelopt", "ModelOpt"},
+      {"exl2", "ExLlamaV2"},
+      {"exl3", "ExLlamaV3"},
+      {"hqq", "HQQ"},
+      {"torchao", "torchao"},
+      {"quanto", "Quanto"},
+      {"auto-round", "AutoRound"},
+      {"bitnet", "BitNet"}};
   std::string shown = quote(method);
   for (const auto& [known, name] : kNames)
     if (method == known) shown = name;
@@ -77,9 +85,48 @@ BlockScales scales_of(const StoredTensor& weight, const StoredTensor& scale, con
           .matrix_rows = weight.shape[weight.shape.size() - 2]};
 }
 
+// MLX says so under a key of its own, and lately a second time under the usual one, without a name for it.
+void refuse_mlx(const Config& config) {
+  for (const char* key : {"quantization", "quantization_config"}) {
+    const auto said = config.object(key);
+    if (!said || said->has("quant_method") || !said->has("group_size") || !said->has("bits")) continue;
+    throw refused(
+        config, "the weights are quantised with MLX, which is not read",
+        fmt::format("{}: {} bits in groups of {}", key, said->integer("bits"), said->integer("group_size")));
+  }
+}
+
+// Tensors that only quantised weights come with, where config.json is silent.
+struct PackedName {
+  std::string_view ending, method;
+};
+constexpr PackedName kPackedNames[] = {
+    {".qweight", "GPTQ or AWQ"},
+    {".weight_packed", "compressed-tensors"},
+    {".weight.quant_map", "bitsandbytes"},
+    {".weight.absmax", "bitsandbytes"},
+    {".weight.SCB", "bitsandbytes"},
+    {".SCB", "bitsandbytes"},
+    {".weight_scale", "another FP8 than DeepSeek's, or another method"},
+    {".q_scale", "ExLlama"},
+    {".weight_scale_2", "ModelOpt"},
+    {".trellis", "ExLlamaV3"},
+};
+
 }  // namespace
 
+void refuse_packed_weights(const std::vector<StoredTensor>& tensors, const std::filesystem::path& folder) {
+  for (const StoredTensor& tensor : tensors)
+    for (const PackedName& name : kPackedNames)
+      if (tensor.name.ends_with(name.ending))
+        throw Error(fmt::format("the weights are quantised with {}, which is not read", name.method))
+            .in(folder.string())
+            .because("there is a tensor " + quote(tensor.name))
+            .hint(kUnquantised);
+}
+
 std::optional<Fp8Blocks> fp8_blocks(const Config& config) {
+  refuse_mlx(config);
   const auto quantisation = config.object("quantization_config");
   if (!quantisation) return std::nullopt;
   std::string method = quantisation->text_or("quant_method", "");

@@ -3,6 +3,7 @@
 // docs/formats.md.
 #pragma once
 
+#include <filesystem>
 #include <optional>
 #include <vector>
 
@@ -16,6 +17,9 @@ struct Fp8Blocks {
   int rows, columns;  // columns: a multiple of kFp8BlockColumns
 };
 constexpr int kFp8BlockColumns = 128;
+
+// Throws Error when there are tensors that only a quantisation that is not read comes with (GPTQ's qweight …).
+void refuse_packed_weights(const std::vector<StoredTensor>& tensors, const std::filesystem::path& folder);
 
 // What config.json says of quantisation; nothing when it says nothing. Throws Error for a quantisation, a number
 // format, an activation scheme or a size of blocks that is not read.

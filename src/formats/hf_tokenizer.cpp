@@ -6,8 +6,8 @@
 #include <unordered_set>
 
 #include "base/error.h"
-#include "base/mapped_file.h"
 #include "base/quote.h"
+#include "formats/foreign.h"
 #include "formats/json_text.h"
 #include "formats/tiktoken.h"
 #include "formats/tokenizer_json.h"
@@ -317,8 +317,8 @@ Vocabulary read_hf_vocabulary(const std::filesystem::path& folder) {
     if (std::filesystem::exists(folder / kQwenTiktoken)) return read_qwen_tiktoken(folder / kQwenTiktoken);
     throw no_tokenizer(folder);
   }
-  const std::string config_text = std::filesystem::exists(config) ? read_text_file(config) : "";
-  return parse_hf_vocabulary(read_text_file(tokenizer, kLargestFile), config_text, folder.string());
+  const std::string config_text = std::filesystem::exists(config) ? read_checkpoint_text(config) : "";
+  return parse_hf_vocabulary(read_checkpoint_text(tokenizer, kLargestFile), config_text, folder.string());
 }
 
 }  // namespace cachalot

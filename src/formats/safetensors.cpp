@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/quote.h"
+#include "formats/foreign.h"
 #include "formats/json_text.h"
 
 namespace cachalot {
@@ -90,7 +91,8 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     entries.back().dtype = stored_dtype(text);
     if (!entries.back().dtype)
       throw error(fmt::format("tensor {} has dtype {}", quote(entries.back().name), quote(text)))
-          .because("F64, F32, F16, BF16, F8_E4M3, F8_E5M2, I64, I32, I16, I8, U8 and BOOL are read");
+          .because("F64, F32, F16, BF16, F8_E4M3, F8_E5M2, I64, I32, I16, I8, U8 and BOOL are read")
+          .hint("other types hold packed weights (MLX: U32); use the unquantised checkpoint or a GGUF file");
     return true;
   }
 
@@ -162,7 +164,10 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 static Error error_in(std::string_view where, std::string what) { return Error(std::move(what)).in(where); }
 
 static std::span<const std::byte> header_bytes(std::span<const std::byte> bytes, std::string_view where) {
-  if (bytes.size() < 8) throw error_in(where, "this is not a safetensors file").because("it is shorter than 8 bytes");
+  if (bytes.size() < 8)
+    throw error_in(where, "this is not a safetensors file")
+        .because("it is shorter than 8 bytes")
+        .hint("download it again");
   uint64_t length;
   std::memcpy(&length, bytes.data(), sizeof length);
   if (length > kMaxHeaderBytes)
@@ -231,6 +236,7 @@ SafetensorsFile::SafetensorsFile(std::optional<MappedFile> file, std::span<const
 SafetensorsFile SafetensorsFile::parse(MappedFile file) {
   const auto bytes = file.bytes();
   std::string where = file.path().string();
+  if (bytes.size() <= 8 || bytes[8] != std::byte{'{'}) refuse_foreign(bytes, where);
   return SafetensorsFile(std::move(file), bytes, std::move(where));
 }
 
@@ -262,54 +268,61 @@ std::map<std::string, std::string> parse_weight_map(std::string_view text, std::
   return files;
 }
 
+static Error missing_shards(const fs::path& folder, const std::vector<std::string>& missing, size_t named) {
+  const auto shown = std::span(missing).first(std::min<size_t>(3, missing.size()));
+  const bool one = missing.size() == 1;
+  Error error =
+      error_in(folder.string(), fmt::format("the shard{} {}{} {} missing", one ? "" : "s", fmt::join(shown, ", "),
+                                            shown.size() < missing.size() ? " …" : "", one ? "is" : "are"))
+          .because(fmt::format("{} names {} files, and {} of them {} not there", kIndexName, named, missing.size(),
+                               one ? "is" : "are"));
+  const auto names = names_in(folder);
+  if (const auto rest = std::find_if(names.begin(), names.end(), is_unfinished); rest != names.end())
+    error = std::move(error).because(fmt::format("there is {}, which a download has not finished", quote(*rest)));
+  return std::move(error).hint("the download is incomplete; fetch the missing files");
+}
+
 static SafetensorsFolder read_index(const fs::path& folder) {
   const fs::path path = folder / kIndexName;
   SafetensorsFolder found;
-  found.file_of_tensor = parse_weight_map(read_text_file(path, kMaxIndexBytes), path.string());
+  found.file_of_tensor = parse_weight_map(read_checkpoint_text(path, kMaxIndexBytes), path.string());
   std::set<std::string> names;
   for (const auto& [tensor, file] : found.file_of_tensor) names.insert(file);
+  std::vector<std::string> missing;
   for (const auto& name : names) {
-    if (std::error_code code; !fs::exists(folder / name, code))
-      throw Error(fmt::format("the shard {} is missing", quote(name)))
-          .in(folder.string())
-          .because(fmt::format("{} names {} files", kIndexName, names.size()))
-          .hint("the download is incomplete; fetch the missing files");
     found.files.push_back(folder / name);
+    if (std::error_code code; !fs::exists(found.files.back(), code)) missing.push_back(quote(name));
   }
+  if (!missing.empty()) throw missing_shards(folder, missing, names.size());
   return found;
 }
 
-static Error no_safetensors(const fs::path& folder, const std::vector<std::string>& names) {
-  const auto any = [&](auto matches) { return std::any_of(names.begin(), names.end(), matches); };
-  Error error = Error("there are no *.safetensors files").in(folder.string());
-  if (any([](const std::string& name) {
-        return name.ends_with(".bin") || name.ends_with(".pt") || name.ends_with(".pth");
-      }))
-    return Error("the weights are a PyTorch pickle (.bin, .pt, .pth), which is not read")
-        .in(folder.string())
-        .because("such files can run code when they are opened")
-        .hint("save it once as safetensors: AutoModelForCausalLM.from_pretrained(SRC).save_pretrained(DST)");
-  if (any([](const std::string& name) { return name.ends_with(".gguf"); }))
-    return std::move(error).hint("the folder holds GGUF files: give the file itself (of a split one the first)");
-  return error;
+// Of the one file that is there: NAME-00001-of-00003.safetensors is a part.
+static void check_whole(const fs::path& file) {
+  const std::string stem = file.stem().string();
+  const size_t of = stem.rfind("-of-");
+  const bool part = of != stem.npos && of + 4 < stem.size() &&
+                    stem.find_first_not_of("0123456789", of + 4) == stem.npos && stem.substr(of + 4) != "00001";
+  if (part)
+    throw Error("the file is one of several, and the others are missing")
+        .in(file.string())
+        .because(fmt::format("its name says so, and there is no {}", kIndexName))
+        .hint("the download is incomplete; fetch the missing files");
 }
 
 SafetensorsFolder find_safetensors(const fs::path& folder) {
   std::error_code code;
   if (fs::exists(folder / "model.safetensors", code)) return {{folder / "model.safetensors"}, {}};
   if (fs::exists(folder / kIndexName, code)) return read_index(folder);
-  std::vector<std::string> names;
   std::vector<fs::path> files;
-  for (fs::directory_iterator entry(folder, code), end; !code && entry != end; entry.increment(code)) {
-    names.push_back(entry->path().filename().string());
-    if (names.back().ends_with(".safetensors")) files.push_back(entry->path());
-  }
-  if (code) throw Error("cannot list the folder").in(folder.string()).because(code.message());
-  if (files.empty()) throw no_safetensors(folder, names);
+  for (const std::string& name : names_in(folder))
+    if (name.ends_with(".safetensors") && !is_adapter(name)) files.push_back(folder / name);
+  if (files.empty()) throw no_weights(folder);
   if (files.size() > 1)
     throw Error(fmt::format("there are {} *.safetensors files, but no {}", files.size(), kIndexName))
         .in(folder.string())
         .hint("fetch the index as well; it comes with every sharded checkpoint");
+  check_whole(files[0]);
   return {files, {}};
 }
 

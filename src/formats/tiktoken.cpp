@@ -7,8 +7,8 @@
 #include <unordered_set>
 
 #include "base/error.h"
-#include "base/mapped_file.h"
 #include "base/quote.h"
+#include "formats/foreign.h"
 #include "text/split_pattern.h"
 #include "text/unicode.h"
 
@@ -131,7 +131,7 @@ Vocabulary parse_qwen_tiktoken(std::string_view text, std::string_view where) {
 }
 
 Vocabulary read_qwen_tiktoken(const std::filesystem::path& file) {
-  return parse_qwen_tiktoken(read_text_file(file, kLargestFile), file.string());
+  return parse_qwen_tiktoken(read_checkpoint_text(file, kLargestFile), file.string());
 }
 
 }  // namespace cachalot

@@ -2,6 +2,7 @@
 #include <fmt/ranges.h>
 
 #include <array>
+#include <optional>
 
 #include "base/error.h"
 #include "model/family.h"
@@ -15,6 +16,48 @@ static constexpr std::array kFamilies = {&kQwen2,      &kQwen3, &kQwen2Moe, &kQw
 
 std::span<const Family* const> all_families() { return kFamilies; }
 
+namespace {
+
+struct OtherKind {
+  std::string_view what, advice;
+};
+
+constexpr std::string_view kTakeText = "take a model of the same series that reads and writes text alone";
+constexpr OtherKind kSenses = {"this is the part of a model that sees or hears (mmproj), not the language model",
+                               "give the other file"};
+
+// GGUF files that hold no model, by what stands in place of an architecture.
+void refuse_no_model(const Config& config, std::string_view name) {
+  static constexpr std::pair<std::string_view, OtherKind> kNames[] = {
+      {"clip", kSenses},
+      {"mmproj", kSenses},
+      {"adapter",
+       {"this is an adapter (LoRA), not a model", "merge it into the model's weights, and give the result"}},
+      {"imatrix", {"this is an importance matrix, which helps to quantise a model, not a model", "give the model"}}};
+  for (const auto& [known, kind] : kNames)
+    if (name == known) throw Error(std::string(kind.what)).in(config.where()).hint(kind.advice);
+}
+
+// Models that are of another kind than those served, told by the class or by what the config describes besides.
+std::optional<OtherKind> other_kind(const Config& config, std::string_view hf_class) {
+  if (config.boolean_or("is_encoder_decoder", false))
+    return OtherKind{"it is an encoder with a decoder", "models that only decode run here"};
+  for (const char* part : {"vision_config", "visual", "audio_config", "thinker_config"})
+    if (config.has(part)) return OtherKind{"it reads images or sound as well as text", kTakeText};
+  static constexpr std::pair<std::string_view, OtherKind> kEndings[] = {
+      {"ForSequenceClassification", {"it has a head that classifies texts in place of the one that writes them", ""}},
+      {"ForTokenClassification", {"it has a head that classifies tokens in place of the one that writes them", ""}},
+      {"ForQuestionAnswering", {"it has a head that marks answers in place of the one that writes them", ""}},
+      {"ForMaskedLM", {"it fills gaps in a text that it sees whole; it does not continue one", ""}},
+      {"RewardModel", {"it scores texts; it does not write them", ""}},
+      {"ForConditionalGeneration", {"models of such classes read more than text, or encode it first", kTakeText}}};
+  for (const auto& [ending, kind] : kEndings)
+    if (hf_class.ends_with(ending)) return kind;
+  return std::nullopt;
+}
+
+}  // namespace
+
 const Family& family_of(const Config& config) {
   const auto classes = config.texts("architectures");
   std::vector<std::string_view> known;
@@ -24,11 +67,16 @@ const Family& family_of(const Config& config) {
       known.push_back(hf_class);
     }
   }
-  throw Error(classes.empty() ? "the config names no architecture"
-                              : fmt::format("models of class '{}' are not supported", classes[0]))
-      .in(config.where())
-      .because(fmt::format("supported classes: {}", fmt::join(known, ", ")))
-      .hint("`cachalot inspect` shows what the checkpoint holds");
+  const std::string_view wanted = classes.empty() ? "" : std::string_view(classes[0]);
+  refuse_no_model(config, wanted);
+  const auto other = other_kind(config, wanted);
+  Error error = Error(classes.empty() ? "the config names no architecture"
+                                      : fmt::format("models of class '{}' are not supported", classes[0]))
+                    .in(config.where());
+  if (other) error = std::move(error).because(other->what);
+  error = std::move(error).because(fmt::format("supported classes: {}", fmt::join(known, ", ")));
+  if (other && !other->advice.empty()) throw std::move(error).hint(other->advice);
+  throw std::move(error).hint("`cachalot inspect` shows what the checkpoint holds");
 }
 
 }  // namespace cachalot

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "model/recipe.h"
 #include "ops/weight_types.h"
 
 namespace cachalot {
@@ -15,9 +16,15 @@ std::vector<int64_t> Parameter::shape() const {
   return shape;
 }
 
+// As the recipe of that name gives it to a file. Plain types hold every layer alike.
+static DType chosen_type(const Parameter& p, DType type, DType stored) {
+  const DType source = has_kernels(stored) ? stored : DType::bf16;
+  return choose_type(recipe_named(name(type)), {role_of_slot(p.slot), p.layer, p.shape(), source, 1, p.tied_head});
+}
+
 DType Parameter::held_as(const WeightsPolicy& policy, DType stored) const {
   if (kind == Kind::vector || kind == Kind::precise) return DType::f32;
-  const DType wanted = policy.fixed.value_or(stored);
+  const DType wanted = policy.fixed ? chosen_type(*this, *policy.fixed, stored) : stored;
   if (wanted == DType::f32) return DType::f32;
   const bool coded = wanted == DType::f8_e4m3;  // its rows cannot be looked up
   return kind == Kind::latent || (kind == Kind::table && coded) ? DType::bf16 : holdable_type(wanted, columns);
@@ -38,7 +45,9 @@ class Walk {
   Walk(const ModelSpec& spec, const Visit& visit) : spec_(spec), visit_(visit), width_(spec.width) {}
 
   void model(ModelWeights& w) {
-    table("embed", w.embed_WD, spec_.vocab, width_);
+    visit_(
+        {.slot = "embed", .kind = Kind::table, .rows = spec_.vocab, .columns = width_, .tied_head = spec_.tied_head},
+        w.embed_WD);
     if (spec_.learned_positions > 0) table("positions", w.positions, spec_.learned_positions, width_);
     w.layers.resize(spec_.layers.size());
     for (size_t i = 0; i < spec_.layers.size(); ++i, ++layer_) layer(spec_.layers[i], w.layers[i]);

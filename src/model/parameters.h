@@ -36,11 +36,12 @@ struct Parameter {
   int64_t stack = 0;  // so many, one per expert or head; 0: one that is no stack
   int64_t rows = 1, columns = 0;
   std::optional<Within> within;
+  bool tied_head = false;  // the model's: the embedding is the output head, too
 
   bool routed() const { return slot.starts_with("experts."); }  // a token uses some of the stack
   std::vector<int64_t> shape() const;  // the mathematical one: [D], [E, F] of vectors; [U, D], [E, F, D] of matrices
   int64_t elements() const { return std::max<int64_t>(1, stack) * rows * columns; }
-  // How it is held when it is stored in `stored`.
+  // How it is held when it is stored in `stored`, which is a type of weights (ops/weight_types.h) or becomes bf16.
   DType held_as(const WeightsPolicy& policy, DType stored) const;
   // What it takes then.
   int64_t held_bytes(const Ops& ops, DType held) const;

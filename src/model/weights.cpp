@@ -48,6 +48,10 @@ class Binder {
       : family_(family), checkpoint_(checkpoint), policy_(policy), load_(std::move(load)) {}
 
   ModelWeights bind(const ModelSpec& spec) {
+    if (checkpoint_.tensors().empty())
+      throw Error("there are no weights")
+          .in(checkpoint_.path().string())
+          .because("it holds no tensor: a vocabulary alone");
     ModelWeights weights;
     for_each_parameter(spec, weights, [&](const Parameter& p, Weight& weight) { weight = load_(bound(p)); });
     check_leftovers(spec);

@@ -20,8 +20,9 @@ using ::testing::HasSubstr;
 
 fs::path shipped(const char* name) { return fs::path(CACHALOT_SOURCE_DIR) / "models" / name; }
 
-std::vector<float> logits_of(const fs::path& path, const std::vector<int32_t>& tokens) {
-  TestModel model(path, best_kernels());
+std::vector<float> logits_of(const fs::path& path, const std::vector<int32_t>& tokens,
+                             std::optional<DType> weights = DType::f32) {
+  TestModel model(path, best_kernels(), weights);
   std::vector<float> logits;
   score(model.ops, model.transformer, tokens, {.kv = DType::f32},
         [&](int, std::span<const float> row) { logits.insert(logits.end(), row.begin(), row.end()); });
@@ -129,11 +130,24 @@ TEST(Quantize, FewerBitsMoveTheShippedModelsByLittleAndMoreBitsByLess) {
       const double now = divergence(want, logits_of(file, tokens), 512);
       EXPECT_GT(now, before) << type;
       before = now;
-      if (type == std::string("q8_0")) {
-        EXPECT_LT(now, 1e-3);
-      }
+      if (type == std::string("q8_0")) { EXPECT_LT(now, 1e-3); }
     }
     EXPECT_LT(before, 1.0);
+  }
+}
+
+// --weights holds each matrix as the recipe of that name writes it, the output head finer than the others.
+TEST(Quantize, WeightsHeldInATypeGiveTheLogitsOfTheFileOfThatType) {
+  const TemporaryFolder made;
+  const fs::path model = shipped("tiny-qwen"), file = made.path() / "file.gguf", mixed = made.path() / "mixed.gguf";
+  const auto tokens = tokens_of(model);
+  write(model, mixed, "q4_k_m");
+  for (const fs::path& source : {model, mixed}) {
+    for (const DType type : {DType::q4_0, DType::q4_k, DType::q5_1, DType::q6_k, DType::q8_0}) {
+      write(source, file, std::string(name(type)).c_str());
+      EXPECT_EQ(logits_of(source, tokens, type), logits_of(file, tokens, std::nullopt)) << source << name(type);
+      fs::remove(file);
+    }
   }
 }
 
@@ -156,6 +170,7 @@ TEST(Quantize, TheFilesTokenizerTemplateAndEndsAreTheCheckpoints) {
   EXPECT_EQ(GenerationDefaults::read(to, got.tokenizer).end_tokens,
             GenerationDefaults::read(from, want.tokenizer).end_tokens);
   EXPECT_EQ(to.gguf()->integer("general.file_type"), 7);
+  EXPECT_EQ(GenerationDefaults::read(to, got.tokenizer).sampling.temperature, 0) << "do_sample is false";
 }
 
 TEST(Quantize, KeepsAnExistingFileAndLeavesNothingBehind) {

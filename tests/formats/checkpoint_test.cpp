@@ -99,7 +99,8 @@ TEST(Checkpoint, OtherQuantisationsAreRefusedByName) {
   EXPECT_THAT(with(R"({"quant_method":"bitsandbytes"})"), HasSubstr("quantised with bitsandbytes"));
   EXPECT_THAT(with(R"({"load_in_4bit":true})"), HasSubstr("quantised with bitsandbytes"));
   EXPECT_THAT(with(R"({"quant_method":"compressed-tensors"})"), HasSubstr("quantised with compressed-tensors"));
-  EXPECT_THAT(with(R"({"quant_method":"hqq"})"), HasSubstr("quantised with 'hqq'"));
+  EXPECT_THAT(with(R"({"quant_method":"hqq"})"), HasSubstr("quantised with HQQ,"));
+  EXPECT_THAT(with(R"({"quant_method":"newest"})"), HasSubstr("quantised with 'newest'"));
   EXPECT_THAT(with(R"({"quant_method":"gptq"})"), HasSubstr("hint: use the unquantised checkpoint"));
 }
 

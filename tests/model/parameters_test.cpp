@@ -68,7 +68,8 @@ TEST_P(ParametersOfCheckpoints, TakeTheBytesThatTheirTensorsTake) {
   keep_stored_mtp(family, checkpoint, spec);
   const CpuOps ops(best_kernels(), 1);
   const auto listed = parameters_of(spec);
-  for (const WeightsPolicy& policy : {WeightsPolicy{DType::f32}, WeightsPolicy{DType::bf16}, WeightsPolicy{}}) {
+  for (const WeightsPolicy& policy : {WeightsPolicy{DType::f32}, WeightsPolicy{DType::bf16}, WeightsPolicy{},
+                                      WeightsPolicy{DType::q4_0}, WeightsPolicy{DType::q6_k}}) {
     const auto bound = bind_tensors(family, spec, checkpoint, policy);
     for (size_t i = 0; i < listed.size(); ++i) {
       const DType held = listed[i].held_as(policy, bound[i].sources[0]->dtype);
@@ -76,6 +77,20 @@ TEST_P(ParametersOfCheckpoints, TakeTheBytesThatTheirTensorsTake) {
       EXPECT_EQ(listed[i].held_bytes(ops, held), bound[i].held_bytes(ops)) << listed[i].slot;
     }
   }
+}
+
+TEST(HeldAs, TheHeadIsFinerThanTheOthersAndFewBitsStayAsTheyAre) {
+  const Parameter head{.slot = "head", .rows = 1000, .columns = 512},
+      q{.slot = "attn.q", .rows = 512, .columns = 512};
+  const Parameter tied{
+      .slot = "embed", .kind = Parameter::Kind::table, .rows = 1000, .columns = 512, .tied_head = true};
+  const WeightsPolicy q4_0{DType::q4_0}, q8_0{DType::q8_0};
+  EXPECT_EQ(head.held_as(q4_0, DType::bf16), DType::q6_k);
+  EXPECT_EQ(tied.held_as(q4_0, DType::bf16), DType::q6_k);
+  EXPECT_EQ(q.held_as(q4_0, DType::bf16), DType::q4_0);
+  EXPECT_EQ(q.held_as(q8_0, DType::q4_k), DType::q4_k) << "more bits would not bring back what is lost";
+  EXPECT_EQ(q.held_as(q4_0, DType::q2_k), DType::q4_0) << "q2_k has no kernels";
+  EXPECT_EQ(head.held_as({DType::f32}, DType::q4_k), DType::f32);
 }
 
 static std::string checkpoint_name(const ::testing::TestParamInfo<fs::path>& info) {

@@ -1,4 +1,5 @@
-// Which type each tensor of a model gets, as data: a recipe says it by the tensor's role, which GGUF's names tell.
+// Which type each tensor of a model gets, as data: a recipe says it by the tensor's role. Files are written by it,
+// and weights are held by it.
 #pragma once
 
 #include <cstdint>
@@ -24,9 +25,16 @@ std::span<const Recipe> recipes();
 // In any case of letters. Throws Error that lists the names.
 const Recipe& recipe_named(std::string_view name);
 
+// What a matrix is for, as far as types depend on it.
+enum class Role { base, embedding, head, latent, value, down, precise };
+// Of the parameter that blocks call so ("attn.v"), and of GGUF's name for a tensor ("blk.0.attn_v.weight").
+Role role_of_slot(std::string_view slot);
+Role role_of_gguf_name(std::string_view name);
+
 // What there is to know of a tensor when its type is chosen.
 struct TensorPlace {
-  std::string_view name;  // GGUF's
+  Role role;
+  int layer;  // -1: of no layer
   const std::vector<int64_t>& shape;
   DType stored;
   int layers;      // of the model

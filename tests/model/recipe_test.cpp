@@ -1,4 +1,4 @@
-#include "convert/recipe.h"
+#include "model/recipe.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -14,7 +14,8 @@ using Shape = std::vector<int64_t>;
 
 DType type_of(const char* recipe, const char* tensor, const Shape& shape, DType stored = DType::bf16, int layers = 32,
               bool tied = false) {
-  return choose_type(recipe_named(recipe), {tensor, shape, stored, layers, tied});
+  return choose_type(recipe_named(recipe),
+                     {role_of_gguf_name(tensor), layer_of(tensor), shape, stored, layers, tied});
 }
 
 TEST(Recipe, EveryTypeThatARecipeNamesCanBeEncodedAndIsGgufs) {

@@ -1,4 +1,4 @@
-#include "convert/recipe.h"
+#include "model/recipe.h"
 
 #include <fmt/ranges.h>
 
@@ -77,17 +77,25 @@ int layer_of(std::string_view name) {
 
 namespace {
 
-enum class Role { base, head, latent, value, down, precise };
-
 struct RoleOfName {
-  std::string_view part;  // between "blk.N." and ".weight"
+  std::string_view slot;  // the blocks' name
+  std::string_view gguf;  // between "blk.N." and ".weight"
   Role role;
 };
 constexpr RoleOfName kRoles[] = {
-    {"output", Role::head},          {"attn_v", Role::value},         {"attn_qkv", Role::value},
-    {"attn_kv_a_mqa", Role::latent}, {"attn_kv_b", Role::latent},     {"attn_k_b", Role::latent},
-    {"attn_v_b", Role::latent},      {"ffn_down", Role::down},        {"ffn_down_exps", Role::down},
-    {"ffn_down_shexp", Role::down},  {"ffn_gate_inp", Role::precise}, {"ffn_gate_inp_shexp", Role::precise},
+    {"embed", "token_embd", Role::embedding},
+    {"head", "output", Role::head},
+    {"attn.v", "attn_v", Role::value},
+    {"attn.qkv", "attn_qkv", Role::value},
+    {"attn.kv_down", "attn_kv_a_mqa", Role::latent},
+    {"attn.kv_up", "attn_kv_b", Role::latent},
+    {"attn.k_up", "attn_k_b", Role::latent},
+    {"attn.v_up", "attn_v_b", Role::latent},
+    {"ffn.down", "ffn_down", Role::down},
+    {"experts.down", "ffn_down_exps", Role::down},
+    {"shared.down", "ffn_down_shexp", Role::down},
+    {"moe.router", "ffn_gate_inp", Role::precise},
+    {"shared.scale", "ffn_gate_inp_shexp", Role::precise},
 };
 
 // What of a GGUF name stands between "blk.N." and ".weight".
@@ -97,10 +105,9 @@ std::string_view part_of(std::string_view name) {
   return name;
 }
 
-Role role_of(const TensorPlace& place, std::string_view part) {
-  if (part == "token_embd") return place.tied_head ? Role::head : Role::base;
+Role role_named(std::string_view RoleOfName::* field, std::string_view name) {
   for (const RoleOfName& known : kRoles)
-    if (known.part == part) return known.role;
+    if (known.*field == name) return known.role;
   return Role::base;
 }
 
@@ -110,9 +117,10 @@ bool among_some(int layer, int layers) {
 }
 
 DType wanted_type(const Recipe& recipe, const TensorPlace& place) {
-  const bool more = recipe.in_layers == Layers::every || among_some(layer_of(place.name), place.layers);
-  switch (role_of(place, part_of(place.name))) {
+  const bool more = recipe.in_layers == Layers::every || among_some(place.layer, place.layers);
+  switch (place.role) {
     case Role::precise: return f32;
+    case Role::embedding: return place.tied_head ? recipe.head : recipe.base;
     case Role::head: return recipe.head;
     case Role::latent: return recipe.latent;
     case Role::value: return more ? recipe.value : recipe.base;
@@ -123,6 +131,9 @@ DType wanted_type(const Recipe& recipe, const TensorPlace& place) {
 }
 
 }  // namespace
+
+Role role_of_slot(std::string_view slot) { return role_named(&RoleOfName::slot, slot); }
+Role role_of_gguf_name(std::string_view name) { return role_named(&RoleOfName::gguf, part_of(name)); }
 
 DType choose_type(const Recipe& recipe, const TensorPlace& place) {
   if (place.shape.size() < 2) return f32;
