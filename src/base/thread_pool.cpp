@@ -8,6 +8,7 @@
 #include <fstream>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "base/cgroup.h"
 #include "base/check.h"
@@ -46,7 +47,7 @@ void ThreadPool::run(const std::function<void(int)>& job) {
   running_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
-  job(0);
+  call(0);
   int spins = 0;
   for (int left; (left = running_.load(std::memory_order_acquire)) != 0; ++spins) {
     if (!spin_)
@@ -55,6 +56,18 @@ void ThreadPool::run(const std::function<void(int)>& job) {
       pause();
     else
       std::this_thread::yield();  // a busy machine may have taken the worker's core
+  }
+  if (has_thrown_.load(std::memory_order_relaxed)) {
+    has_thrown_.store(false, std::memory_order_relaxed);
+    std::rethrow_exception(std::exchange(thrown_, nullptr));
+  }
+}
+
+void ThreadPool::call(int worker) noexcept {
+  try {
+    (*job_)(worker);
+  } catch (...) {
+    if (!has_thrown_.exchange(true, std::memory_order_relaxed)) thrown_ = std::current_exception();
   }
 }
 
@@ -70,7 +83,7 @@ void ThreadPool::work(int worker) {
     }
     while (generation_.load(std::memory_order_acquire) == seen) generation_.wait(seen, std::memory_order_acquire);
     if (stop_) return;
-    (*job_)(worker);
+    call(worker);
     if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1 && !spin_) running_.notify_one();
   }
 }

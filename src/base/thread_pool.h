@@ -1,10 +1,12 @@
 // Worker threads that stay hot inside a step. The calling thread is worker 0; the others spin for at most 100 µs
 // after their last job and then sleep (a hand-over costs 0.1 µs while spinning and 60 µs when asleep). With more
-// threads than usable cores nobody spins. One caller at a time; jobs must not throw.
+// threads than usable cores nobody spins. One caller at a time. What a job throws reaches the caller, one exception
+// of those that were thrown, once all workers have finished.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <thread>
 #include <vector>
@@ -33,9 +35,12 @@ class ThreadPool {
 
  private:
   void work(int worker);
+  void call(int worker) noexcept;  // the job; keeps what it throws
 
   std::vector<std::thread> workers_;
   const std::function<void(int)>* job_ = nullptr;
+  std::exception_ptr thrown_;            // by the job ...
+  std::atomic<bool> has_thrown_{false};  // ... of the worker that came first
   std::atomic<uint32_t> generation_{0};
   std::atomic<int> running_{0};
   std::atomic<bool> stop_{false};

@@ -77,12 +77,15 @@ int probe_only(const BenchOptions& o) {
 
 // Loads with a cache for what the phases need. Throws Error when that is more than the model or --context allows.
 LoadedModel load_for(const BenchOptions& o) {
-  LoadOptions options = o.model.load_options();
-  const int64_t needed = int64_t{o.plan.tokens_per_sequence()} * o.plan.batch;
+  const int64_t needed = o.plan.cache_tokens();
   if (needed > (1 << 30)) throw Error(fmt::format("{} tokens are more than a cache can hold", needed));
-  options.context = static_cast<int>(needed);
+  LoadOptions options = o.model.load_options();
+  options.context = o.plan.tokens_per_sequence();
+  options.cache_tokens = static_cast<int>(needed);
+  options.scheduler = o.plan.scheduler();
   options.text = false;
   LoadedModel model = LoadedModel::load(resolve_model(o.model.model), options);
+  model.defaults.sampling = read_sampling_defaults(model.checkpoint).params;
   warn_beyond_training(model.transformer->spec(), o.plan.tokens_per_sequence());
   const int limit = o.model.context > 0 ? o.model.context : model.transformer->spec().context;
   if (o.plan.tokens_per_sequence() > limit)
@@ -90,6 +93,25 @@ LoadedModel load_for(const BenchOptions& o) {
                             o.plan.tokens_per_sequence(), limit))
         .hint("lower --depth, --prefill or --decode, or set --context beyond the model's own");
   return model;
+}
+
+// What is not at its default.
+std::string sampling_text(const SamplingParams& p) {
+  if (p.temperature == 0) return "choosing greedily";
+  std::string text = fmt::format("sampling with temperature {:g}", p.temperature);
+  if (p.top_k > 0) text += fmt::format(", top_k {}", p.top_k);
+  if (p.top_p < 1) text += fmt::format(", top_p {:g}", p.top_p);
+  if (p.min_p > 0) text += fmt::format(", min_p {:g}", p.min_p);
+  if (p.repeat_penalty != 1) text += fmt::format(", repeat_penalty {:g}", p.repeat_penalty);
+  return text;
+}
+
+Json to_json(const SamplingParams& p) {
+  return {{"temperature", p.temperature},
+          {"top_k", p.top_k},
+          {"top_p", p.top_p},
+          {"min_p", p.min_p},
+          {"repeat_penalty", p.repeat_penalty}};
 }
 
 std::vector<PhaseResult> measure(BenchRunner& runner, const BenchPlan& plan, Meter& meter) {
@@ -150,13 +172,15 @@ int bench(const BenchOptions& o) {
                             {"isa", isa},
                             {"depth", o.plan.depth},
                             {"batch", o.plan.batch},
+                            {"sampling", to_json(model.defaults.sampling)},
                             {"machine", machine_json(meter, probes.arithmetic())}}
                            .dump());
     return 0;
   }
   print_results(results, o.plan);
-  fmt::print("\ndepth {}, batch {}; {} of weights; loaded in {:.2f} s; peak memory {}\n", o.plan.depth, o.plan.batch,
-             bytes_text(model.plan.weight_bytes), model.load_ms / 1000, bytes_text(peak_bytes));
+  fmt::print("\ndepth {}, batch {}, {}; {} of weights; loaded in {:.2f} s; peak memory {}\n", o.plan.depth,
+             o.plan.batch, sampling_text(model.defaults.sampling), bytes_text(model.plan.weight_bytes),
+             model.load_ms / 1000, bytes_text(peak_bytes));
   print_machine(meter, probes.arithmetic(), threads, isa);
   return 0;
 }
@@ -191,7 +215,8 @@ void add_bench(CLI::App& program, Work& chosen) {
   command.footer(
       R"(Refuses to time a model whose results are wrong. Between measurements all threads probe how fast memory can be read and how
 many operations the processor can do; the share is the time that the limiting one of them needs, over the time taken.
-A model that fits the processor's caches may exceed the bandwidth of memory.
+A model that fits the processor's caches may exceed the bandwidth of memory. Tokens are chosen as the checkpoint's
+generation_config.json says, which is part of the time, and then replaced by random ones.
 
 Examples:
   cachalot bench ./Qwen3-0.6B --depth 4096

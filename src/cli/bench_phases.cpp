@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "engine/scoring.h"
+#include "tensor/arena_scope.h"
 
 namespace cachalot {
 
@@ -69,44 +70,89 @@ StepWork WorkCounter::rows(int first, int rows, int logit_rows) const {
 
 // -- Steps
 
+SchedulerOptions BenchPlan::scheduler() const {
+  return {.max_rows = std::max(kChunkRows, batch), .max_sequences = batch};
+}
+
+int64_t BenchPlan::cache_tokens() const {
+  return int64_t{batch} * ((tokens_per_sequence() + kBlockTokens - 1) / kBlockTokens) * kBlockTokens;
+}
+
 BenchRunner::BenchRunner(LoadedModel& model, const BenchPlan& plan, const WorkCounter& counter)
-    : model_(model), plan_(plan), counter_(counter) {
-  const CacheLayout layout = cache_layout(model.transformer->spec());
-  groups_ = layout.group_windows.size();
-  const int blocks = (plan.tokens_per_sequence() + kBlockTokens - 1) / kBlockTokens;
-  cache_ = model.ops->make_cache({.layers = layout.layers,
-                                  .blocks_of_group = std::vector<int>(groups_, blocks * plan.batch),
-                                  .dtype = model.kv});
+    : model_(model),
+      plan_(plan),
+      counter_(counter),
+      layout_(cache_layout(model.transformer->spec())),
+      pool_(blocks_for(layout_.group_windows, plan.cache_tokens(), plan.scheduler())) {
+  cache_ = model.ops->make_cache(
+      {.layers = layout_.layers,
+       .blocks_of_group = blocks_for(layout_.group_windows, plan.cache_tokens(), plan.scheduler()),
+       .dtype = model.kv});
   Random random(1);
+  const auto vocab = static_cast<uint64_t>(model.transformer->spec().vocab);
   for (int s = 0; s < plan.batch; ++s) {
-    tables_.emplace_back(static_cast<size_t>(blocks));
-    std::iota(tables_.back().begin(), tables_.back().end(), s * blocks);
+    tables_.emplace_back(layout_.group_windows.size());
     auto& tokens = tokens_.emplace_back(static_cast<size_t>(plan.tokens_per_sequence()));
-    for (int32_t& token : tokens)
-      token = static_cast<int32_t>(random.next() % static_cast<uint64_t>(model.transformer->spec().vocab));
+    for (int32_t& token : tokens) token = static_cast<int32_t>(random.next() % vocab);
+    samplers_.emplace_back(model.defaults.sampling, tokens);
     fill(s, 0, plan.depth, false);
+  }
+}
+
+// Gives a sequence the blocks that rows [first, first + rows) see and write, and takes back those that a window has
+// moved past. A repetition begins anew at `depth`: what its window saw there may be gone, and other numbers be in its
+// place, which take the same time.
+void BenchRunner::hold(int sequence, int first, int rows) {
+  for (int g = 0; g < pool_.groups(); ++g) {
+    auto& table = tables_[static_cast<size_t>(sequence)][static_cast<size_t>(g)];
+    const int window = layout_.group_windows[static_cast<size_t>(g)];
+    const int begin = window > 0 ? std::max(0, first - window + 1) / kBlockTokens : 0;
+    const int end = (first + rows + kBlockTokens - 1) / kBlockTokens;
+    table.resize(static_cast<size_t>(std::max<int>(end, static_cast<int>(table.size()))), -1);
+    for (int b = 0; b < static_cast<int>(table.size()); ++b) {
+      int32_t& block = table[static_cast<size_t>(b)];
+      const bool held = block >= 0, wanted = b >= begin && (b < end || window == 0);
+      if (held && !wanted) pool_.give_back(g, std::exchange(block, -1));
+    }
+    for (int b = begin; b < end; ++b)
+      if (int32_t& block = table[static_cast<size_t>(b)]; block < 0) {
+        const auto taken = pool_.take(g);
+        CHECK(taken, "the blocks of all sequences do not fit the cache");
+        block = *taken;
+      }
+  }
+}
+
+void BenchRunner::choose(const std::vector<Part>& parts, const Tensor& logits_TW) {
+  for (size_t i = 0; i < parts.size(); ++i) {
+    Sampler& sampler = samplers_[static_cast<size_t>(parts[i].sequence)];
+    const float* row = logits_TW.row(static_cast<int64_t>(i));
+    const auto token = sampler.sample({row, static_cast<size_t>(logits_TW.last())}, sampler_room_);
+    if (!token) throw Error("the model's results are wrong, so its speed means nothing").because("logits are NaN");
+    sampler.add(*token);
   }
 }
 
 void BenchRunner::step(const std::vector<Part>& parts, bool with_head) {
   Batch batch;
   for (const Part& p : parts) {
+    hold(p.sequence, p.first, p.rows);
     const auto& tokens = tokens_[static_cast<size_t>(p.sequence)];
-    batch.sequences.push_back(
-        {.first_row = static_cast<int>(batch.rows()),
-         .rows = p.rows,
-         .first_position = p.first,
-         .rope_tokens = plan_.tokens_per_sequence(),
-         .expanded_tokens = p.rows > 1 ? p.first + p.rows : 0,
-         .block_tables = std::vector<std::span<const int32_t>>(groups_, tables_[static_cast<size_t>(p.sequence)])});
+    const auto& tables = tables_[static_cast<size_t>(p.sequence)];
+    batch.sequences.push_back({.first_row = static_cast<int>(batch.rows()),
+                               .rows = p.rows,
+                               .first_position = p.first,
+                               .rope_tokens = plan_.tokens_per_sequence(),
+                               .expanded_tokens = p.rows > 1 ? p.first + p.rows : 0,
+                               .block_tables = {tables.begin(), tables.end()}});
     batch.tokens_T.insert(batch.tokens_T.end(), tokens.begin() + p.first, tokens.begin() + p.first + p.rows);
     batch.logit_rows.push_back(static_cast<int32_t>(batch.rows()) - 1);
   }
-  Arena& arena = model_.ops->arena();
-  const Arena::Mark mark = arena.mark();
-  const Tensor hidden_TD = model_.transformer->forward(*model_.ops, batch, *cache_);
-  if (with_head) model_.transformer->head(*model_.ops, model_.ops->gather_rows(hidden_TD, batch.logit_rows));
-  arena.rewind(mark);
+  CpuOps& ops = *model_.ops;
+  const ArenaScope scope(ops.arena());
+  const Tensor hidden_TD = model_.transformer->forward(ops, batch, *cache_);
+  if (with_head) choose(parts, model_.transformer->head(ops, ops.gather_rows(hidden_TD, batch.logit_rows)));
+  for (const Part& p : parts) hold(p.sequence, p.first + p.rows, 0);
 }
 
 void BenchRunner::fill(int sequence, int first, int tokens, bool with_head) {

@@ -18,6 +18,9 @@ struct BenchPlan {
   int batch = 1;      // sequences side by side
   int repeat = 5;
   int tokens_per_sequence() const { return depth + std::max(prefill, decode); }
+  // What runs, and the tokens that its cache holds, in whole blocks.
+  SchedulerOptions scheduler() const;
+  int64_t cache_tokens() const;
 };
 
 // What a step cannot do without: bytes read from memory (weights once, the visible cache once) and operations (two
@@ -72,7 +75,9 @@ struct PhaseResult {
 // `repetitions`: the slices of each.
 PhaseResult summarise(std::string phase, const std::vector<std::vector<Slice>>& repetitions);
 
-// Runs steps over a cache of its own, filled up to `depth` first.
+// Runs steps over a cache of its own, filled up to `depth` first. As the engine does, windowed layers keep the blocks
+// of their window only, and a token is chosen after each step of a sequence, with the checkpoint's own sampling; the
+// one that follows is random all the same.
 class BenchRunner {
  public:
   BenchRunner(LoadedModel& model, const BenchPlan& plan, const WorkCounter& counter);
@@ -86,6 +91,8 @@ class BenchRunner {
     int sequence, first, rows;
   };
   void step(const std::vector<Part>& parts, bool with_head);
+  void hold(int sequence, int first, int rows);
+  void choose(const std::vector<Part>& parts, const Tensor& logits_TW);
   void fill(int sequence, int first, int tokens, bool with_head);
   StepWork work_of(const std::vector<Part>& parts, bool with_head) const;
   std::vector<Slice> measure(const std::vector<std::vector<Part>>& steps, const std::function<Limits()>& probe,
@@ -94,10 +101,14 @@ class BenchRunner {
   LoadedModel& model_;
   BenchPlan plan_;
   const WorkCounter& counter_;
+  const CacheLayout layout_;
+  BlockPool pool_;
   std::unique_ptr<KvCache> cache_;
-  size_t groups_ = 0;
-  std::vector<std::vector<int32_t>> tables_;  // by sequence
-  std::vector<std::vector<int32_t>> tokens_;  // by sequence
+  SamplerRoom sampler_room_;
+  // By sequence:
+  std::vector<std::vector<std::vector<int32_t>>> tables_;  // per cache group
+  std::vector<std::vector<int32_t>> tokens_;
+  std::vector<Sampler> samplers_;
 };
 
 // Throws Error unless one pass over some tokens and one pass per token give the same logits, bit for bit, and all

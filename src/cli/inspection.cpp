@@ -140,8 +140,8 @@ void measure_cache(const Ops& ops, const LoadOptions& load, Inspection& i) {
   main.mtp.clear();
   i.cache_bytes_per_token = per_token(main);
   i.mtp_cache_bytes_per_token = per_token(*i.spec) - i.cache_bytes_per_token;
-  i.cache_bytes = cache_bytes(ops, cache_layout(main), i.context, load.max_rows, i.kv);
-  i.full_cache_bytes = cache_bytes(ops, cache_layout(main), main.context, load.max_rows, i.kv);
+  i.cache_bytes = cache_bytes(ops, cache_layout(main), i.context, load.scheduler, i.kv);
+  i.full_cache_bytes = cache_bytes(ops, cache_layout(main), main.context, load.scheduler, i.kv);
 }
 
 MemoryChoice memory_choice(const std::vector<OwnParameter>& parameters, const std::string& weights,

@@ -21,7 +21,7 @@ struct LogitsOptions {
 
 int logits(const LogitsOptions& o) {
   const auto tokens = o.tokens.read();
-  const LoadedModel model = o.model.load(/*text=*/false, o.tokens.chunk);
+  const LoadedModel model = o.model.load_to_score(/*text=*/false, o.tokens.chunk);
   check_fits(tokens.size(), model.plan.context);
   const int64_t rows = o.last ? 1 : std::ssize(tokens);
   SafetensorsWriter writer(o.out, {{"logits", DType::f32, {rows, model.transformer->spec().vocab}}});

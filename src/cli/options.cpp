@@ -85,23 +85,24 @@ LoadOptions ModelOptions::load_options() const {
   return o;
 }
 
-static LoadedModel load_model(const ModelOptions& o, const LoadOptions& options) {
-  LoadedModel model = LoadedModel::load(resolve_model(o.model), options);
-  warn_beyond_training(model.transformer->spec(), o.context);
-  return model;
+LoadedModel ModelOptions::load(const LoadOptions& options) const {
+  LoadedModel loaded = LoadedModel::load(resolve_model(model), options);
+  warn_beyond_training(loaded.transformer->spec(), context);
+  return loaded;
 }
 
-LoadedModel ModelOptions::load(bool text, int step_rows) const {
+LoadedModel ModelOptions::load_to_score(bool text, int chunk) const {
   LoadOptions options = load_options();
   options.text = text;
-  options.max_rows = std::max(options.max_rows, step_rows);
-  return load_model(*this, options);
+  options.scores = true;
+  options.scheduler.max_rows = std::max(options.scheduler.max_rows, chunk);
+  return load(options);
 }
 
 LoadedModel ModelOptions::load(const SpeculationOptions& speculation) const {
   LoadOptions options = load_options();
   options.speculation = speculation.chosen();
-  return load_model(*this, options);
+  return load(options);
 }
 
 void SpeculationOptions::add_to(CLI::App& command) {

@@ -27,10 +27,12 @@ struct ModelOptions {
   // `model_required` is false where another option can stand in for the model.
   void add_to(CLI::App& command, bool model_required = true);
   LoadOptions load_options() const;
-  // Resolves the name, loads, and says on stderr when weights are held in another type than asked for. `text`: with
-  // tokenizer and template, which a checkpoint that only computes need not have. `step_rows`: most tokens of one
-  // pass.
-  LoadedModel load(bool text = true, int step_rows = 512) const;
+  // Resolves the name, loads, and says on stderr when weights are held in another type than asked for.
+  LoadedModel load(const LoadOptions& options) const;
+  // For score(). `text`: with tokenizer and template, which a checkpoint that only computes need not have. `chunk`:
+  // tokens of one pass, or 0.
+  LoadedModel load_to_score(bool text, int chunk = 0) const;
+  // To generate, one sequence at a time.
   LoadedModel load(const SpeculationOptions& speculation) const;
 };
 

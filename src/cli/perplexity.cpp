@@ -62,7 +62,7 @@ Score score_windows(const LoadedModel& model, const std::vector<int32_t>& tokens
 
 int perplexity(const PerplexityOptions& o) {
   const std::string text = read_input(o.file);
-  const LoadedModel model = o.model.load();
+  const LoadedModel model = o.model.load_to_score(/*text=*/true);
   if (!model.transformer->spec().causal())
     throw Error("this model predicts no text")
         .because("its symmetric windows let tokens see the ones that they should predict");

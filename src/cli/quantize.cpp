@@ -90,7 +90,8 @@ Importance calibrate(const Checkpoint& checkpoint, const std::string& file, int 
   spec.mtp.clear();
   CpuOps cpu(best_kernels(), threads);
   const int window = std::min(kWindow, spec.context);
-  plan_memory(spec, bind_tensors(family, spec, checkpoint, {}), cpu, {.context = window}, DType::bf16);
+  plan_memory(spec, bind_tensors(family, spec, checkpoint, {}), cpu, {.context = window, .scores = true},
+              DType::bf16);
   ImportanceOps ops(cpu);
   Progress loading("loading", true);
   const Transformer model(spec, load_weights(family, spec, checkpoint, {}, ops,

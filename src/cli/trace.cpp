@@ -64,7 +64,7 @@ class TraceRecorder {
 
 int record(const TraceOptions& o) {
   const auto tokens = o.tokens.read();
-  const LoadedModel model = o.model.load(/*text=*/false, o.tokens.chunk);
+  const LoadedModel model = o.model.load_to_score(/*text=*/false, o.tokens.chunk);
   check_fits(tokens.size(), model.plan.context);
   TraceRecorder recorder;
   TraceOps ops(*model.ops, [&](std::string_view point, const Tensor& tensor) { recorder.record(point, tensor); });

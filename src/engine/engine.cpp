@@ -1,45 +1,37 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <exception>
+#include <new>
 
 #include "base/error.h"
+#include "tensor/arena_scope.h"
 
 namespace cachalot {
 
-std::vector<int> blocks_for(const CacheLayout& layout, int tokens, int step_rows) {
-  std::vector<int> blocks;
-  for (const int window : layout.group_windows) {
-    // Behind a window at most the window, one step and the ragged ends of two blocks are alive.
-    const int64_t alive =
-        window == 0 ? tokens : std::min<int64_t>(tokens, int64_t{window} + step_rows + int64_t{2} * kBlockTokens);
-    blocks.push_back(static_cast<int>((alive + kBlockTokens - 1) / kBlockTokens));
-  }
-  return blocks;
-}
-
-int64_t cache_bytes(const Ops& ops, const CacheLayout& layout, int tokens, int step_rows, DType kv) {
-  const auto blocks = blocks_for(layout, tokens, step_rows);
+int64_t cache_bytes(const Ops& ops, const CacheLayout& layout, int64_t tokens, const SchedulerOptions& options,
+                    DType kv) {
+  const auto blocks = blocks_for(layout.group_windows, tokens, options);
   int64_t bytes = 0;
   for (const auto& layer : layout.layers)
     bytes += blocks[static_cast<size_t>(layer.group)] * ops.cache_block_bytes(layer, kv);
   return bytes;
 }
 
-static BlockPool make_pool(const Transformer& model, const EngineOptions& o) {
-  return BlockPool(blocks_for(cache_layout(model.spec()), std::max(o.cache_tokens, o.context), o.scheduler.max_rows));
+static std::vector<int> cache_blocks(const CacheLayout& layout, const EngineOptions& o) {
+  return blocks_for(layout.group_windows, std::max(o.cache_tokens, o.context), o.scheduler);
 }
 
 Engine::Engine(Ops& ops, const Transformer& model, EngineOptions options)
     : ops_(ops),
       model_(model),
       options_(options),
-      scheduler_(options.scheduler, make_pool(model, options), cache_layout(model.spec()).group_windows) {
+      scheduler_(options.scheduler, BlockPool(cache_blocks(cache_layout(model.spec()), options)),
+                 cache_layout(model.spec()).group_windows) {
   CHECK(options.speculation != Speculation::mtp || !model.spec().mtp.empty(), "the model has no module that drafts");
   const CacheLayout layout = cache_layout(model.spec());
-  cache_ = ops.make_cache({.layers = layout.layers,
-                           .blocks_of_group = blocks_for(layout, std::max(options.cache_tokens, options.context),
-                                                         options.scheduler.max_rows),
-                           .dtype = options.kv});
+  cache_ = ops.make_cache(
+      {.layers = layout.layers, .blocks_of_group = cache_blocks(layout, options), .dtype = options.kv});
 }
 
 RequestId Engine::submit(Request request) {
@@ -63,7 +55,7 @@ RequestId Engine::submit(Request request) {
 
   auto s = std::make_unique<Sequence>();
   s->id = ++last_id_;
-  s->sampler = Sampler(request.sampling);
+  s->sampler = Sampler(request.sampling, request.prompt);
   s->tokens = request.prompt;
   s->rope_tokens = static_cast<int>(prompt_tokens);
   s->token_limit = static_cast<int>(
@@ -77,7 +69,8 @@ RequestId Engine::submit(Request request) {
 }
 
 void Engine::cancel(RequestId id) {
-  if (scheduler_.remove(id)) pending_.push_back({.request = id, .finished = FinishReason::cancelled});
+  pending_.push_back({.request = id, .finished = FinishReason::cancelled});
+  if (!scheduler_.remove(id)) pending_.pop_back();
 }
 
 // What a chosen token means for its request; none: the logits were not numbers.
@@ -94,6 +87,7 @@ Event Engine::answer(Sequence& s, std::optional<int32_t> token) {
     return event;
   }
   s.tokens.push_back(*token);
+  s.sampler.add(*token);
   event.token = token;
   if (static_cast<int>(s.tokens.size()) >= s.token_limit) event.finished = FinishReason::length;
   return event;
@@ -120,20 +114,20 @@ Batch Engine::batch_of(std::span<const Work> works) const {
 
 // Chooses tokens from the rows of one sequence, one after another as long as the next row computed the token that was
 // chosen. Returns how many of the work's rows hold tokens of the text.
-int Engine::take_answers(const Work& work, const Tensor& logits_TW, int64_t first_row, std::vector<Event>& events) {
+int Engine::take_answers(const Work& work, const Tensor& logits_TW, int64_t first_row) {
   Sequence& s = *work.sequence;
   const int choosing = work.choosing_rows(), drafted = choosing - 1;
   int accepted = 0;
   while (true) {
     const float* row = logits_TW.row(first_row + accepted);
-    const auto token = s.sampler.sample({row, static_cast<size_t>(logits_TW.last())}, s.tokens, s.prompt_tokens());
-    events.push_back(answer(s, token));
+    const auto token = s.sampler.sample({row, static_cast<size_t>(logits_TW.last())}, sampler_room_);
+    pending_.push_back(answer(s, token));
     const bool right = accepted < drafted && token == s.drafts[static_cast<size_t>(accepted)];
     accepted += right;
-    if (events.back().finished || !right) break;
+    if (pending_.back().finished || !right) break;
   }
-  events.back().drafted = drafted;
-  events.back().accepted = accepted;
+  pending_.back().drafted = drafted;
+  pending_.back().accepted = accepted;
   return work.rows - drafted + accepted;
 }
 
@@ -184,30 +178,72 @@ void Engine::draft_by_module(std::span<const Work> works, std::span<const int> k
   }
 }
 
-std::vector<Event> Engine::step() {
-  std::vector<Event> events = std::exchange(pending_, {});
-  auto works = scheduler_.next();
-  if (works.empty()) return events;
-  const Batch batch = batch_of(works);
+// What a caught exception says. Where there is no memory, the text must not ask for any: it fits a std::string
+// itself.
+static std::string reason_of(const std::exception_ptr& exception) {
+  try {
+    std::rethrow_exception(exception);
+  } catch (const std::exception& e) {
+    return dynamic_cast<const std::bad_alloc*>(&e) ? "out of memory" : e.what();
+  } catch (...) { return "unknown failure"; }
+}
 
-  const Arena::Mark mark = ops_.arena().mark();
+void Engine::end(Work& work) {
+  scheduler_.remove(work.sequence->id);
+  work.sequence = nullptr;
+}
+
+void Engine::end_with_error(Work& work, const std::string& reason) {
+  pending_.push_back({.request = work.sequence->id, .finished = FinishReason::error, .error = reason});
+  end(work);
+}
+
+// Takes the answers of a work that has been computed. Returns how many of its rows are kept.
+int Engine::finish(Work& work, const Tensor& logits_TW, int64_t first_row) {
+  if (work.choosing_rows() == 0) {
+    scheduler_.commit(work, work.rows);
+    return work.rows;
+  }
+  try {
+    const int kept = take_answers(work, logits_TW, first_row);
+    scheduler_.commit(work, kept);
+    if (pending_.back().finished) end(work);
+    return kept;
+  } catch (...) {
+    end_with_error(work, reason_of(std::current_exception()));
+    return 0;
+  }
+}
+
+void Engine::compute(std::span<Work> works) {
+  const Batch batch = batch_of(works);
   const Tensor hidden_TD = model_.forward(ops_, batch, *cache_);
   Tensor logits_TW;
   if (!batch.logit_rows.empty()) logits_TW = model_.head(ops_, ops_.gather_rows(hidden_TD, batch.logit_rows));
+  std::vector<int> kept(works.size());
   int64_t row = 0;
-  std::vector<int> kept;
-  for (Work& work : works) {
-    const int choosing = work.choosing_rows();
-    kept.push_back(choosing > 0 ? take_answers(work, logits_TW, row, events) : work.rows);
+  for (size_t i = 0; i < works.size(); ++i) {
+    const int choosing = works[i].choosing_rows();
+    kept[i] = finish(works[i], logits_TW, row);
     row += choosing;
-    scheduler_.commit(work, kept.back());
-    if (choosing == 0 || !events.back().finished) continue;
-    scheduler_.remove(work.sequence->id);
-    work.sequence = nullptr;
   }
   if (options_.speculation != Speculation::off) draft(works, kept, batch, hidden_TD);
-  ops_.arena().rewind(mark);
-  return events;
+}
+
+std::vector<Event> Engine::step() {
+  std::vector<Work> works = scheduler_.next();
+  size_t most_events = pending_.size();
+  for (const Work& work : works) most_events += static_cast<size_t>(work.choosing_rows()) + 1;
+  pending_.reserve(most_events);  // what follows must not lose news for want of memory
+  const ArenaScope scope(ops_.arena());
+  try {
+    if (!works.empty()) compute(works);
+  } catch (...) {
+    const std::string reason = reason_of(std::current_exception());
+    for (Work& work : works)
+      if (work.sequence) end_with_error(work, reason);
+  }
+  return std::exchange(pending_, {});
 }
 
 }  // namespace cachalot

@@ -33,15 +33,24 @@ class Engine {
   bool idle() const { return scheduler_.idle() && pending_.empty(); }
 
   // One forward pass. Events of finished requests come exactly once.
+  //
+  // What fails ends the requests that it was done for, with FinishReason::error and the reason: the sampler its own,
+  // the model all of the step. The others go on as if those had never been. Throws, when there is no memory left to
+  // plan the step, before it has begun.
   std::vector<Event> step();
 
   const EngineOptions& options() const { return options_; }
+  const BlockPool& pool() const { return scheduler_.pool(); }
 
  private:
-  using Work = Scheduler::Work;
+  using Work = Scheduler::Work;  // its sequence is nullptr when the request has ended in this step
   Batch batch_of(std::span<const Work> works) const;
+  void compute(std::span<Work> works);
   Event answer(Sequence& sequence, std::optional<int32_t> token);
-  int take_answers(const Work& work, const Tensor& logits_TW, int64_t first_row, std::vector<Event>& events);
+  int take_answers(const Work& work, const Tensor& logits_TW, int64_t first_row);
+  int finish(Work& work, const Tensor& logits_TW, int64_t first_row);
+  void end(Work& work);
+  void end_with_error(Work& work, const std::string& reason);
   void draft(std::span<const Work> works, std::span<const int> kept, const Batch& batch, const Tensor& hidden_TD);
   void draft_by_module(std::span<const Work> works, std::span<const int> kept, const Batch& batch,
                        const Tensor& hidden_TD);
@@ -51,13 +60,13 @@ class Engine {
   EngineOptions options_;
   Scheduler scheduler_;
   std::unique_ptr<KvCache> cache_;
-  std::vector<Event> pending_;
+  SamplerRoom sampler_room_;
+  std::vector<Event> pending_;  // news that no step has returned yet
   RequestId last_id_ = 0;
 };
 
-// Blocks per group for a cache that holds `tokens` tokens of one sequence processed in steps of at most `step_rows`.
-std::vector<int> blocks_for(const CacheLayout& layout, int tokens, int step_rows);
-// Bytes of such a cache.
-int64_t cache_bytes(const Ops& ops, const CacheLayout& layout, int tokens, int step_rows, DType kv);
+// Bytes of a cache that holds `tokens` tokens of all sequences that may run.
+int64_t cache_bytes(const Ops& ops, const CacheLayout& layout, int64_t tokens, const SchedulerOptions& options,
+                    DType kv);
 
 }  // namespace cachalot

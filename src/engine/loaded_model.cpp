@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/progress.h"
+#include "engine/scoring.h"
 #include "formats/gguf.h"
 #include "formats/gguf_tokenizer.h"
 #include "formats/hf_chat_template.h"
@@ -84,8 +85,17 @@ static int64_t ffn_numbers(const LayerSpec& l, int width) {
   return moe.gate.active * (3 * int64_t{moe.expert.hidden} + width) + 3 * int64_t{moe.shared.hidden};
 }
 
-// The widest rows of a step, times how many of them are alive at once.
-static int64_t activation_bytes(const ModelSpec& spec, int max_rows) {
+// Rows whose logits are alive at once: of everyone who runs the last one and the drafts, and what the module guesses.
+static int64_t logit_rows(const ModelSpec& spec, const LoadOptions& o, int max_rows) {
+  if (o.scores) return std::min(max_rows, scored_at_once(spec.vocab));
+  const bool module = !spec.mtp.empty();
+  const int drafts = module ? 1 : o.speculation == Speculation::lookup ? EngineOptions().lookup_drafts : 0;
+  const int64_t sequences = std::min(o.scheduler.max_sequences, max_rows);
+  return std::min<int64_t>(max_rows, sequences * (1 + drafts)) + (module ? sequences : 0);
+}
+
+// The widest rows of a step, times how many of them are alive at once; logits, and what sampling them takes.
+static int64_t activation_bytes(const ModelSpec& spec, const LoadOptions& o, int max_rows) {
   int64_t widest = 0, widest_absorbed = 0;
   std::vector<LayerSpec> layers = spec.layers;
   layers.insert(layers.end(), spec.mtp.begin(), spec.mtp.end());
@@ -96,9 +106,10 @@ static int64_t activation_bytes(const ModelSpec& spec, int max_rows) {
   // In f64, as a config may describe more than 63 bits count.
   const double numbers =
       static_cast<double>(max_rows) * static_cast<double>(widest) +
-      static_cast<double>(std::min(max_rows, kAbsorbedRows)) * static_cast<double>(widest_absorbed) +
-      2.0 * spec.vocab;
-  return static_cast<int64_t>(std::min(2 * 4 * numbers, 1e18));
+      static_cast<double>(std::min(max_rows, kAbsorbedRows)) * static_cast<double>(widest_absorbed);
+  const double logits =
+      (4.0 * static_cast<double>(logit_rows(spec, o, max_rows)) + SamplerRoom::kBytesPerToken) * spec.vocab;
+  return static_cast<int64_t>(std::min(2 * 4 * numbers + logits, 1e18));
 }
 
 static std::string gib(int64_t bytes) { return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / (1 << 30)); }
@@ -106,12 +117,16 @@ static std::string gib(int64_t bytes) { return fmt::format("{:.2f} GiB", static_
 MemoryPlan memory_at(const ModelSpec& spec, int64_t weight_bytes, const Ops& ops, const LoadOptions& o, DType kv,
                      int context) {
   const CacheLayout layout = cache_layout(spec);
-  const int rows = spec.causal() ? o.max_rows : std::max(o.max_rows, context);  // texts are read whole otherwise
+  SchedulerOptions scheduler = o.scheduler;
+  if (!spec.causal()) scheduler.max_rows = std::max(scheduler.max_rows, context);  // texts are read whole
+  const int cache_tokens = std::max(context, o.cache_tokens);
   MemoryPlan plan{.weight_bytes = weight_bytes,
-                  .cache_bytes = cache_bytes(ops, layout, context, rows, kv),
-                  .activation_bytes = activation_bytes(spec, rows),
+                  .cache_bytes = cache_bytes(ops, layout, cache_tokens, scheduler, kv),
+                  .activation_bytes = activation_bytes(spec, o, scheduler.max_rows),
                   .available_bytes = available_memory_bytes(),
-                  .context = context};
+                  .context = context,
+                  .cache_tokens = cache_tokens,
+                  .scheduler = o.scheduler};
   for (const auto& layer : layout.layers)
     plan.cache_bytes_per_token += ops.cache_block_bytes(layer, kv) / kBlockTokens;
   return plan;
@@ -152,8 +167,8 @@ MemoryPlan plan_memory(const ModelSpec& spec, const std::vector<BoundTensor>& te
   if (!plan.fits())
     throw Error("the model does not fit the memory")
         .because(fmt::format("weights {} + cache {} for {} tokens + activations {} = {}, but {} is available",
-                             gib(plan.weight_bytes), gib(plan.cache_bytes), plan.context, gib(plan.activation_bytes),
-                             gib(plan.total_bytes()), gib(plan.available_bytes)))
+                             gib(plan.weight_bytes), gib(plan.cache_bytes), plan.cache_tokens,
+                             gib(plan.activation_bytes), gib(plan.total_bytes()), gib(plan.available_bytes)))
         .hint("lower --context, or take a smaller --weights type or model");
   if (o.context == 0 && plan.context < spec.context)
     note("context cut from {} to {} tokens to fit the memory (--context N sets it)", spec.context, plan.context);
@@ -221,8 +236,11 @@ LoadedModel LoadedModel::load(const fs::path& path, const LoadOptions& o) {
 }
 
 EngineOptions LoadedModel::engine_options() const {
-  return {
-      .context = plan.context, .cache_tokens = plan.context, .kv = kv, .scheduler = {}, .speculation = speculation};
+  return {.context = plan.context,
+          .cache_tokens = plan.cache_tokens,
+          .kv = kv,
+          .scheduler = plan.scheduler,
+          .speculation = speculation};
 }
 
 }  // namespace cachalot

@@ -30,9 +30,6 @@ struct GenerationDefaults {
   std::optional<int> max_tokens;
   std::vector<UnusableDefault> unusable;  // of the sampling defaults
   std::vector<int32_t> end_tokens;
-
-  // The union of generation_config.json, config.json and the tokenizer; do_sample false means temperature 0.
-  static GenerationDefaults read(const Checkpoint& checkpoint, const Tokenizer& tokenizer);
 };
 
 struct LoadOptions {
@@ -40,26 +37,31 @@ struct LoadOptions {
   std::optional<DType> kv;  // none: f32 with f32 weights, else bf16
   int threads = 0;          // 0 = default_threads()
   int context = 0;          // 0 = the checkpoint's own, bounded by memory
-  int max_rows = 512;       // rows of one step
-  bool progress = true;     // a bar on stderr when loading takes over a second
+  int cache_tokens = 0;     // over all sequences, where that is to be more than `context`
+  SchedulerOptions scheduler = {.max_rows = 512, .max_sequences = 1};  // what will run: memory is planned for that
+  bool scores = false;   // score() will run instead: one sequence, logits of all rows
+  bool progress = true;  // a bar on stderr when loading takes over a second
   // How the engine will guess tokens; none: mtp where the checkpoint has that module, else off. Only mtp loads it.
   std::optional<Speculation> speculation = Speculation::off;
   bool text = true;  // tokenizer, template and generation defaults, too; what only computes needs none
 };
 
-// What loading and running will take, known before anything is allocated.
+// What loading and running will take, known before anything is allocated. Caches and activations are committed page
+// by page when they are first used, so a short run takes less.
 struct MemoryPlan {
   int64_t weight_bytes = 0;
   int64_t cache_bytes_per_token = 0;
-  int64_t cache_bytes = 0;       // at `context`
-  int64_t activation_bytes = 0;  // an upper bound for one step
+  int64_t cache_bytes = 0;       // for `cache_tokens` tokens of the sequences that may run
+  int64_t activation_bytes = 0;  // an upper bound for one step, its logits among them
   int64_t available_bytes = 0;
   int context = 0;
+  int cache_tokens = 0;
+  SchedulerOptions scheduler;
   int64_t total_bytes() const { return weight_bytes + cache_bytes + activation_bytes; }
   bool fits() const { return total_bytes() <= available_bytes; }
 };
 
-// What a run with a cache of `context` tokens takes, whether that is there or not.
+// What a run with a context of so many tokens takes, whether that is there or not.
 MemoryPlan memory_at(const ModelSpec& spec, int64_t weight_bytes, const Ops& ops, const LoadOptions& options,
                      DType kv, int context);
 // The same at the stated context; where none is stated, at the checkpoint's own, halved until it fits or is small.

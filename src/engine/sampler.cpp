@@ -3,8 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
-#include <map>
+#include <limits>
 #include <numeric>
 
 #include "base/error.h"
@@ -37,78 +38,222 @@ void SamplingParams::check() const {
   check_range("frequency_penalty", frequency_penalty, -100, 100);
 }
 
+// -- Weights
+
 namespace {
 
-struct Candidate {
-  int32_t token;
-  float logit;
-};
+using Candidate = SamplerRoom::Candidate;
 
 bool more_likely(const Candidate& a, const Candidate& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
 }
 
-void apply_penalties(std::vector<float>& logits, std::span<const int32_t> tokens, int prompt_tokens,
-                     const SamplingParams& p) {
-  std::map<int32_t, int> in_answer;  // 0 for tokens that only the prompt has
-  for (size_t i = 0; i < tokens.size(); ++i) in_answer[tokens[i]] += i >= static_cast<size_t>(prompt_tokens);
-  for (const auto& [token, count] : in_answer) {
-    if (token < 0 || static_cast<size_t>(token) >= logits.size()) continue;
-    float& logit = logits[static_cast<size_t>(token)];
-    logit = static_cast<float>(logit > 0 ? logit / p.repeat_penalty : logit * p.repeat_penalty);
-    if (count > 0) logit -= static_cast<float>(p.presence_penalty + p.frequency_penalty * count);
+// How weights are counted, for some tokens of which `best` has the largest logit.
+class Weighing {
+ public:
+  Weighing(size_t tokens, float best, double temperature)
+      : best_(best), temperature_(temperature), one_(std::ldexp(1.0, 62 - std::bit_width(tokens))) {}
+
+  // (logit - best) / temperature: 0 of the best, -inf of what temperatures near zero leave no chance.
+  double distance(float logit) const { return (static_cast<double>(logit) - best_) / temperature_; }
+  uint64_t weight(double distance) const {
+    constexpr double kFar = -44;  // e^-44 of 2^62 is less than a half
+    return distance < kFar ? 0 : static_cast<uint64_t>(std::exp(distance) * one_ + 0.5);
   }
+  // How much of weights that sum to `total` top_p asks for, in f64: 0.8 of twenty equal ones is sixteen of them.
+  static uint64_t share(double top_p, uint64_t total) {
+    return std::clamp(static_cast<uint64_t>(std::ceil(top_p * static_cast<double>(total))), uint64_t{1}, total);
+  }
+
+ private:
+  double best_, temperature_;
+  double one_;  // the weight of the best
+};
+
+// Less than `of`, for uniform < 1.
+uint64_t drawn_from(uint64_t of, double uniform) {
+  __extension__ using Product = unsigned __int128;
+  return static_cast<uint64_t>((static_cast<Product>(uniform * 0x1p53) * of) >> 53);
 }
 
-// Cuts `kept` (most likely first) to what top_p and min_p leave; the likeliest always stays.
-void cut_tail(std::vector<Candidate>& kept, const SamplingParams& p) {
-  const double top = kept[0].logit;
-  const auto weight = [&](const Candidate& c) { return std::exp(c.logit - top); };
-  if (p.top_p < 1) {
-    const double total = std::accumulate(kept.begin(), kept.end(), 0.0,
-                                         [&](double sum, const Candidate& c) { return sum + weight(c); });
-    double sum = 0;
-    size_t count = 0;
-    while (count < kept.size() && (count == 0 || sum < p.top_p * total)) sum += weight(kept[count++]);
-    kept.resize(count);
+uint64_t sum(std::span<const Candidate> candidates) {
+  return std::accumulate(candidates.begin(), candidates.end(), uint64_t{0},
+                         [](uint64_t sum, const Candidate& c) { return sum + c.weight; });
+}
+
+// -- Selection
+
+// The token at which weights, added up from the most likely one on, exceed some number.
+struct Place {
+  int32_t token;
+  uint64_t sum;  // of its weight and all before
+};
+
+// `target` must be less than the sum of the candidates' weights, of which there are some. Reorders them.
+Place place_among(std::span<Candidate> candidates, uint64_t target) {
+  constexpr size_t kFewEnoughToSort = 32;
+  uint64_t before = 0;
+  while (candidates.size() > kFewEnoughToSort) {
+    const size_t middle = candidates.size() / 2;
+    std::nth_element(candidates.begin(), candidates.begin() + static_cast<ptrdiff_t>(middle), candidates.end(),
+                     more_likely);
+    const uint64_t upper = sum(candidates.first(middle));
+    const bool found = target < before + upper;
+    candidates = found ? candidates.first(middle) : candidates.subspan(middle);
+    if (!found) before += upper;
   }
-  if (p.min_p > 0)
-    while (kept.size() > 1 && weight(kept.back()) < p.min_p) kept.pop_back();
+  std::sort(candidates.begin(), candidates.end(), more_likely);
+  auto at = candidates.begin();
+  for (; target >= before + at->weight; ++at) before += at->weight;
+  return {at->token, before + at->weight};
+}
+
+// All tokens in buckets by their distance from the best, so that only one bucket need be looked at closely.
+class Buckets {
+ public:
+  Buckets(std::span<const float> logits_W, const Weighing& weighing, double lowest, SamplerRoom& room)
+      : logits_W_(logits_W), weighing_(weighing), room_(room) {
+    room.sums.assign(kBuckets, 0);
+    for (const float logit : logits_W) {
+      const double distance = weighing.distance(logit);
+      const uint64_t weight = weighing.weight(distance);
+      room.sums[bucket(distance)] += weight;
+      if (distance >= lowest) near_ += weight;
+    }
+  }
+
+  uint64_t total() const { return std::accumulate(room_.sums.begin(), room_.sums.end(), uint64_t{0}); }
+  uint64_t near() const { return near_; }  // the sum of those that are `lowest` or nearer
+  Place place(uint64_t target) {
+    size_t wanted = 0;
+    uint64_t before = 0;
+    for (; target >= before + room_.sums[wanted]; ++wanted) before += room_.sums[wanted];
+    collect(wanted);
+    const Place place = place_among(room_.candidates, target - before);
+    return {place.token, before + place.sum};
+  }
+
+ private:
+  void collect(size_t wanted) {
+    if (wanted == collected_) return;
+    room_.candidates.clear();
+    for (size_t i = 0; i < logits_W_.size(); ++i) {
+      const double distance = weighing_.distance(logits_W_[i]);
+      if (bucket(distance) == wanted)
+        room_.candidates.push_back({weighing_.weight(distance), logits_W_[i], static_cast<int32_t>(i)});
+    }
+    collected_ = wanted;
+  }
+
+  static constexpr size_t kBuckets = 4096;
+  static constexpr double kRange = 32;  // farther tokens, which weigh next to nothing, are in the last bucket
+  static size_t bucket(double distance) {
+    const double place = distance * -(kBuckets / kRange);
+    return place < kBuckets - 1 ? static_cast<size_t>(place) : kBuckets - 1;
+  }
+
+  const std::span<const float> logits_W_;
+  const Weighing& weighing_;
+  SamplerRoom& room_;
+  uint64_t near_ = 0;
+  size_t collected_ = kBuckets;  // the bucket whose tokens are the candidates
+};
+
+// The top_k most likely tokens.
+class MostLikely {
+ public:
+  MostLikely(std::span<const float> logits_W, const Weighing& weighing, double lowest, size_t count,
+             SamplerRoom& room)
+      : candidates_(room.candidates) {
+    candidates_.resize(logits_W.size());
+    for (size_t i = 0; i < logits_W.size(); ++i) candidates_[i] = {0, logits_W[i], static_cast<int32_t>(i)};
+    constexpr size_t kFewForAHeap = 1024;
+    const auto end = candidates_.begin() + static_cast<ptrdiff_t>(count);
+    if (count <= kFewForAHeap)
+      std::partial_sort(candidates_.begin(), end, candidates_.end(), more_likely);
+    else
+      std::nth_element(candidates_.begin(), end, candidates_.end(), more_likely);
+    candidates_.erase(end, candidates_.end());
+    for (Candidate& c : candidates_) {
+      const double distance = weighing.distance(c.logit);
+      c.weight = weighing.weight(distance);
+      if (distance >= lowest) near_ += c.weight;
+    }
+  }
+
+  uint64_t total() const { return sum(candidates_); }
+  uint64_t near() const { return near_; }
+  Place place(uint64_t target) { return place_among(candidates_, target); }
+
+ private:
+  std::vector<Candidate>& candidates_;
+  uint64_t near_ = 0;
+};
+
+// What top_p and min_p leave are the most likely ones, too: a share of the sum is all that need be known of them.
+template <typename Tokens>
+int32_t draw(Tokens tokens, const SamplingParams& p, double uniform) {
+  uint64_t left = tokens.near();
+  if (p.top_p < 1) left = std::min(left, tokens.place(Weighing::share(p.top_p, tokens.total()) - 1).sum);
+  return tokens.place(drawn_from(left, uniform)).token;
+}
+
+// A token of all; they are passed in the order of their ids.
+int32_t draw_from_all(std::span<const float> logits_W, const Weighing& weighing, double uniform,
+                      std::vector<uint64_t>& sums) {
+  constexpr size_t kTogether = 1024;
+  const auto weight = [&](size_t i) { return weighing.weight(weighing.distance(logits_W[i])); };
+  sums.assign(logits_W.size() / kTogether + 1, 0);
+  for (size_t i = 0; i < logits_W.size(); ++i) sums[i / kTogether] += weight(i);
+  uint64_t target = drawn_from(std::accumulate(sums.begin(), sums.end(), uint64_t{0}), uniform);
+  size_t together = 0;
+  while (target >= sums[together]) target -= sums[together++];
+  size_t token = together * kTogether;
+  for (uint64_t w; target >= (w = weight(token)); ++token) target -= w;
+  return static_cast<int32_t>(token);
 }
 
 }  // namespace
 
-std::optional<int32_t> Sampler::sample(std::span<const float> logits_W, std::span<const int32_t> tokens,
-                                       int prompt_tokens) {
-  if (std::any_of(logits_W.begin(), logits_W.end(), [](float x) { return std::isnan(x); })) return std::nullopt;
-  std::vector<float> logits(logits_W.begin(), logits_W.end());
+// -- Sampler
+
+Sampler::Sampler(SamplingParams params, std::span<const int32_t> prompt) : params_(params), random_(params.seed) {
+  if (params.repeat_penalty != 1)
+    for (const int32_t token : prompt) in_answer_.try_emplace(token, 0);
+}
+
+// The logits as they come when nothing is penalised.
+std::span<const float> Sampler::penalised(std::span<const float> logits_W, std::vector<float>& room) const {
+  if (in_answer_.empty()) return logits_W;
   const SamplingParams& p = params_;
-  if (p.repeat_penalty != 1 || p.presence_penalty != 0 || p.frequency_penalty != 0)
-    apply_penalties(logits, tokens, prompt_tokens, p);
-  const auto best = std::max_element(logits.begin(), logits.end());  // the first among equals
-  if (!std::isfinite(*best)) return std::nullopt;
-  if (p.temperature == 0) return static_cast<int32_t>(best - logits.begin());
-
-  std::vector<Candidate> kept(logits.size());
-  for (size_t i = 0; i < logits.size(); ++i)
-    kept[i] = {static_cast<int32_t>(i), static_cast<float>(logits[i] / p.temperature)};
-  const size_t count = p.top_k > 0 ? std::min<size_t>(static_cast<size_t>(p.top_k), kept.size()) : kept.size();
-  if (count < kept.size() || p.top_p < 1 || p.min_p > 0) {
-    std::partial_sort(kept.begin(), kept.begin() + static_cast<ptrdiff_t>(count), kept.end(), more_likely);
-    kept.resize(count);
-    cut_tail(kept, p);
+  constexpr double most = std::numeric_limits<float>::max();
+  room.assign(logits_W.begin(), logits_W.end());
+  for (const auto& [token, count] : in_answer_) {
+    if (token < 0 || static_cast<size_t>(token) >= room.size()) continue;
+    float& logit = room[static_cast<size_t>(token)];
+    if (std::isinf(logit)) continue;
+    const double scaled = logit > 0 ? logit / p.repeat_penalty : logit * p.repeat_penalty;
+    logit = static_cast<float>(std::clamp(scaled, -most, most));
+    if (count > 0) logit -= static_cast<float>(p.presence_penalty + p.frequency_penalty * count);
   }
+  return room;
+}
 
-  const double top =
-      std::max_element(kept.begin(), kept.end(), [](auto& a, auto& b) { return a.logit < b.logit; })->logit;
-  double total = 0;
-  for (const Candidate& c : kept) total += std::exp(c.logit - top);
-  double left = random_.uniform() * total;
-  for (const Candidate& c : kept) {
-    left -= std::exp(c.logit - top);
-    if (left < 0) return c.token;
-  }
-  return kept.back().token;
+std::optional<int32_t> Sampler::sample(std::span<const float> logits_W, SamplerRoom& room) {
+  if (std::any_of(logits_W.begin(), logits_W.end(), [](float x) { return std::isnan(x); })) return std::nullopt;
+  logits_W = penalised(logits_W, room.logits_W);
+  const auto best = std::max_element(logits_W.begin(), logits_W.end());  // the first among equals
+  if (best == logits_W.end() || !std::isfinite(*best)) return std::nullopt;
+  if (params_.temperature == 0) return static_cast<int32_t>(best - logits_W.begin());
+
+  const SamplingParams& p = params_;
+  const Weighing weighing(logits_W.size(), *best, p.temperature);
+  const double uniform = random_.uniform();
+  const double lowest = p.min_p > 0 ? std::log(p.min_p) : -std::numeric_limits<double>::infinity();
+  if (p.top_k > 0 && static_cast<size_t>(p.top_k) < logits_W.size())
+    return draw(MostLikely(logits_W, weighing, lowest, static_cast<size_t>(p.top_k), room), p, uniform);
+  if (p.top_p == 1 && p.min_p == 0) return draw_from_all(logits_W, weighing, uniform, room.sums);
+  return draw(Buckets(logits_W, weighing, lowest, room), p, uniform);
 }
 
 }  // namespace cachalot

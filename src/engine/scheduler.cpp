@@ -6,6 +6,23 @@
 
 namespace cachalot {
 
+static int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
+
+static int64_t blocks_of(int64_t tokens) { return divide_up(tokens, kBlockTokens); }
+
+// What lies behind a window is given back, so between steps a sequence holds the window and the ragged ends of two
+// blocks; during a step the step's rows are added, of whichever sequences.
+static int64_t blocks_of_window(int window) { return blocks_of(window) + 2; }
+
+std::vector<int> blocks_for(std::span<const int> group_windows, int64_t tokens, const SchedulerOptions& o) {
+  std::vector<int> blocks;
+  for (const int window : group_windows) {
+    const int64_t windowed = o.max_sequences * blocks_of_window(window) + blocks_of(o.max_rows);
+    blocks.push_back(static_cast<int>(window == 0 ? blocks_of(tokens) : std::min(blocks_of(tokens), windowed)));
+  }
+  return blocks;
+}
+
 Scheduler::Scheduler(SchedulerOptions options, BlockPool pool, std::vector<int> group_windows)
     : options_(options), pool_(std::move(pool)), group_windows_(std::move(group_windows)) {
   CHECK(options.max_rows >= 1 && options.max_sequences >= 1);
@@ -17,15 +34,47 @@ void Scheduler::add(std::unique_ptr<Sequence> sequence) {
   sequences_.push_back(std::move(sequence));
 }
 
+bool Scheduler::has_room_for(const Sequence& next) const {
+  for (int g = 0; g < pool_.groups(); ++g) {
+    const int window = group_windows_[static_cast<size_t>(g)];
+    int64_t whole = 0, windowed = blocks_of(options_.max_rows);
+    const auto count = [&](const Sequence& s) {
+      const int64_t blocks = blocks_of(std::min(static_cast<int>(s.tokens.size()) + kBlockTokens, s.token_limit));
+      whole += blocks;
+      windowed += std::min(blocks, blocks_of_window(window));
+    };
+    for (size_t i = 0; i < running_; ++i) count(*sequences_[i]);
+    count(next);
+    if ((window == 0 ? whole : std::min(whole, windowed)) > pool_.blocks(g)) return false;
+  }
+  return true;
+}
+
 bool Scheduler::reserve(Sequence& sequence, int tokens) {
-  const auto blocks = static_cast<size_t>((tokens + kBlockTokens - 1) / kBlockTokens);
+  const auto blocks = static_cast<size_t>(blocks_of(tokens));
   for (int g = 0; g < pool_.groups(); ++g) {
     auto& table = sequence.block_tables[static_cast<size_t>(g)];
-    while (table.size() < blocks) {
-      const auto block = pool_.take(g);
-      if (!block) return false;
-      table.push_back(*block);
+    if (blocks > table.size() + static_cast<size_t>(pool_.free_blocks(g))) return false;
+    table.reserve(blocks);
+  }
+  for (int g = 0; g < pool_.groups(); ++g) {
+    auto& table = sequence.block_tables[static_cast<size_t>(g)];
+    while (table.size() < blocks) table.push_back(*pool_.take(g));
+  }
+  return true;
+}
+
+bool Scheduler::reserve_from_later(size_t index, int tokens, Step& step) {
+  while (!reserve(*sequences_[index], tokens)) {
+    if (running_ == index + 1) return false;
+    Sequence& last = *sequences_[--running_];
+    const auto planned =
+        std::find_if(step.works.begin(), step.works.end(), [&](const Work& work) { return work.sequence == &last; });
+    if (planned != step.works.end()) {
+      step.rows_left += planned->rows;
+      step.works.erase(planned);
     }
+    give_back(last);
   }
   return true;
 }
@@ -42,41 +91,33 @@ void Scheduler::give_back(Sequence& sequence) {
 }
 
 std::vector<Scheduler::Work> Scheduler::next() {
-  std::vector<Work> works;
-  int rows_left = options_.max_rows;
+  // No more than can all have a row in one step.
+  const auto most =
+      std::min(sequences_.size(), static_cast<size_t>(std::min(options_.max_sequences, options_.max_rows)));
+  while (running_ < most && (running_ == 0 || has_room_for(*sequences_[running_]))) ++running_;
+
+  Step step{.works = {}, .rows_left = options_.max_rows};
   // Two passes: whoever needs one row (decoding) goes before chunks of prompts.
   for (const bool decoding : {true, false}) {
-    for (size_t i = 0; i < sequences_.size(); ++i) {
+    for (size_t i = 0; i < running_ && step.rows_left > 0; ++i) {
       Sequence& s = *sequences_[i];
       if ((s.uncached() == 1) != decoding) continue;
-      if (rows_left == 0 || static_cast<int>(works.size()) == options_.max_sequences) break;
-      int rows = std::min(s.uncached(), rows_left);
-      const int drafts = std::min(static_cast<int>(s.drafts.size()), rows_left - rows);
-      if (rows == s.uncached() && drafts > 0 && reserve(s, s.cached + rows + drafts)) rows += drafts;
-      bool reserved = reserve(s, s.cached + rows);
-      // Make room at the expense of those that came later and are not in this step yet.
-      for (size_t last = sequences_.size(); !reserved && --last > i;) {
-        Sequence& victim = *sequences_[last];
-        const auto planned =
-            std::find_if(works.begin(), works.end(), [&](const Work& w) { return w.sequence == &victim; });
-        if (planned != works.end()) {
-          rows_left += planned->rows;
-          works.erase(planned);
-        }
-        give_back(victim);
-        reserved = reserve(s, s.cached + rows);
-      }
-      if (!reserved) {
+      int rows = std::min(s.uncached(), step.rows_left);
+      if (!reserve_from_later(i, s.cached + rows, step)) {
         CHECK(i > 0, "the first sequence does not fit the cache");
-        give_back(s);
         continue;
       }
-      works.push_back({&s, rows});
-      rows_left -= rows;
+      const auto others = static_cast<int>(running_ - step.works.size()) - 1;  // each is to have a row
+      const int drafts = std::min(static_cast<int>(s.drafts.size()), step.rows_left - rows - others);
+      if (rows == s.uncached() && drafts > 0 && reserve(s, s.cached + rows + drafts)) rows += drafts;
+      step.works.push_back({&s, rows});
+      step.rows_left -= rows;
     }
   }
-  std::sort(works.begin(), works.end(), [](const Work& a, const Work& b) { return a.sequence->id < b.sequence->id; });
-  return works;
+  CHECK(!step.works.empty() || idle());
+  std::sort(step.works.begin(), step.works.end(),
+            [](const Work& a, const Work& b) { return a.sequence->id < b.sequence->id; });
+  return std::move(step.works);
 }
 
 void Scheduler::commit(const Work& work, int kept) {
@@ -101,6 +142,7 @@ std::unique_ptr<Sequence> Scheduler::remove(RequestId id) {
   const auto at = std::find_if(sequences_.begin(), sequences_.end(), [&](const auto& s) { return s->id == id; });
   if (at == sequences_.end()) return nullptr;
   auto sequence = std::move(*at);
+  if (at - sequences_.begin() < static_cast<ptrdiff_t>(running_)) --running_;
   sequences_.erase(at);
   give_back(*sequence);
   return sequence;

@@ -4,24 +4,28 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "tensor/arena_scope.h"
 
 namespace cachalot {
 
 static constexpr int kDefaultChunk = 512;
-static constexpr int64_t kHeadNumbers = int64_t{16} << 20;  // logits computed at once: 64 MiB
+
+int scored_at_once(int vocab) {
+  constexpr int64_t kNumbers = int64_t{16} << 20;  // 64 MiB
+  return static_cast<int>(std::max<int64_t>(1, kNumbers / vocab));
+}
 
 static void stream_head(Ops& ops, const Transformer& model, const Tensor& hidden_TD, int first_position,
                         bool last_only, const RowSink& sink) {
   const auto rows = static_cast<int>(hidden_TD.dim(0));
-  const int step = static_cast<int>(std::max<int64_t>(1, kHeadNumbers / model.spec().vocab));
+  const int step = scored_at_once(model.spec().vocab);
   for (int begin = last_only ? rows - 1 : 0; begin < rows; begin += step) {
     std::vector<int32_t> wanted(static_cast<size_t>(std::min(step, rows - begin)));
     std::iota(wanted.begin(), wanted.end(), begin);
-    const Arena::Mark mark = ops.arena().mark();
+    const ArenaScope scope(ops.arena());
     const Tensor logits = model.head(ops, ops.gather_rows(hidden_TD, wanted));
     for (size_t i = 0; i < wanted.size(); ++i)
       sink(first_position + wanted[i], {logits.row(static_cast<int64_t>(i)), static_cast<size_t>(logits.last())});
-    ops.arena().rewind(mark);
   }
 }
 
@@ -41,11 +45,14 @@ void score(Ops& ops, const Transformer& model, std::span<const int32_t> tokens, 
   const CacheLayout layout = cache_layout(model.spec());
   const int chunk = !causal ? total : o.chunk > 0 ? o.chunk : kDefaultChunk;
   const int declared = o.declared_tokens > 0 ? o.declared_tokens : total;
-  const std::vector<int> blocks =
-      blocks_for({layout.layers, std::vector<int>(layout.group_windows.size(), 0)}, total, chunk);
+  const std::vector<int> blocks = blocks_for(layout.group_windows, total, {.max_rows = chunk, .max_sequences = 1});
   const auto cache = ops.make_cache({.layers = layout.layers, .blocks_of_group = blocks, .dtype = o.kv});
-  std::vector<int32_t> table(blocks.empty() ? 0 : static_cast<size_t>(blocks[0]));
-  std::iota(table.begin(), table.end(), 0);
+  // What a window has moved past is used again, in turn.
+  std::vector<std::vector<int32_t>> tables;
+  for (const int own : blocks) {
+    auto& table = tables.emplace_back(static_cast<size_t>((total + kBlockTokens - 1) / kBlockTokens));
+    for (size_t b = 0; b < table.size(); ++b) table[b] = static_cast<int32_t>(b) % own;
+  }
 
   for (int done = 0; done < total;) {
     const bool one_by_one = o.decode_from >= 0 && done >= o.decode_from;
@@ -54,18 +61,16 @@ void score(Ops& ops, const Transformer& model, std::span<const int32_t> tokens, 
 
     Batch batch;
     batch.tokens_T.assign(tokens.begin() + done, tokens.begin() + done + rows);
-    batch.sequences.push_back(
-        {.first_row = 0,
-         .rows = rows,
-         .first_position = done,
-         .rope_tokens = declared,
-         .expanded_tokens = o.expanded_tokens.value_or(expanded_tokens(declared)),
-         .block_tables = std::vector<std::span<const int32_t>>(layout.group_windows.size(), table)});
-    const Arena::Mark mark = ops.arena().mark();
+    batch.sequences.push_back({.first_row = 0,
+                               .rows = rows,
+                               .first_position = done,
+                               .rope_tokens = declared,
+                               .expanded_tokens = o.expanded_tokens.value_or(expanded_tokens(declared)),
+                               .block_tables = {tables.begin(), tables.end()}});
+    const ArenaScope scope(ops.arena());
     const Tensor hidden_TD = model.forward(ops, batch, *cache);
     const bool last = done + rows == total;
     if (!o.no_head && (last || !o.last_only)) stream_head(ops, model, hidden_TD, done, o.last_only, sink);
-    ops.arena().rewind(mark);
     done += rows;
   }
 }

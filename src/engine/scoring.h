@@ -19,6 +19,9 @@ struct ScoreOptions {
   bool no_head = false;  // forward passes only, no logits
 };
 
+// Rows whose logits are computed at once.
+int scored_at_once(int vocab);
+
 // row: position of the token whose next-token logits these are.
 using RowSink = std::function<void(int row, std::span<const float> logits_W)>;
 

@@ -279,7 +279,7 @@ class Attention {
 
  private:
   int segment_of(int block) const { return s_.segmented ? block / kSegmentBlocks : 0; }
-  int stretch_blocks() const { return s_.segmented ? kStretchBlocks : 1; }
+  int stretch_blocks() const { return s_.stretch_blocks(); }
   Fold fold_of(int worker, const AttendTask& task) {
     return {m_.kernels, s_, scratch_[static_cast<size_t>(worker)], source_, worker, task, out_stride_};
   }

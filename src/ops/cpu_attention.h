@@ -56,6 +56,8 @@ struct FoldShape {
   AttendSpec spec;
   bool segmented;
   bool values_are_keys = false;  // values are made of the keys: that takes time, but no memory of the cache
+
+  int stretch_blocks() const { return segmented ? kStretchBlocks : 1; }
 };
 
 // Where rows come from and go to. Called by several workers at once.
@@ -67,7 +69,8 @@ class AttendSource {
   // Writes the query of row r; K numbers.
   virtual void query(const AttendTask& task, int r, float* q_K) const = 0;
   // Panels of block b: outputs are tokens, or inputs are tokens. A worker asks for the keys of a stretch, then for
-  // its values. Keys are valid until others are asked for, values until the stretch has ended.
+  // its values, and that order makes it fast, not right: either may be asked for alone. Keys are valid until others
+  // are asked for, values until those of another stretch are.
   virtual const std::byte* keys(int worker, const AttendTask& task, int b) = 0;
   // `wanted` only where values are keys: what to ask for meanwhile.
   virtual const std::byte* values(int worker, const AttendTask& task, int b, Wanted wanted) = 0;

@@ -70,8 +70,12 @@ void attend_grouped(const AttendMachine& machine, const GroupedCall& call, std::
   const auto& layer = call.cache.layer(call.layer);
   const auto heads = static_cast<int>(call.q_THK.dim(1));
   const int task_heads = heads / layer.kv_heads, task_tokens = std::max(1, kRowsPerTask / task_heads);
-  const FoldShape shape{call.cache.kernel(), call.cache.attention(), layer.key_dim, layer.value_dim,
-                        call.spec,           call.cache.segmented()};
+  const FoldShape shape{.matmul = call.cache.kernel(),
+                        .attention = call.cache.attention(),
+                        .key_dim = layer.key_dim,
+                        .value_dim = layer.value_dim,
+                        .spec = call.spec,
+                        .segmented = call.cache.segmented()};
   GroupedSource source(machine, call, task_heads);
   attend_tasks(machine, shape, cut_tasks(spans, task_tokens, heads, task_heads), source);
 }

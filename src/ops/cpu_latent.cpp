@@ -30,10 +30,23 @@ Wanted stored_block(const LatentCall& call, const AttendTask& task, int b) {
   return call.cache.stored_keys(call.layer, block_of(call, task, b), 0);
 }
 
-// Room for one decoded block, where the cache holds codes.
-std::byte* block_room(const AttendMachine& m, const LatentCall& call) {
-  return call.cache.coded() ? allocate(m.arena, call.cache.key_panel_bytes(call.layer)) : nullptr;
-}
+// One block of the cache as panels; where the cache holds codes, they are decoded when another block is asked for.
+class LatentBlock {
+ public:
+  LatentBlock(const AttendMachine& m, const LatentCall& call)
+      : room_(call.cache.coded() ? allocate(m.arena, call.cache.key_panel_bytes(call.layer)) : nullptr) {}
+
+  const std::byte* panels(const LatentCall& call, int32_t number) {
+    if (number != number_) panels_ = call.cache.key_panels(call.layer, number, 0, room_);
+    number_ = number;
+    return panels_;
+  }
+
+ private:
+  std::byte* room_;
+  const std::byte* panels_ = nullptr;
+  int32_t number_ = -1;
+};
 
 // y[row][head] = W_head x[row][head] for every head: x is [rows, H, inputs] prepared, y is [rows, H, outputs] with
 // rows of heads `y_stride` numbers apart. W is [H, outputs, inputs].
@@ -67,7 +80,7 @@ class AbsorbedSource final : public AttendSource {
     const int64_t panels = divide_up(call.latent_dim(), kernel.columns);
     for (int i = 0; i < machine.workers * kStretchBlocks; ++i)
       rooms_.push_back(
-          {block_room(machine, call), allocate(machine.arena, panels * kernel.panel_bytes(kBlockTokens))});
+          {LatentBlock(machine, call), allocate(machine.arena, panels * kernel.panel_bytes(kBlockTokens))});
   }
 
   void query(const AttendTask& task, int r, float* q_L) const override {
@@ -75,12 +88,12 @@ class AbsorbedSource final : public AttendSource {
   }
 
   const std::byte* keys(int worker, const AttendTask& task, int b) override {
-    return call_.cache.key_panels(call_.layer, block_of(call_, task, b), 0, room(worker, b).decoded);
+    return room(worker, b).block.panels(call_, block_of(call_, task, b));
   }
   const std::byte* values(int worker, const AttendTask& task, int b, Wanted wanted) override {
     const Room& own = room(worker, b);
-    const std::byte* keys = own.decoded ? own.decoded : this->keys(worker, task, b);
-    call_.cache.attention().values_of_keys(keys, q_THL_.last(), kBlockTokens, call_.latent_dim(), own.values, wanted);
+    call_.cache.attention().values_of_keys(keys(worker, task, b), q_THL_.last(), kBlockTokens, call_.latent_dim(),
+                                           own.values, wanted);
     return own.values;
   }
   Wanted stored_keys(const AttendTask& task, int b) const override { return stored_block(call_, task, b); }
@@ -90,11 +103,10 @@ class AbsorbedSource final : public AttendSource {
  private:
   const LatentCall& call_;
   struct Room {
-    std::byte *decoded, *values;  // panels; the former null unless the cache holds codes
+    LatentBlock block;
+    std::byte* values;  // panels
   };
-  const Room& room(int worker, int b) const {
-    return rooms_[static_cast<size_t>(worker * kStretchBlocks + b % kStretchBlocks)];
-  }
+  Room& room(int worker, int b) { return rooms_[static_cast<size_t>(worker * kStretchBlocks + b % kStretchBlocks)]; }
   const Tensor q_THL_, u_THC_;
   std::vector<Room> rooms_;  // kStretchBlocks per worker
 };
@@ -222,11 +234,15 @@ namespace {
 // Builds keys and values of one head from the cached latents. One per worker.
 class Expander {
  public:
-  Expander(const AttendMachine& machine, const LatentCall& call)
-      : m_(machine), call_(call), kernel_(call.cache.kernel()), value_kernel_(value_kernel(machine, call)) {
+  // Holds the values of `stretch_blocks` blocks.
+  Expander(const AttendMachine& machine, const LatentCall& call, int stretch_blocks)
+      : m_(machine),
+        call_(call),
+        kernel_(call.cache.kernel()),
+        value_kernel_(value_kernel(machine, call)),
+        block_(machine, call) {
     Arena& arena = m_.arena;
     const int64_t N = call.nope_dim(), C = call.latent_dim(), V = call.value_dim();
-    block_ = block_room(machine, call);
     k_up_CN_ = arena.tensor(C, N).data;
     k_up_row_ = arena.tensor(C).data;
     k_up_NC_ = allocate(arena, N * kernel_.input_bytes(C));
@@ -236,7 +252,8 @@ class Expander {
     built_ = arena.tensor(std::max(N, int64_t{kBlockTokens}) * std::max(V, int64_t{kBlockTokens})).data;
     narrow_ = allocate(arena, 2 * std::max(N, int64_t{kBlockTokens}) * std::max(V, int64_t{kBlockTokens}));
     keys_ = allocate(arena, divide_up(kBlockTokens, kernel_.columns) * key_panel_bytes());
-    values_ = allocate(arena, divide_up(V, kernel_.columns) * kernel_.panel_bytes(kBlockTokens));
+    for (int i = 0; i < stretch_blocks; ++i)
+      values_.push_back(allocate(arena, divide_up(V, kernel_.columns) * kernel_.panel_bytes(kBlockTokens)));
   }
 
   void set_head(int head) {
@@ -251,15 +268,16 @@ class Expander {
     }
   }
 
+  // Keys are valid until others are built, values until those of another stretch are.
   const std::byte* keys(int32_t block_number) {
-    panels_ = call_.cache.key_panels(call_.layer, block_number, 0, block_);
-    build_keys(panels_);
+    build_keys(block_.panels(call_, block_number));
     return keys_;
   }
-  // Of the same block.
-  const std::byte* values() {
-    build_values(panels_);
-    return values_;
+  // Of block b of a sequence.
+  const std::byte* values(int32_t block_number, int b) {
+    std::byte* values = values_[static_cast<size_t>(b) % values_.size()];
+    build_values(block_.panels(call_, block_number), values);
+    return values;
   }
 
  private:
@@ -283,7 +301,7 @@ class Expander {
     to_panels(N, kBlockTokens, keys_, key_panel_bytes());
   }
 
-  void build_values(const std::byte* block) {
+  void build_values(const std::byte* block, std::byte* values) {
     const int64_t C = call_.latent_dim(), V = call_.value_dim();
     const int64_t input_bytes = value_kernel_.input_bytes(C), panel_bytes = value_kernel_.panel_bytes(C);
     latent_rows(m_, call_, block, rows_);
@@ -300,7 +318,7 @@ class Expander {
     for (int64_t v = 0; v < V; v += value_kernel_.columns, panels += panel_bytes)
       value_kernel_.tile(inputs_, input_bytes, kBlockTokens, panels, C,
                          static_cast<int>(std::min<int64_t>(value_kernel_.columns, V - v)), built_ + v, V, false);
-    to_panels(kBlockTokens, V, values_, kernel_.panel_bytes(kBlockTokens));
+    to_panels(kBlockTokens, V, values, kernel_.panel_bytes(kBlockTokens));
   }
 
   // built_, [inputs, outputs], as panels of the cache's kernel.
@@ -317,19 +335,18 @@ class Expander {
   const LatentCall& call_;
   const MatmulKernel& kernel_;        // of the cache
   const MatmulKernel& value_kernel_;  // of v_up
+  LatentBlock block_;
   int head_ = 0;
-  float* k_up_CN_;                     // the head's k_up as it is held
-  float* k_up_row_;                    // one column of it
-  std::byte* block_;                   // the block, where it is decoded
-  const std::byte* panels_ = nullptr;  // of the block whose keys were built last
-  std::byte* k_up_NC_;                 // its rows prepared to meet the cached block
-  std::byte* rows_;                    // latents of the block, token by token
-  float* wide_;                        // one of them in f32
-  std::byte* inputs_;                  // all of them prepared for v_up
-  float* built_;                       // keys [N, tokens] or values [tokens, V]
-  std::byte* narrow_;                  // the same in bf16
+  float* k_up_CN_;      // the head's k_up as it is held
+  float* k_up_row_;     // one column of it
+  std::byte* k_up_NC_;  // its rows prepared to meet the cached block
+  std::byte* rows_;     // latents of the block, token by token
+  float* wide_;         // one of them in f32
+  std::byte* inputs_;   // all of them prepared for v_up
+  float* built_;        // keys [N, tokens] or values [tokens, V]
+  std::byte* narrow_;   // the same in bf16
   std::byte* keys_;
-  std::byte* values_;
+  std::vector<std::byte*> values_;
 };
 
 }  // namespace
@@ -338,8 +355,8 @@ namespace {
 
 class ExpandedSource final : public AttendSource {
  public:
-  ExpandedSource(const AttendMachine& machine, const LatentCall& call) : call_(call) {
-    for (int i = 0; i < machine.workers; ++i) expanders_.emplace_back(machine, call);
+  ExpandedSource(const AttendMachine& machine, const LatentCall& call, int stretch_blocks) : call_(call) {
+    for (int i = 0; i < machine.workers; ++i) expanders_.emplace_back(machine, call, stretch_blocks);
   }
 
   void begin(int worker, const AttendTask& task) override {
@@ -355,8 +372,8 @@ class ExpandedSource final : public AttendSource {
   const std::byte* keys(int worker, const AttendTask& task, int b) override {
     return expanders_[static_cast<size_t>(worker)].keys(block_of(call_, task, b));
   }
-  const std::byte* values(int worker, const AttendTask& /*task*/, int /*b*/, Wanted /*wanted*/) override {
-    return expanders_[static_cast<size_t>(worker)].values();
+  const std::byte* values(int worker, const AttendTask& task, int b, Wanted /*wanted*/) override {
+    return expanders_[static_cast<size_t>(worker)].values(block_of(call_, task, b), b);
   }
 
   float* output(const AttendTask& task, int r) const override {
@@ -372,17 +389,17 @@ class ExpandedSource final : public AttendSource {
 
 void attend_expanded(const AttendMachine& m, const LatentCall& call, std::span<const AttendSpan> spans) {
   if (spans.empty()) return;
-  const FoldShape shape{call.cache.kernel(),
-                        call.cache.attention(),
-                        call.nope_dim() + call.rope_dim(),
-                        call.value_dim(),
-                        call.spec,
-                        false};
+  const FoldShape shape{.matmul = call.cache.kernel(),
+                        .attention = call.cache.attention(),
+                        .key_dim = call.nope_dim() + call.rope_dim(),
+                        .value_dim = call.value_dim(),
+                        .spec = call.spec,
+                        .segmented = false};  // building dominates, and many rows keep all threads busy
   // Building a block costs as much as attending to it with some 400 rows, so a task has as many as its caches hold.
   constexpr int kRowsPerTask = 1024;
   int longest = 0;
   for (const AttendSpan& span : spans) longest = std::max(longest, span.tokens);
-  ExpandedSource source(m, call);
+  ExpandedSource source(m, call, shape.stretch_blocks());
   attend_tasks(m, shape, cut_tasks(spans, std::min(kRowsPerTask, longest), call.heads(), 1), source);
 }
 

@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <new>
+#include <stdexcept>
+#include <string>
 #include <thread>
 
 namespace cachalot {
@@ -29,6 +32,26 @@ TEST(ThreadPool, ChunksCoverTheRangeWithoutOverlap) {
       for (int64_t i = begin; i < end; ++i) ++seen[static_cast<size_t>(i)];
     });
     for (const auto& times : seen) EXPECT_EQ(times, 1);
+  }
+}
+
+TEST(ThreadPool, WhatAJobThrowsReachesTheCallerWhenAllHaveFinishedAndThePoolWorksOn) {
+  for (const int threads : {1, 2, 3, 9}) {
+    ThreadPool pool(threads);
+    for (int thrower = -1; thrower < threads; ++thrower) {  // -1: all
+      std::atomic<int> others{0};
+      const auto job = [&](int worker) {
+        if (thrower < 0 || worker == thrower) throw std::runtime_error("job " + std::to_string(worker));
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        ++others;
+      };
+      EXPECT_THROW(pool.run(job), std::runtime_error);
+      EXPECT_EQ(others, thrower < 0 ? 0 : threads - 1);
+      EXPECT_THROW(pool.for_each_chunk(100, 1, [](int64_t, int64_t) { throw std::bad_alloc(); }), std::bad_alloc);
+      std::atomic<int> calls{0};
+      pool.run([&](int) { ++calls; });
+      EXPECT_EQ(calls, threads);
+    }
   }
 }
 

@@ -186,6 +186,22 @@ TEST_F(Results, BenchReportsEveryPhaseAgainstTheLimitsOfTheMachine) {
   EXPECT_THAT(result["isa"].get<std::string>(), Not(IsEmpty()));
 }
 
+TEST_F(Results, BenchChoosesTokensAsTheCheckpointSays) {
+  fs::copy(golden("qwen2/window"), folder_ / "samples", fs::copy_options::recursive);
+  write_file(folder_ / "samples" / "generation_config.json",
+             R"({"do_sample": true, "temperature": 0.6, "top_p": 0.95, "repetition_penalty": 1.1})");
+  const std::vector<std::string> command = {
+      "bench", path("samples"), "--prefill", "70",       "--decode", "6",         "--depth",
+      "200",   "--batch",       "2",         "--repeat", "2",        "--threads", "1"};
+  EXPECT_THAT(out(command), HasSubstr("sampling with temperature 0.6, top_p 0.95, repeat_penalty 1.1"));
+  auto with_json = command;
+  with_json.push_back("--json");
+  EXPECT_EQ(json({"bench", golden("qwen2/window"), "--prefill", "4", "--decode", "2", "--repeat", "1"})["sampling"],
+            (Json{{"temperature", 1.0}, {"top_k", 0}, {"top_p", 1.0}, {"min_p", 0.0}, {"repeat_penalty", 1.0}}));
+  write_file(folder_ / "samples" / "generation_config.json", R"({"do_sample": false, "temperature": 0.6})");
+  EXPECT_THAT(out(command), HasSubstr("choosing greedily"));
+}
+
 TEST_F(Results, BenchRefusesToTimeAModelThatComputesNonsense) {
   fs::copy(golden("qwen3/plain"), folder_ / "nan", fs::copy_options::recursive);
   std::fstream file(folder_ / "nan" / "model.safetensors", std::ios::in | std::ios::out | std::ios::binary);

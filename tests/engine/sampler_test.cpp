@@ -12,19 +12,45 @@ namespace cachalot {
 static const std::vector<float> kLogits = {0.0f, 2.0f, 1.0f, -1.0f, 1.9f};
 
 // How often each token is drawn out of `draws`.
-static std::vector<int> histogram(SamplingParams params, const std::vector<float>& logits, int draws,
-                                  const std::vector<int32_t>& tokens = {}, int prompt_tokens = 0) {
+static std::vector<int> histogram(SamplingParams params, const std::vector<float>& logits, int draws) {
   Sampler sampler(params);
+  SamplerRoom room;
   std::vector<int> counts(logits.size());
-  for (int i = 0; i < draws; ++i)
-    ++counts[static_cast<size_t>(sampler.sample(logits, tokens, prompt_tokens).value())];
+  for (int i = 0; i < draws; ++i) ++counts[static_cast<size_t>(sampler.sample(logits, room).value())];
   return counts;
 }
 
+// What is chosen after a prompt and an answer.
+static std::optional<int32_t> choice(SamplingParams params, const std::vector<float>& logits,
+                                     const std::vector<int32_t>& prompt = {},
+                                     const std::vector<int32_t>& answer = {}) {
+  Sampler sampler(params, prompt);
+  for (const int32_t token : answer) sampler.add(token);
+  SamplerRoom room;
+  return sampler.sample(logits, room);
+}
+
 TEST(Sampler, TemperatureZeroTakesTheLargestAndTheLowestIdAmongEquals) {
-  Sampler greedy({.temperature = 0});
-  EXPECT_EQ(greedy.sample(kLogits, {}, 0), 1);
-  EXPECT_EQ(greedy.sample(std::vector<float>{3, 5, 5, 5}, {}, 0), 1);
+  EXPECT_EQ(choice({.temperature = 0}, kLogits), 1);
+  EXPECT_EQ(choice({.temperature = 0}, {3, 5, 5, 5}), 1);
+}
+
+TEST(Sampler, TemperaturesNearZeroComeToTheSame) {
+  constexpr float most = std::numeric_limits<float>::max(), infinity = std::numeric_limits<float>::infinity();
+  const std::vector<std::vector<float>> some = {
+      kLogits, {-1, -3, -2}, {0, 1e-30f, 0}, {most, -most, most / 2}, {-infinity, -5, -infinity}, {-most, -infinity}};
+  for (const auto& logits : some)
+    for (const double temperature : {1e-38, 1e-45, 1e-200, 5e-324})
+      for (const SamplingParams& p : {SamplingParams{},
+                                      {.top_k = 2},
+                                      {.top_p = 0.999},
+                                      {.min_p = 0.1},
+                                      {.min_p = 1},
+                                      {.top_k = 2, .top_p = 0.5, .min_p = 1e-300}}) {
+        SamplingParams params = p;
+        params.temperature = temperature;
+        EXPECT_EQ(choice(params, logits), choice({.temperature = 0}, logits)) << temperature;
+      }
 }
 
 TEST(Sampler, DrawsWithTheProbabilitiesOfTheSoftmax) {
@@ -57,34 +83,44 @@ TEST(Sampler, TopKTopPAndMinPCutTheTail) {
 }
 
 TEST(Sampler, PenaltiesFollowTheirDefinitions) {
-  Sampler greedy({.temperature = 0, .repeat_penalty = 1.1});
-  EXPECT_EQ(greedy.sample(kLogits, std::vector<int32_t>{1}, 1), 4) << "2.0 / 1.1 < 1.9, and the prompt counts";
-  Sampler presence({.temperature = 0, .presence_penalty = 0.2});
-  EXPECT_EQ(presence.sample(kLogits, std::vector<int32_t>{1}, 1), 1) << "the prompt does not count";
-  EXPECT_EQ(presence.sample(kLogits, std::vector<int32_t>{0, 1}, 1), 4);
-  Sampler frequency({.temperature = 0, .frequency_penalty = 0.06});
-  EXPECT_EQ(frequency.sample(kLogits, std::vector<int32_t>{1}, 0), 1);
-  EXPECT_EQ(frequency.sample(kLogits, std::vector<int32_t>{1, 1}, 0), 4);
-  Sampler negative({.temperature = 0, .repeat_penalty = 2});
-  EXPECT_EQ(negative.sample(std::vector<float>{-1.0f, -1.5f}, std::vector<int32_t>{0}, 1), 1) << "-1 * 2 < -1.5";
+  const SamplingParams repeat{.temperature = 0, .repeat_penalty = 1.1}, twice{.temperature = 0, .repeat_penalty = 2};
+  EXPECT_EQ(choice(repeat, kLogits, {1}), 4) << "2.0 / 1.1 < 1.9, and the prompt counts";
+  EXPECT_EQ(choice(repeat, kLogits, {}, {1}), 4);
+  EXPECT_EQ(choice(twice, {-1.0f, -1.5f}, {0}), 1) << "-1 * 2 < -1.5";
+  const SamplingParams presence{.temperature = 0, .presence_penalty = 0.2};
+  EXPECT_EQ(choice(presence, kLogits, {1}), 1) << "the prompt does not count";
+  EXPECT_EQ(choice(presence, kLogits, {0}, {1}), 4);
+  const SamplingParams frequency{.temperature = 0, .frequency_penalty = 0.06};
+  EXPECT_EQ(choice(frequency, kLogits, {}, {1}), 1);
+  EXPECT_EQ(choice(frequency, kLogits, {1}, {1, 1}), 4);
+  EXPECT_EQ(choice(repeat, kLogits, {-1, 1000}, {70000}), 1) << "ids that the vocabulary does not have";
+}
+
+TEST(Sampler, PenaltiesKeepInfinitiesAndMakeNone) {
+  constexpr float most = std::numeric_limits<float>::max(), infinity = std::numeric_limits<float>::infinity();
+  const SamplingParams p{.temperature = 0, .repeat_penalty = 1e-3, .presence_penalty = -100};
+  EXPECT_EQ(choice(p, {most, 0}, {}, {0}), 0);
+  EXPECT_EQ(choice(p, {-infinity, -1}, {}, {0}), 1);
 }
 
 TEST(Sampler, TheSameSeedDrawsTheSameTokens) {
   EXPECT_EQ(histogram({.seed = 3}, kLogits, 100), histogram({.seed = 3}, kLogits, 100));
   Sampler a({.seed = 1}), b({.seed = 2});
+  SamplerRoom room;
   bool differ = false;
-  for (int i = 0; i < 50; ++i) differ = differ || a.sample(kLogits, {}, 0) != b.sample(kLogits, {}, 0);
+  for (int i = 0; i < 50; ++i) differ = differ || a.sample(kLogits, room) != b.sample(kLogits, room);
   EXPECT_TRUE(differ);
 }
 
 TEST(Sampler, NotANumberIsNoToken) {
   const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
-  for (const double temperature : {0.0, 1.0}) {
-    Sampler sampler({.temperature = temperature});
-    EXPECT_EQ(sampler.sample(std::vector<float>{1, nan, 0}, {}, 0), std::nullopt);
-    EXPECT_EQ(sampler.sample(std::vector<float>{-infinity, -infinity}, {}, 0), std::nullopt);
-    EXPECT_EQ(sampler.sample(std::vector<float>{1, infinity}, {}, 0), std::nullopt);
-    EXPECT_EQ(sampler.sample(std::vector<float>{-infinity, 1, -infinity}, {}, 0), 1);
+  for (const SamplingParams& p :
+       {SamplingParams{.temperature = 0}, {}, {.top_k = 1}, {.top_p = 0.5}, {.min_p = 0.5}}) {
+    EXPECT_EQ(choice(p, {1, nan, 0}), std::nullopt);
+    EXPECT_EQ(choice(p, {-infinity, -infinity}), std::nullopt);
+    EXPECT_EQ(choice(p, {1, infinity}), std::nullopt);
+    EXPECT_EQ(choice(p, {-infinity, 1, -infinity}), 1);
+    EXPECT_EQ(choice(p, {}), std::nullopt);
   }
 }
 

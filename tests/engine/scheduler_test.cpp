@@ -76,25 +76,75 @@ TEST(Scheduler, TablesOfDifferentSequencesNeverShareABlock) {
   }
 }
 
-TEST(Scheduler, WhenTheCacheIsFullTheLatestGivesWayAndIsComputedAgain) {
+TEST(Scheduler, WhoWaitsIsAdmittedWhenAllThatEveryoneHasAndABlockMoreOfEachFits) {
+  for (const auto& [blocks, admitted] : {std::pair{5, 1}, {6, 2}, {8, 2}, {9, 3}}) {
+    Scheduler scheduler({.max_rows = 512}, BlockPool({blocks}), {0});
+    for (RequestId id = 1; id <= 4; ++id) scheduler.add(sequence(id, 120));  // two blocks each
+    EXPECT_EQ(static_cast<int>(scheduler.next().size()), admitted) << blocks << " blocks";
+  }
+  // One that ends within the blocks that it has needs none more.
   Scheduler scheduler({.max_rows = 512}, BlockPool({4}), {0});
+  for (RequestId id = 1; id <= 2; ++id) {
+    auto s = sequence(id, 120);
+    s->token_limit = 128;
+    scheduler.add(std::move(s));
+  }
+  EXPECT_EQ(scheduler.next().size(), 2u);
+}
+
+TEST(Scheduler, WhoeverCameLaterIsNotAdmittedBeforeWhoeverCameEarlier) {
+  Scheduler scheduler({.max_rows = 512}, BlockPool({8}), {0});
+  scheduler.add(sequence(1, 200));
+  scheduler.add(sequence(2, 400));
+  scheduler.add(sequence(3, 10));
+  EXPECT_EQ(rows(scheduler.next()), (std::map<RequestId, int>{{1, 200}})) << "3 would fit";
+}
+
+TEST(Scheduler, WhenTheCacheIsFullTheLatestWaitsThenGivesWayAndIsComputedAgain) {
+  Scheduler scheduler({.max_rows = 512}, BlockPool({7}), {0});
   scheduler.add(sequence(1, 120));
   scheduler.add(sequence(2, 120));
-  run(scheduler, scheduler.next());  // two blocks each: the cache is full
-  bool preempted = false;
-  for (int step = 0; step < 40; ++step) {
+  const Sequence* latest = nullptr;
+  bool waited = false, evicted = false;
+  for (int step = 0; step < 200; ++step) {
     const auto works = scheduler.next();
-    ASSERT_TRUE(rows(works).contains(1)) << "the first sequence always advances";
-    preempted = preempted || !rows(works).contains(2);
+    const auto planned = rows(works);
+    ASSERT_TRUE(planned.contains(1)) << "the first sequence always advances";
+    if (!latest) latest = works.back().sequence;
+    if (latest->cached > 0 && !planned.contains(2)) {
+      waited = true;
+      EXPECT_EQ(latest->cached, 192) << "with the blocks that it has";
+    }
+    evicted = evicted || (latest->cached == 0 && step > 0);
+    EXPECT_FALSE(evicted && planned.contains(2)) << "it is not to come back while the cache is as full";
     run(scheduler, works);
   }
-  EXPECT_TRUE(preempted);
+  EXPECT_TRUE(waited);
+  EXPECT_TRUE(evicted);
   scheduler.remove(1);
   const auto works = scheduler.next();
   ASSERT_EQ(works.size(), 1u);
   EXPECT_EQ(works[0].rows, static_cast<int>(works[0].sequence->tokens.size()))
       << "computed again from its first token";
   EXPECT_GT(works[0].rows, 120) << "with what it had";
+}
+
+TEST(Scheduler, DraftsLeaveARowForEveryoneElse) {
+  Scheduler scheduler({.max_rows = 6}, BlockPool({64}), {0});
+  for (RequestId id = 1; id <= 3; ++id) scheduler.add(sequence(id, 2));
+  run(scheduler, scheduler.next());
+  auto works = scheduler.next();
+  for (auto& work : works) work.sequence->drafts.assign(4, 1);
+  EXPECT_EQ(rows(scheduler.next()), (std::map<RequestId, int>{{1, 4}, {2, 1}, {3, 1}}));
+}
+
+TEST(Scheduler, WindowedGroupsHoldTheWindowsOfAllThatMayRun) {
+  const auto blocks = [](int64_t tokens, int max_sequences) {
+    return blocks_for(std::vector<int>{0, 128}, tokens, {.max_rows = 512, .max_sequences = max_sequences});
+  };
+  EXPECT_EQ(blocks(65536, 1), (std::vector<int>{1024, 2 + 2 + 8}));
+  EXPECT_EQ(blocks(65536, 64), (std::vector<int>{1024, 64 * (2 + 2) + 8}));
+  EXPECT_EQ(blocks(640, 64), (std::vector<int>{10, 10})) << "no more than all tokens";
 }
 
 TEST(Scheduler, BlocksBehindAWindowAreGivenBack) {

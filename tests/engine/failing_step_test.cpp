@@ -1,0 +1,288 @@
+// Steps that fail: whatever throws ends the requests that it was done for, and nothing else changes for the others.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <functional>
+#include <map>
+#include <new>
+#include <type_traits>
+
+#include "base/error.h"
+#include "engine/engine.h"
+#include "ops/trace_ops.h"
+#include "support/goldens.h"
+
+// -- Memory that runs out
+
+// While armed, the allocation after `left` others fails, once.
+static struct {
+  bool armed = false;
+  int left = 0;
+} allocations;
+
+// Not inlined, lest one of a pair is and the compiler takes it for a mismatch.
+[[gnu::noinline]] void* operator new(size_t bytes) {
+  if (allocations.armed && allocations.left-- == 0) {
+    allocations.armed = false;
+    throw std::bad_alloc();
+  }
+  if (void* memory = std::malloc(bytes > 0 ? bytes : 1)) return memory;
+  throw std::bad_alloc();
+}
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+
+namespace cachalot::testing {
+
+namespace {
+
+// -- Verbs that fail
+
+// Its n-th call of a verb throws, and no other: before the verb has begun, or when it has ended.
+class FailingOps final : public TraceOps {
+ public:
+  explicit FailingOps(Ops& inner) : TraceOps(inner, [](std::string_view, const Tensor&) {}) {}
+
+  void fail_at(int call) { calls_left_ = call; }
+  bool failed() const { return calls_left_ < 0; }
+  std::function<void()> after_logits;
+
+  Tensor embed(std::span<const int32_t> ids, const Weight& table) override {
+    return verb([&] { return TraceOps::embed(ids, table); });
+  }
+  Tensor linear(const Tensor& x, const Weight& w, const Weight& bias) override {
+    return verb([&] { return TraceOps::linear(x, w, bias); });
+  }
+  Tensor logits(const Tensor& hidden, const Weight& w, const Weight& bias) override {
+    const Tensor result = verb([&] { return TraceOps::logits(hidden, w, bias); });
+    if (after_logits) after_logits();
+    return result;
+  }
+  Tensor rms_norm(const Tensor& x, const Weight& gain, double eps) override {
+    return verb([&] { return TraceOps::rms_norm(x, gain, eps); });
+  }
+  Tensor add(const Tensor& a, const Tensor& b) override {
+    return verb([&] { return TraceOps::add(a, b); });
+  }
+  Tensor gated(const Tensor& gate, const Tensor& up, const Activation& form) override {
+    return verb([&] { return TraceOps::gated(gate, up, form); });
+  }
+  Tensor sigmoid(const Tensor& x) override {
+    return verb([&] { return TraceOps::sigmoid(x); });
+  }
+  Tensor scale_rows(const Tensor& x, const Tensor& factor) override {
+    return verb([&] { return TraceOps::scale_rows(x, factor); });
+  }
+  Tensor concat(const Tensor& a, const Tensor& b) override {
+    return verb([&] { return TraceOps::concat(a, b); });
+  }
+  Tensor rope_angles(const Batch& batch, const RopeSpec& spec) override {
+    return verb([&] { return TraceOps::rope_angles(batch, spec); });
+  }
+  Tensor rope(const Tensor& x, const Tensor& angles, RopePairing pairing) override {
+    return verb([&] { return TraceOps::rope(x, angles, pairing); });
+  }
+  void append(KvCache& cache, int layer, const Batch& batch, const Tensor& k, const Tensor& v) override {
+    verb([&] { TraceOps::append(cache, layer, batch, k, v); });
+  }
+  Tensor attend(const Tensor& q, KvCache& cache, int layer, const Batch& batch, const AttendSpec& spec) override {
+    return verb([&] { return TraceOps::attend(q, cache, layer, batch, spec); });
+  }
+  void append_latent(KvCache& cache, int layer, const Batch& batch, const Tensor& c, const Tensor& kr) override {
+    verb([&] { TraceOps::append_latent(cache, layer, batch, c, kr); });
+  }
+  Tensor attend_latent(const Tensor& qn, const Tensor& qr, const LatentWeights& w, KvCache& cache, int layer,
+                       const Batch& batch, const AttendSpec& spec) override {
+    return verb([&] { return TraceOps::attend_latent(qn, qr, w, cache, layer, batch, spec); });
+  }
+  Routing route(const Tensor& logits, const Weight& correction, const MoeGateSpec& spec) override {
+    return verb([&] { return TraceOps::route(logits, correction, spec); });
+  }
+  Tensor experts(const Tensor& x, const Routing& routing, const ExpertWeights& w, const FfnForm& form) override {
+    return verb([&] { return TraceOps::experts(x, routing, w, form); });
+  }
+  Tensor gather_rows(const Tensor& x, std::span<const int32_t> rows) override {
+    return verb([&] { return TraceOps::gather_rows(x, rows); });
+  }
+  Tensor keep_only(Arena::Mark mark, const Tensor& tensor) override {
+    return verb([&] { return TraceOps::keep_only(mark, tensor); });
+  }
+
+ private:
+  template <typename Verb>
+  std::invoke_result_t<Verb> verb(const Verb& call) {
+    tick();
+    if constexpr (std::is_void_v<std::invoke_result_t<Verb>>) {
+      call();
+      tick();
+    } else {
+      auto result = call();
+      tick();
+      return result;
+    }
+  }
+  void tick() {
+    if (calls_left_-- == 0) throw Error("a verb has failed");
+  }
+
+  int calls_left_ = 1 << 30;
+};
+
+// -- Requests and what becomes of them
+
+struct Case {
+  const char* path;
+  Speculation speculation;
+};
+
+constexpr int kRequests = 4;
+
+Request request(int i) {
+  Request r{.prompt = {}, .sampling = {.temperature = 1, .seed = 5}, .max_tokens = 7 + i, .end_tokens = {}};
+  if (i == 1) r.sampling = {.temperature = 0};
+  if (i == 2) r.sampling = {.top_p = 0.9, .repeat_penalty = 1.1, .frequency_penalty = 0.1, .seed = 6};
+  for (int t = 0; t < 5 + 37 * i; ++t) r.prompt.push_back((3 + 7 * (t % (5 + i))) % 89);  // lookups find something
+  return r;
+}
+
+struct Outcome {
+  std::vector<int32_t> tokens;
+  std::optional<FinishReason> finished;
+  std::string error;
+};
+
+class FailingStep : public ::testing::TestWithParam<Case> {
+ protected:
+  EngineOptions options{.context = 200,
+                        .cache_tokens = 320,
+                        .scheduler = {.max_rows = 50, .max_sequences = 2},
+                        .speculation = GetParam().speculation};
+  TestModel model{golden_root() / GetParam().path, best_kernels(), DType::bf16};
+  FailingOps ops{model.ops};
+  std::map<int, std::vector<int32_t>> alone;
+
+  void SetUp() override {
+    for (int i = 0; i < kRequests; ++i) {
+      Engine engine(model.ops, model.transformer, options);
+      const auto id = engine.submit(request(i));
+      alone[i] = run_to_end(engine).at(id).tokens;
+      ASSERT_EQ(alone[i].size(), static_cast<size_t>(7 + i));
+    }
+  }
+
+  // `arm` is called before every step. A step that throws has not begun, and is tried again.
+  template <typename Arm>
+  static std::map<RequestId, Outcome> run_to_end(Engine& engine, const Arm& arm) {
+    std::map<RequestId, Outcome> outcomes;
+    for (int step = 0; !engine.idle() && step < 1000; ++step) {
+      std::vector<Event> events;
+      arm(step);
+      try {
+        events = engine.step();
+      } catch (const std::bad_alloc&) {}
+      allocations.armed = false;
+      for (const Event& event : events) {
+        Outcome& outcome = outcomes[event.request];
+        EXPECT_FALSE(outcome.finished) << "an event after the end";
+        if (event.token) outcome.tokens.push_back(*event.token);
+        outcome.finished = event.finished;
+        outcome.error = event.error;
+      }
+    }
+    EXPECT_TRUE(engine.idle());
+    return outcomes;
+  }
+  static std::map<RequestId, Outcome> run_to_end(Engine& engine) {
+    return run_to_end(engine, [](int) {});
+  }
+
+  // Runs all requests, of which some may fail with `reason`. Returns how many have.
+  template <typename Arm>
+  int run_all(const Arm& arm, const std::string& reason) {
+    Engine engine(ops, model.transformer, options);
+    const Arena::Mark mark = ops.arena().mark();
+    std::map<RequestId, int> index;
+    for (int i = 0; i < kRequests; ++i) index[engine.submit(request(i))] = i;
+    int failed = 0;
+    for (const auto& [id, outcome] : run_to_end(engine, arm)) {
+      const auto& want = alone.at(index.at(id));
+      EXPECT_TRUE(outcome.finished);
+      if (outcome.finished != FinishReason::error) {
+        EXPECT_EQ(outcome.tokens, want) << "request " << index.at(id);
+        continue;
+      }
+      ++failed;
+      EXPECT_EQ(outcome.error, reason);
+      EXPECT_LE(outcome.tokens.size(), want.size());
+      EXPECT_TRUE(std::equal(outcome.tokens.begin(), outcome.tokens.end(), want.begin()));
+      const auto again = engine.submit(request(index.at(id)));
+      EXPECT_EQ(run_to_end(engine).at(again).tokens, want) << "asked for again";
+    }
+    for (int g = 0; g < engine.pool().groups(); ++g)
+      EXPECT_EQ(engine.pool().free_blocks(g), engine.pool().blocks(g)) << "a block is lost";
+    EXPECT_EQ(ops.arena().mark().block, mark.block);
+    EXPECT_EQ(ops.arena().mark().offset, mark.offset);
+    return failed;
+  }
+};
+
+}  // namespace
+
+TEST_P(FailingStep, AVerbThatThrowsEndsTheRequestsOfItsStepAndNoOthers) {
+  int call = 0, most_failed = 0;
+  for (; !HasFailure(); call += 1 + call / 300 * 20) {  // each of the first steps' calls, then some
+    SCOPED_TRACE("call " + std::to_string(call));
+    ops.fail_at(call);
+    const int failed = run_all([](int) {}, "a verb has failed");
+    if (!ops.failed()) break;
+    EXPECT_GE(failed, 1);
+    EXPECT_LE(failed, options.scheduler.max_sequences);
+    most_failed = std::max(most_failed, failed);
+  }
+  EXPECT_GT(call, 600);
+  EXPECT_EQ(most_failed, 2);
+}
+
+TEST_P(FailingStep, MemoryThatRunsOutAnywhereEndsNoMoreThanTheStepsOwnRequests) {
+  std::map<int, int> times;  // by how many requests have ended with an error
+  for (const int failing_step : {0, 1, 2, 5, 9}) {
+    bool reached = true;
+    for (int n = 0; reached && !HasFailure(); n += 1 + n / 16) {
+      SCOPED_TRACE("step " + std::to_string(failing_step) + ", allocation " + std::to_string(n));
+      const int failed = run_all(
+          [&](int step) {
+            if (step == failing_step) allocations = {.armed = true, .left = n};
+            if (step == failing_step + 1) reached = allocations.left < 0;
+          },
+          "out of memory");
+      EXPECT_LE(failed, options.scheduler.max_sequences);
+      ++times[failed];
+    }
+  }
+  EXPECT_GT(times[0], 5) << "plans are made before a step begins";
+  EXPECT_GT(times[2], 20);
+}
+
+TEST_P(FailingStep, ASamplerThatFailsEndsItsOwnRequestAlone) {
+  std::map<int, int> times;  // by how many requests have ended with an error
+  for (int n = 0; n < 40 && !HasFailure(); ++n) {
+    SCOPED_TRACE("allocation " + std::to_string(n));
+    int left = 1;
+    ops.after_logits = [&] {  // of the first step, in which two requests choose
+      if (left-- == 1) allocations = {.armed = true, .left = n};
+    };
+    ++times[run_all([](int) {}, "out of memory")];
+  }
+  EXPECT_GT(times[1], 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, FailingStep,
+                         ::testing::Values(Case{"qwen2/window", Speculation::lookup},
+                                           Case{"deepseek_v3/mtp", Speculation::mtp}),
+                         [](const auto& info) {
+                           std::string text = info.param.path;
+                           std::replace(text.begin(), text.end(), '/', '_');
+                           return text;
+                         });
+
+}  // namespace cachalot::testing
