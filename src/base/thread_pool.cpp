@@ -5,11 +5,16 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <exception>
 #include <fstream>
+#include <mutex>
 #include <set>
 #include <string>
+#include <system_error>
 
 #include "base/check.h"
+#include "base/ending.h"
+#include "base/error.h"
 
 namespace cachalot {
 
@@ -29,23 +34,70 @@ static void pause() {
 
 ThreadPool::ThreadPool(int threads) : spin_(threads <= usable_cpus()) {
   CHECK(threads >= 1);
-  for (int worker = 1; worker < threads; ++worker) workers_.emplace_back([this, worker] { work(worker); });
+  try {
+    start(threads);
+  } catch (...) {
+    stop();
+    throw;
+  }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::start(int threads) {
+  workers_.reserve(static_cast<size_t>(threads - 1));
+  const SignalsHeld inherited;  // signals are for the caller's thread
+  for (int worker = 1; worker < threads; ++worker) {
+    try {
+      workers_.emplace_back([this, worker] { work(worker); });
+    } catch (const std::system_error& error) {
+      throw Error("only " + std::to_string(worker) + " of " + std::to_string(threads) + " threads can be started")
+          .because(error.code().message())
+          .hint("lower --threads, or raise the limit on processes or memory (ulimit -u, ulimit -v)");
+    }
+  }
+}
+
+void ThreadPool::stop() {
   stop_ = true;
   ++generation_;
   generation_.notify_all();
   for (auto& worker : workers_) worker.join();
 }
 
+namespace {
+
+// What a job threw first.
+class FirstThrown {
+ public:
+  void keep() {
+    const std::lock_guard lock(mutex_);
+    if (!thrown_) thrown_ = std::current_exception();
+  }
+  void rethrow() const {
+    if (thrown_) std::rethrow_exception(thrown_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::exception_ptr thrown_;
+};
+
+}  // namespace
+
 void ThreadPool::run(const std::function<void(int)>& job) {
   if (workers_.empty()) return job(0);
-  job_ = &job;
+  FirstThrown error;
+  const std::function<void(int)> guarded = [&job, &error](int worker) {
+    try {
+      job(worker);
+    } catch (...) { error.keep(); }
+  };
+  job_ = &guarded;
   running_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
-  job(0);
+  guarded(0);
   int spins = 0;
   for (int left; (left = running_.load(std::memory_order_acquire)) != 0; ++spins) {
     if (!spin_)
@@ -55,6 +107,7 @@ void ThreadPool::run(const std::function<void(int)>& job) {
     else
       std::this_thread::yield();  // a busy machine may have taken the worker's core
   }
+  error.rethrow();
 }
 
 void ThreadPool::work(int worker) {

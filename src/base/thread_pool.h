@@ -1,6 +1,7 @@
 // Worker threads that stay hot inside a step. The calling thread is worker 0; the others spin for at most 100 µs
 // after their last job and then sleep (a hand-over costs 0.1 µs while spinning and 60 µs when asleep). With more
-// threads than usable cores nobody spins. One caller at a time; jobs must not throw.
+// threads than usable cores nobody spins. One caller at a time. When jobs throw, what one of them threw goes on to
+// the caller once all have ended.
 #pragma once
 
 #include <atomic>
@@ -13,6 +14,7 @@ namespace cachalot {
 
 class ThreadPool {
  public:
+  // Throws Error when the system does not let so many threads start.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -32,6 +34,8 @@ class ThreadPool {
                       const std::function<void(int worker, int64_t begin, int64_t end)>& job);
 
  private:
+  void start(int threads);
+  void stop();
   void work(int worker);
 
   std::vector<std::thread> workers_;
