@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/quote.h"
+#include "tensor/quant_blocks.h"
 
 namespace cachalot {
 
@@ -125,6 +126,7 @@ DType wanted_type(const Recipe& recipe, const TensorPlace& place) {
 }  // namespace
 
 DType choose_type(const Recipe& recipe, const TensorPlace& place) {
+  if (!can_dequantize(place.stored)) return place.stored;
   if (place.shape.size() < 2) return f32;
   const DType wanted = fallback_type(wanted_type(recipe, place), place.shape.back(), place.stored);
   const bool both_blocks = info(wanted).block_elements > 1 && info(place.stored).block_elements > 1;
