@@ -6,11 +6,13 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <string>
 
 namespace cachalot::detail {
 [[noreturn]] inline void check_failed(const char* file, int line, const char* condition, const std::string& message) {
-  fmt::print(stderr, "cachalot: bug at {}:{}: CHECK({}) failed{}{}\n", file, line, condition,
-             message.empty() ? "" : ": ", message);
+  const std::string text = fmt::format("cachalot: bug at {}:{}: CHECK({}) failed{}{}\n", file, line, condition,
+                                       message.empty() ? "" : ": ", message);
+  std::fputs(text.c_str(), stderr);  // and not fmt::print, which throws where stderr is closed
   std::abort();
 }
 }  // namespace cachalot::detail

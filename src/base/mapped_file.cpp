@@ -5,12 +5,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <fstream>
+#include <mutex>
 #include <utility>
 
+#include "base/ending.h"
 #include "base/error.h"
+#include "base/quote.h"
 
 namespace cachalot {
 
@@ -18,6 +23,79 @@ static Error system_error(const char* what, const std::filesystem::path& path) {
   const int code = errno;
   return Error(what).in(path.string()).because(std::strerror(code));
 }
+
+// -- What is mapped, for the handler of SIGBUS, which can neither allocate nor wait
+
+namespace {
+
+// Never freed but used again, since the handler may look at any time; as many as were ever mapped at once.
+struct Mapping {
+  std::atomic<const std::byte*> begin{nullptr};  // null: free
+  std::atomic<size_t> bytes{0};
+  std::string message;  // changes only while free
+  Mapping* next = nullptr;
+};
+std::atomic<Mapping*> mappings{nullptr};
+std::mutex mappings_change;
+
+void write_all(std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
+    if (written <= 0) return;
+    text.remove_prefix(static_cast<size_t>(written));
+  }
+}
+
+void on_bus_error(int number, siginfo_t* what, void*) {
+  const auto* at = static_cast<const std::byte*>(what->si_addr);
+  for (const Mapping* m = mappings; m; m = m->next) {
+    const std::byte* begin = m->begin;
+    if (!begin || at < begin || at >= begin + m->bytes) continue;
+    static std::atomic_flag told;  // several threads may come here
+    while (told.test_and_set()) ::pause();
+    remove_unfinished_files();
+    std::signal(SIGPIPE, SIG_IGN);
+    write_all(m->message);
+    ::_exit(1);
+  }
+  std::signal(number, SIG_DFL);  // none of ours: the instruction is tried again, and ends the process
+}
+
+void hear_bus_errors() {
+  struct sigaction ours{};
+  ours.sa_sigaction = on_bus_error;
+  ours.sa_flags = SA_SIGINFO;
+  sigaction(SIGBUS, &ours, nullptr);
+}
+
+// Throws nothing but bad_alloc, and has changed nothing then.
+void remember(const std::byte* begin, size_t bytes, const std::filesystem::path& path) {
+  std::string message = "cachalot: in " + quote(path.string(), 1000) +
+                        ": the file can no longer be read\n  because: it was cut off while it was read, or its disk "
+                        "failed\n  hint: leave the file alone meanwhile; write a new one beside it and rename that\n";
+  const std::lock_guard lock(mappings_change);
+  Mapping* m = mappings;
+  while (m && m->begin) m = m->next;
+  if (!m) {
+    hear_bus_errors();
+    m = new Mapping;
+    m->next = mappings;
+    mappings = m;
+  }
+  m->message = std::move(message);
+  m->bytes = bytes;
+  m->begin = begin;
+}
+
+void forget(const std::byte* begin) {
+  const std::lock_guard lock(mappings_change);
+  for (Mapping* m = mappings; m; m = m->next)
+    if (m->begin == begin) m->begin = nullptr;
+}
+
+}  // namespace
+
+// -- The file
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -37,10 +115,19 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
     data_ = static_cast<const std::byte*>(address);
   }
   ::close(fd);
+  if (!data_) return;
+  try {
+    remember(data_, size_, path);
+  } catch (...) {
+    ::munmap(const_cast<std::byte*>(data_), size_);
+    throw;
+  }
 }
 
 MappedFile::~MappedFile() {
-  if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (!data_) return;
+  forget(data_);
+  ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept

@@ -1,4 +1,6 @@
-// A file mapped read-only. Owns the mapping; moves, never copies; immutable, so any thread may read.
+// A file mapped read-only. Owns the mapping; moves, never copies; immutable, so any thread may read. Reading what is
+// no longer there, since the file was cut off meanwhile or its disk fails, ends the process: a message that names the
+// file, status 1, no unfinished files (ending.h).
 #pragma once
 
 #include <cstddef>

@@ -5,7 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
+
+#include "base/log.h"
 
 namespace cachalot {
 
@@ -27,13 +28,12 @@ void Progress::update(int64_t done, int64_t total) {
   const auto now = Clock::now();
   if (now < next_draw_) return;
   next_draw_ = now + kRedraw;
-  fmt::print(stderr, "\r{} {} ", label_, progress_bar(done, total));
-  std::fflush(stderr);
+  say(fmt::format("\r{} {} ", label_, progress_bar(done, total)));
   drawn_ = true;
 }
 
 void Progress::finish() {
-  if (drawn_) fmt::print(stderr, "\r\033[K");
+  if (drawn_) say("\r\033[K");
   drawn_ = enabled_ = false;
 }
 

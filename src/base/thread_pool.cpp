@@ -5,13 +5,17 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <exception>
 #include <fstream>
 #include <set>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "base/cgroup.h"
 #include "base/check.h"
+#include "base/ending.h"
+#include "base/error.h"
 
 namespace cachalot {
 
@@ -31,10 +35,31 @@ static void pause() {
 
 ThreadPool::ThreadPool(int threads) : spin_(threads <= usable_cpus()) {
   CHECK(threads >= 1);
-  for (int worker = 1; worker < threads; ++worker) workers_.emplace_back([this, worker] { work(worker); });
+  try {
+    start(threads);
+  } catch (...) {
+    stop();
+    throw;
+  }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::start(int threads) {
+  workers_.reserve(static_cast<size_t>(threads - 1));
+  const SignalsHeld inherited;  // signals are for the caller's thread
+  for (int worker = 1; worker < threads; ++worker) {
+    try {
+      workers_.emplace_back([this, worker] { work(worker); });
+    } catch (const std::system_error& error) {
+      throw Error("only " + std::to_string(worker) + " of " + std::to_string(threads) + " threads can be started")
+          .because(error.code().message())
+          .hint("lower --threads, or raise the limit on processes or memory (ulimit -u, ulimit -v)");
+    }
+  }
+}
+
+void ThreadPool::stop() {
   stop_ = true;
   ++generation_;
   generation_.notify_all();

@@ -15,6 +15,7 @@ namespace cachalot {
 
 class ThreadPool {
  public:
+  // Throws Error when the system does not let so many threads start.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -34,6 +35,8 @@ class ThreadPool {
                       const std::function<void(int worker, int64_t begin, int64_t end)>& job);
 
  private:
+  void start(int threads);
+  void stop();
   void work(int worker);
   void call(int worker) noexcept;  // the job; keeps what it throws
 

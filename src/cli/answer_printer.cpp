@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "base/log.h"
+
 namespace cachalot {
 
 AnswerPrinter::AnswerPrinter()
@@ -11,6 +13,12 @@ AnswerPrinter::AnswerPrinter()
   if (reasoning_stream_) style_ = style_of(reasoning_stream_);
 }
 
+void AnswerPrinter::put_reasoning(std::string_view text) {
+  if (reasoning_stream_ == stderr) return say(text);
+  print_text_as_it_is(text);
+  flush_text();
+}
+
 AnswerSink AnswerPrinter::sink() {
   return {.reasoning = [this](std::string_view piece) { reasoning(piece); },
           .text = [this](std::string_view piece) { text(piece); }};
@@ -18,30 +26,28 @@ AnswerSink AnswerPrinter::sink() {
 
 void AnswerPrinter::reasoning(std::string_view piece) {
   if (!reasoning_stream_) return;
-  if (!in_reasoning_) fmt::print(reasoning_stream_, "{}", style_.dim.empty() ? "(thinking)\n" : style_.dim);
+  if (!in_reasoning_) put_reasoning(style_.dim.empty() ? "(thinking)\n" : style_.dim);
   in_reasoning_ = true;
-  fmt::print(reasoning_stream_, "{}", printable(piece));
-  std::fflush(reasoning_stream_);
+  put_reasoning(printable(piece));
 }
 
 void AnswerPrinter::end_reasoning() {
   if (!in_reasoning_) return;
   in_reasoning_ = false;
-  fmt::print(reasoning_stream_, "{}\n{}\n", style_.plain, style_.dim.empty() ? "(answer)" : "");
-  std::fflush(reasoning_stream_);
+  put_reasoning(fmt::format("{}\n{}\n", style_.plain, style_.dim.empty() ? "(answer)" : ""));
 }
 
 void AnswerPrinter::text(std::string_view piece) {
   end_reasoning();
   print_text(piece);
-  std::fflush(stdout);
+  flush_text();
   if (!piece.empty()) last_ = piece.back();
 }
 
 void AnswerPrinter::finish() {
   end_reasoning();
   if (last_ != '\n') print_text("\n");
-  std::fflush(stdout);
+  flush_text();
 }
 
 }  // namespace cachalot

@@ -20,6 +20,7 @@ class AnswerPrinter {
   void reasoning(std::string_view piece);
   void text(std::string_view piece);
   void end_reasoning();
+  void put_reasoning(std::string_view text);
 
   std::FILE* reasoning_stream_;  // nullptr: nowhere
   Style style_;

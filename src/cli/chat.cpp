@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "cli/answer_printer.h"
 #include "cli/command.h"
 #include "cli/generate.h"
@@ -71,7 +72,7 @@ class Conversation {
       printer.finish();
       ++options_.sampling.seed;  // or /retry would say the same again
       const Style style = style_of(stderr);
-      fmt::print(stderr, "{}{}{}\n", style.dim, statistics(answer, model_.engine_options()), style.plain);
+      cachalot::say(fmt::format("{}{}{}\n", style.dim, statistics(answer, model_.engine_options()), style.plain));
       if (answer.text.empty() && answer.finish == FinishReason::cancelled) return;  // nothing was said
       Json message = {{"role", "assistant"}, {"content", answer.text}};
       if (!answer.reasoning.empty()) message["reasoning_content"] = answer.reasoning;
@@ -79,7 +80,7 @@ class Conversation {
       messages_.push_back(std::move(message));
     } catch (const Error& error) {
       printer.finish();
-      fmt::print(stderr, "cachalot: {}\n  the conversation is as it was; /reset begins a new one\n", error.what());
+      note("{}\n  the conversation is as it was; /reset begins a new one", error.what());
     }
   }
 
@@ -98,18 +99,18 @@ bool obey(const std::string& line, Conversation& conversation, const Interrupt& 
   const std::string argument = rest == std::string::npos ? "" : line.substr(rest);
   if (word == "/exit" || word == "/quit") return false;
   if (word == "/help") {
-    fmt::print(stderr, "{}", kHelp);
+    say(kHelp);
   } else if (word == "/reset") {
     conversation.start(conversation.system());
-    fmt::print(stderr, "The conversation is forgotten.\n");
+    say("The conversation is forgotten.\n");
   } else if (word == "/system") {
     conversation.start(argument);
-    fmt::print(stderr, "A new conversation, {} a system message.\n", argument.empty() ? "without" : "with");
+    say(fmt::format("A new conversation, {} a system message.\n", argument.empty() ? "without" : "with"));
   } else if (word == "/retry") {
-    if (!conversation.retry(interrupt)) fmt::print(stderr, "There is no message yet.\n");
+    if (!conversation.retry(interrupt)) say("There is no message yet.\n");
   } else {
-    fmt::print(stderr, "There is no command {}; /help lists them. (A space in front sends the line to the model.)\n",
-               printable(word));
+    say(fmt::format("There is no command {}; /help lists them. (A space in front sends the line to the model.)\n",
+                    printable(word)));
   }
   return true;
 }
@@ -125,8 +126,8 @@ int chat(const ChatOptions& o) {
   LineReader reader;
   Interrupt interrupt;
   if (reader.interactive())
-    fmt::print(stderr, "{} ({}, context of {} tokens). /help lists commands, Ctrl-D leaves.\n",
-               printable(o.model.model), model.transformer->spec().family, model.plan.context);
+    say(fmt::format("{} ({}, context of {} tokens). /help lists commands, Ctrl-D leaves.\n", printable(o.model.model),
+                    model.transformer->spec().family, model.plan.context));
   while (const auto line = reader.read("> ")) {
     interrupt.reset();
     if (line->cancelled || line->text.find_first_not_of(" \t\r\n") == std::string::npos) continue;
@@ -137,7 +138,7 @@ int chat(const ChatOptions& o) {
     }
     if (!reader.interactive() && interrupt.requested()) return kInterruptedStatus;
   }
-  if (reader.interactive()) fmt::print(stderr, "\n");
+  if (reader.interactive()) say("\n");
   return 0;
 }
 

@@ -73,6 +73,12 @@ std::vector<int32_t> TokensInput::read() const {
                       : parse_token_ids(read_input(file), file == "-" ? "standard input" : file);
 }
 
+std::vector<std::filesystem::path> TokensInput::files_with(const Checkpoint& checkpoint) const {
+  auto files = files_of(checkpoint);
+  if (!file.empty() && file != "-") files.emplace_back(file);
+  return files;
+}
+
 void check_fits(size_t tokens, int context) {
   if (tokens > static_cast<size_t>(context))
     throw Error(fmt::format("{} tokens are given, but the context holds {}", tokens, context))

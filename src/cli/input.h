@@ -3,9 +3,12 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "formats/checkpoint_files.h"
 
 namespace cachalot {
 
@@ -26,6 +29,8 @@ struct TokensInput {
   void add_to(CLI::App& command);
   bool given() const { return !list.empty() || !file.empty(); }
   std::vector<int32_t> read() const;  // throws Error
+  // All that is read: these tokens and the checkpoint.
+  std::vector<std::filesystem::path> files_with(const Checkpoint& checkpoint) const;
 };
 
 // Throws Error when so many tokens are more than the context holds.

@@ -2,13 +2,16 @@
 
 #include <csignal>
 
+#include "base/ending.h"
+
 namespace cachalot {
 
-// A signal handler has nothing but a global to write to; this is the only one of the program.
+// A signal handler has nothing but a global to write to; the others are in base/ending.cpp and base/mapped_file.cpp.
 static volatile std::sig_atomic_t requested_flag = 0;
 
 static void on_interrupt(int) {
   if (requested_flag) {
+    remove_unfinished_files();
     std::signal(SIGINT, SIG_DFL);
     std::raise(SIGINT);
   }

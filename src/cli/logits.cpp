@@ -24,7 +24,8 @@ int logits(const LogitsOptions& o) {
   const LoadedModel model = o.model.load_to_score(/*text=*/false, o.tokens.chunk);
   check_fits(tokens.size(), model.plan.context);
   const int64_t rows = o.last ? 1 : std::ssize(tokens);
-  SafetensorsWriter writer(o.out, {{"logits", DType::f32, {rows, model.transformer->spec().vocab}}});
+  SafetensorsWriter writer(o.out, {{"logits", DType::f32, {rows, model.transformer->spec().vocab}}}, {},
+                           o.tokens.files_with(model.checkpoint));
   Progress bar("computing", true);
   score(
       *model.ops, *model.transformer, tokens,

@@ -1,12 +1,19 @@
 // The program: finds the command, runs it, and turns every failure into a message and an exit status.
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <clocale>
+#include <csignal>
 #include <cstdio>
+#include <cstdlib>
+#include <exception>
 #include <new>
 
+#include "base/ending.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/quote.h"
 #include "cli/command.h"
 #include "cli/help_format.h"
@@ -51,7 +58,7 @@ const CLI::App& chosen_command(const CLI::App& program) {
 }
 
 int wrong_usage(const std::string& command, const std::string& what, const std::string& hint) {
-  fmt::print(stderr, "{}: {}\n  hint: {}\n", command, what, hint);
+  say(fmt::format("{}: {}\n  hint: {}\n", command, what, hint));
   return kWrongUsage;
 }
 
@@ -84,7 +91,7 @@ int parse_and_run(int argc, char** argv) {
   add_commands(program, chosen);
 
   if (argc < 2) {
-    fmt::print(stderr, "{}", program.help());
+    say(program.help());
     return kWrongUsage;
   }
   const std::string first = argv[1];
@@ -104,20 +111,64 @@ int parse_and_run(int argc, char** argv) {
   return chosen();
 }
 
+// A stream that is closed gets a descriptor that can neither be read nor written; else the next file that is opened,
+// perhaps the result, would be taken for it.
+void hold_standard_streams() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (fcntl(fd, F_GETFD) < 0) open("/", O_PATH);
+}
+
+// Says what was thrown. Memory may be out, also for the saying.
+void say_failure() noexcept {
+  try {
+    throw;
+  } catch (const std::bad_alloc&) {
+    say("cachalot: out of memory\n  hint: lower --context, or take a smaller model\n");
+  } catch (const std::exception& error) {
+    try {
+      say(fmt::format("cachalot: {}\n", printable(error.what())));
+    } catch (...) { say("cachalot: out of memory\n"); }
+  } catch (...) { say("cachalot: failed for a reason that is not known\n"); }
+}
+
+// Where memory is so short that not even an exception can be made, or runs out before main(), there is nothing to
+// catch.
+[[noreturn]] void on_terminate() {
+  bool out_of_memory = !std::current_exception();
+  try {
+    if (!out_of_memory) throw;
+  } catch (const std::bad_alloc&) { out_of_memory = true; } catch (...) {
+  }
+  if (!out_of_memory) {
+    say("cachalot: bug: something was thrown that nothing catches\n");
+    std::abort();
+  }
+  remove_unfinished_files();
+  say("cachalot: out of memory\n");
+  _exit(kFailed);
+}
+
+// Before all other objects are made.
+[[gnu::constructor(101)]] void hear_terminate() { std::set_terminate(on_terminate); }
+
+int run_program(int argc, char** argv) noexcept {
+  try {
+    const int status = parse_and_run(argc, argv);
+    if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return status;
+    say("cachalot: the output could not be written\n");
+  } catch (...) {
+    std::fflush(stdout);
+    say_failure();
+  }
+  return kFailed;
+}
+
 }  // namespace
 }  // namespace cachalot
 
 int main(int argc, char** argv) {
-  std::setlocale(LC_CTYPE, "");  // for line editing; numbers stay as in C
-  try {
-    const int status = cachalot::parse_and_run(argc, argv);
-    if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return status;
-    fmt::print(stderr, "cachalot: the output could not be written\n");
-  } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "cachalot: out of memory\n  hint: lower --context, or take a smaller model\n");
-  } catch (const std::exception& error) {
-    std::fflush(stdout);
-    fmt::print(stderr, "cachalot: {}\n", cachalot::printable(error.what()));
-  }
-  return cachalot::kFailed;
+  cachalot::hold_standard_streams();
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may grow no further is an error like a full disk
+  std::setlocale(LC_CTYPE, "");   // for line editing; numbers stay as in C
+  return cachalot::run_program(argc, argv);
 }

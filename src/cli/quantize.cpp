@@ -14,6 +14,7 @@
 #include "convert/quantize.h"
 #include "engine/find_model.h"
 #include "engine/scoring.h"
+#include "formats/checkpoint_files.h"
 #include "formats/gguf_writer.h"
 
 namespace cachalot {
@@ -113,14 +114,16 @@ int quantize_model(const QuantizeWords& o) {
   const Recipe& recipe = recipe_named(o.type);
   const Checkpoint checkpoint = Checkpoint::open(resolve_model(o.model));
   const int threads = o.threads > 0 ? o.threads : default_threads();
-  std::error_code code;
-  if (!o.force && std::filesystem::is_regular_file(o.out, code))  // before the work, and again by the writer
-    throw Error("the file exists already").in(o.out).hint("--force replaces it");
+  const auto existing = o.force ? WholeFile::Existing::replace : WholeFile::Existing::keep;
+  auto inputs = files_of(checkpoint);
+  if (!o.calibration.empty()) inputs.emplace_back(o.calibration);
+  WholeFile::check(o.out, existing, inputs);  // before the work, and again by the writer
   Importance importance;
   if (!o.calibration.empty()) importance = calibrate(checkpoint, o.calibration, threads);
   Progress bar("quantising", true);
   const QuantizeOptions options = {.recipe = recipe,
-                                   .existing = o.force ? WholeFile::Existing::replace : WholeFile::Existing::keep,
+                                   .existing = existing,
+                                   .inputs = inputs,
                                    .threads = threads,
                                    .importance = o.calibration.empty() ? nullptr : &importance,
                                    .progress = [&](int64_t done, int64_t total) { bar.update(done, total); }};

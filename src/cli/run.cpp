@@ -57,8 +57,8 @@ nlohmann::ordered_json report(const Answer& answer, const LoadedModel& model, ui
 void print_statistics(const Answer& answer, const LoadedModel& model, const SamplingParams& sampling) {
   const Style style = style_of(stderr);
   const std::string seed = sampling.temperature > 0 ? fmt::format("; seed {}", sampling.seed) : "";
-  fmt::print(stderr, "{}{}; loaded in {:.2f} s{}{}\n", style.dim, statistics(answer, model.engine_options()),
-             model.load_ms / 1000, seed, style.plain);
+  say(fmt::format("{}{}; loaded in {:.2f} s{}{}\n", style.dim, statistics(answer, model.engine_options()),
+                  model.load_ms / 1000, seed, style.plain));
 }
 
 int run(const RunOptions& o) {

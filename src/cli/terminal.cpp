@@ -4,8 +4,12 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
+
+#include "base/error.h"
 
 namespace cachalot {
 
@@ -37,11 +41,16 @@ std::string printable(std::string_view text) {
   return out;
 }
 
-void print_text(std::string_view text) {
-  if (is_terminal(stdout))
-    fmt::print("{}", printable(text));
-  else
-    std::fwrite(text.data(), 1, text.size(), stdout);
+[[noreturn]] static void cannot_write() { throw Error("the output cannot be written").because(std::strerror(errno)); }
+
+void print_text_as_it_is(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) cannot_write();
+}
+
+void print_text(std::string_view text) { print_text_as_it_is(is_terminal(stdout) ? printable(text) : text); }
+
+void flush_text() {
+  if (std::fflush(stdout) != 0) cannot_write();
 }
 
 void print_whole_text(std::string_view text) {

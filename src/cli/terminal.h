@@ -20,8 +20,11 @@ Style style_of(std::FILE* stream);
 // or a file says cannot move the cursor or change the terminal's settings.
 std::string printable(std::string_view text);
 
-// Results. Written as they are, or made printable when stdout is a terminal.
+// Results. Written as they are, or made printable when stdout is a terminal. Throws Error when it cannot be written,
+// so that nothing is computed for nobody.
 void print_text(std::string_view text);
+void print_text_as_it_is(std::string_view text);
+void flush_text();
 // The same as a whole result: on a terminal its last line is ended for the prompt's sake.
 void print_whole_text(std::string_view text);
 

@@ -43,11 +43,11 @@ class TraceRecorder {
       p.values.insert(p.values.end(), tensor.row(r), tensor.row(r) + tensor.last());
   }
 
-  size_t write(const std::string& file) const {
+  size_t write(const std::string& file, WholeFile::Inputs inputs) const {
     std::vector<SafetensorsWriter::Entry> entries;
     entries.reserve(order_.size());
     for (const auto* point : order_) entries.push_back({point->first, DType::f32, point->second.shape});
-    SafetensorsWriter writer(file, entries, {{kTraceOrderKey, kTraceOrderForward}});
+    SafetensorsWriter writer(file, entries, {{kTraceOrderKey, kTraceOrderForward}}, inputs);
     for (const auto* point : order_) writer.append(point->second.values);
     writer.finish();
     return entries.size();
@@ -66,6 +66,8 @@ int record(const TraceOptions& o) {
   const auto tokens = o.tokens.read();
   const LoadedModel model = o.model.load_to_score(/*text=*/false, o.tokens.chunk);
   check_fits(tokens.size(), model.plan.context);
+  const auto inputs = o.tokens.files_with(model.checkpoint);
+  WholeFile::check(o.out, WholeFile::Existing::replace, inputs);
   TraceRecorder recorder;
   TraceOps ops(*model.ops, [&](std::string_view point, const Tensor& tensor) { recorder.record(point, tensor); });
   score(ops, *model.transformer, tokens,
@@ -75,7 +77,7 @@ int record(const TraceOptions& o) {
          .declared_tokens = std::clamp<int>(o.tokens.decode_from, 0, static_cast<int>(tokens.size())),  // as `logits`
          .expanded_tokens = expanded_tokens(static_cast<int>(tokens.size()))},
         [](int, std::span<const float>) {});
-  note("{} points of {} tokens written to {}", recorder.write(o.out), tokens.size(), o.out);
+  note("{} points of {} tokens written to {}", recorder.write(o.out, inputs), tokens.size(), o.out);
   return 0;
 }
 

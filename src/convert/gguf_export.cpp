@@ -103,7 +103,22 @@ bool of_the_container(std::string_view key) {
          key.starts_with("split.");
 }
 
+// A tensor of integers is copied as it is, unless the model multiplies with it: then binding the model refuses it.
+// What no family knows may be anything.
+void check_integers(const Checkpoint& checkpoint) {
+  const auto of_numbers = [](const StoredTensor& stored) { return can_dequantize(stored.dtype); };
+  if (std::all_of(checkpoint.tensors().begin(), checkpoint.tensors().end(), of_numbers)) return;
+  const Family* family = nullptr;
+  try {
+    family = &family_of(checkpoint.config());
+  } catch (const Error&) { return; }
+  ModelSpec spec = family->spec(checkpoint.config());
+  keep_stored_mtp(*family, checkpoint, spec);
+  bind_tensors(*family, spec, checkpoint, {});
+}
+
 Export from_gguf(const Checkpoint& checkpoint) {
+  check_integers(checkpoint);
   Export e;
   for (const auto key : checkpoint.gguf()->keys())
     if (!of_the_container(key)) e.metadata.copy(*checkpoint.gguf(), key);

@@ -49,7 +49,7 @@ struct Job {
 // What encoding one row did.
 struct RowResult {
   double square_sum = 0, error_square_sum = 0;
-  bool finite = true, held = true;  // the source's numbers; the encoded ones
+  std::optional<float> not_held;  // a number of the source's that the type cannot hold
 };
 
 class TensorEncoder {
@@ -58,7 +58,9 @@ class TensorEncoder {
 
   // Writes one tensor and adds to `kind` what became of it.
   void write(const Job& job, QuantizedKind& kind) {
-    if (job.tensor.same_bytes(job.type)) {
+    // Plain numbers are looked at on their way.
+    const bool plain = info(job.type).block_elements == 1 && can_dequantize(job.type);
+    if (!plain && job.tensor.same_bytes(job.type)) {
       for (const MatrixPart& part : job.tensor.parts) writer_.append(part.stored.bytes);
       return;
     }
@@ -92,35 +94,26 @@ class TensorEncoder {
                                                       {numbers_.data() + r * columns, static_cast<size_t>(columns)},
                                                       {bytes_.data() + r * size, static_cast<size_t>(size)}, decoded);
     });
-    for (const RowResult& row : results_) add(row, job, kind);
+    for (const RowResult& row : results_) {
+      if (row.not_held)
+        throw not_held(job.tensor.name, begin + (&row - results_.data()), *row.not_held, job.type, "--type");
+      kind.square_sum += row.square_sum;
+      kind.error_square_sum += row.error_square_sum;
+    }
     writer_.append(bytes_);
   }
 
   static RowResult encode_row(DType type, std::span<const float> importance, std::span<const float> x,
                               std::span<std::byte> bytes, std::span<float> decoded) {
     RowResult row;
-    quantize(type, x, importance, bytes);
+    if (const auto index = quantize(type, x, importance, bytes)) row.not_held = x[*index];
     dequantize(type, bytes, decoded);
     for (size_t i = 0; i < x.size(); ++i) {
       const double miss = static_cast<double>(x[i]) - static_cast<double>(decoded[i]);
       row.square_sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
       row.error_square_sum += miss * miss;
     }
-    row.finite = std::isfinite(row.square_sum);
-    row.held = std::isfinite(row.error_square_sum);
     return row;
-  }
-
-  static void add(const RowResult& row, const Job& job, QuantizedKind& kind) {
-    if (!row.finite)
-      throw Error(fmt::format("tensor {} holds a number that is not finite", quote(job.tensor.name)))
-          .hint("the checkpoint is broken; download it again");
-    if (!row.held)
-      throw Error(fmt::format("tensor {} holds a number that {} cannot", quote(job.tensor.name), name(job.type)))
-          .because("its largest is 65504")
-          .hint("--type bf16 holds every number");
-    kind.square_sum += row.square_sum;
-    kind.error_square_sum += row.error_square_sum;
   }
 
   // FP8 says NaN by codes and factors; the error that names the row is worth the look.
@@ -171,7 +164,7 @@ std::vector<QuantizedKind> quantize_checkpoint(const Checkpoint& checkpoint, con
     entries.push_back({t.name, type, t.shape});
     total += t.rows() * t.columns();
   }
-  GgufWriter writer(out, e.metadata, entries, o.existing);
+  GgufWriter writer(out, e.metadata, entries, o.existing, o.inputs);
   ThreadPool pool(o.threads);
   TensorEncoder encoder(writer, pool);
   std::vector<QuantizedKind> kinds;

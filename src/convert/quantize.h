@@ -21,6 +21,7 @@ using Importance = std::map<std::string, std::vector<float>, std::less<>>;
 struct QuantizeOptions {
   const Recipe& recipe;
   WholeFile::Existing existing = WholeFile::Existing::keep;
+  WholeFile::Inputs inputs = {};  // files that `out` must not be
   int threads = 1;
   const Importance* importance = nullptr;
   // Called with the numbers written so far and in all.

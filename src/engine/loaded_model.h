@@ -30,6 +30,9 @@ struct GenerationDefaults {
   std::optional<int> max_tokens;
   std::vector<UnusableDefault> unusable;  // of the sampling defaults
   std::vector<int32_t> end_tokens;
+
+  // The union of generation_config.json, config.json and the tokenizer; do_sample false means temperature 0.
+  static GenerationDefaults read(const Checkpoint& checkpoint, const Tokenizer& tokenizer);
 };
 
 struct LoadOptions {

@@ -51,6 +51,7 @@ StoredTensor StoredTensor::rows_part(int64_t begin, int64_t end) const {
   const auto size = static_cast<size_t>(row_bytes(dtype, columns()));
   part.shape = {end - begin, columns()};
   part.bytes = bytes.subspan(static_cast<size_t>(begin) * size, static_cast<size_t>(end - begin) * size);
+  part.first_row += begin;
   if (part.scales) part.scales->first_row += begin;
   return part;
 }

@@ -43,6 +43,7 @@ struct StoredTensor {
   // not 0, this many heads are stored so; read_rows() undoes it.
   int interleaved_heads = 0;
   std::optional<BlockScales> scales;  // of FP8 weights, always; of others never
+  int64_t first_row = 0;              // of a part: which row of the whole tensor its row 0 is
 
   int64_t columns() const { return shape.empty() ? 1 : shape.back(); }
   int64_t rows() const;  // the product of all dimensions but the last; 1 for a vector

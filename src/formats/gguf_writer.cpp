@@ -67,8 +67,8 @@ static std::string directory(const std::vector<GgufWriter::Entry>& entries) {
 }
 
 GgufWriter::GgufWriter(const std::filesystem::path& path, const GgufMetadata& metadata,
-                       const std::vector<Entry>& entries, WholeFile::Existing existing)
-    : file_(path, existing) {
+                       const std::vector<Entry>& entries, WholeFile::Existing existing, WholeFile::Inputs inputs)
+    : file_(path, existing, inputs) {
   std::string head = "GGUF";
   put(head, uint32_t{3});
   put(head, static_cast<uint64_t>(entries.size()));

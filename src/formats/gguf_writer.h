@@ -84,9 +84,9 @@ class GgufWriter {
     std::vector<int64_t> shape;  // PyTorch order; 1 to 4 sizes above 0, rows of whole blocks
   };
 
-  // Throws Error when the file cannot be made. Tensors start at multiples of 32 bytes.
+  // Throws Error when the file cannot be made, or is one of `inputs`. Tensors start at multiples of 32 bytes.
   GgufWriter(const std::filesystem::path& path, const GgufMetadata& metadata, const std::vector<Entry>& entries,
-             WholeFile::Existing existing);
+             WholeFile::Existing existing, WholeFile::Inputs inputs = {});
 
   // The next bytes of values, tensor after tensor in the order of `entries`, in pieces that end where a tensor does
   // or earlier. Throws Error on a full disk.

@@ -56,8 +56,8 @@ static std::string header(const std::vector<SafetensorsWriter::Entry>& entries,
 }
 
 SafetensorsWriter::SafetensorsWriter(const fs::path& path, const std::vector<Entry>& entries,
-                                     const std::map<std::string, std::string>& metadata)
-    : file_(path, WholeFile::Existing::replace) {
+                                     const std::map<std::string, std::string>& metadata, WholeFile::Inputs inputs)
+    : file_(path, WholeFile::Existing::replace, inputs) {
   const std::string head = header(entries, metadata, bytes_left_);
   file_.write(std::as_bytes(std::span(head)));
 }

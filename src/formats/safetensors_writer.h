@@ -1,5 +1,5 @@
 // Writes one .safetensors file whose tensors are known by shape before their values: the header goes first, then the
-// values are streamed. The file appears under its name only when it is whole; until then it is NAME.partial.
+// values are streamed. The file appears under its name only when it is whole (base/whole_file.h).
 #pragma once
 
 #include <filesystem>
@@ -21,9 +21,10 @@ class SafetensorsWriter {
     std::vector<int64_t> shape;
   };
 
-  // Throws Error when the file cannot be made. An existing file is replaced at the end; a device is written directly.
+  // Throws Error when the file cannot be made, or is one of `inputs`. An existing file is replaced at the end; a
+  // device is written directly.
   SafetensorsWriter(const std::filesystem::path& path, const std::vector<Entry>& entries,
-                    const std::map<std::string, std::string>& metadata = {});
+                    const std::map<std::string, std::string>& metadata = {}, WholeFile::Inputs inputs = {});
 
   // The next values, tensor after tensor in the order of `entries`, in pieces of any length. Throws Error on a full
   // disk.

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/quote.h"
+#include "tensor/quant_blocks.h"
 
 namespace cachalot {
 
@@ -136,6 +137,7 @@ Role role_of_slot(std::string_view slot) { return role_named(&RoleOfName::slot, 
 Role role_of_gguf_name(std::string_view name) { return role_named(&RoleOfName::gguf, part_of(name)); }
 
 DType choose_type(const Recipe& recipe, const TensorPlace& place) {
+  if (!can_dequantize(place.stored)) return place.stored;
   if (place.shape.size() < 2) return f32;
   const DType wanted = fallback_type(wanted_type(recipe, place), place.shape.back(), place.stored);
   const bool both_blocks = info(wanted).block_elements > 1 && info(place.stored).block_elements > 1;

@@ -42,7 +42,8 @@ struct TensorPlace {
 };
 
 // f32 for vectors and for routers, whatever the recipe. A type of blocks that do not divide the rows is replaced by
-// fallback_type(). A tensor that is stored in blocks of no more bits than the recipe would give it keeps its type.
+// fallback_type(). A tensor that is stored in blocks of no more bits than the recipe would give it keeps its type,
+// and so does one of integers.
 DType choose_type(const Recipe& recipe, const TensorPlace& place);
 
 // The type of blocks of 32 that stands in for one of 256, with as many bits or more; where 32 does not divide the

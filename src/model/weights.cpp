@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "model/parameters.h"
+#include "tensor/quant_blocks.h"
 
 namespace cachalot {
 
@@ -193,6 +194,14 @@ class Binder {
           .because(fmt::format("a model of family '{}' with this config needs it, of shape [{}]", family_.name,
                                fmt::join(shape, ", ")))
           .hint("the download may be incomplete; compare with `cachalot inspect --tensors`");
+    if (!can_dequantize(stored->dtype))
+      throw Error(fmt::format("tensor '{}' is stored as {}, which no weights are", stored->name,
+                              cachalot::name(stored->dtype)))
+          .in(stored->file ? stored->file->path().string() : checkpoint_.path().string())
+          .because(fmt::format("a model of family '{}' multiplies with it: floating-point numbers or blocks of them "
+                               "are due",
+                               family_.name))
+          .hint("use the checkpoint as it was before its weights became integers, or a GGUF file of the same model");
     if (stored->shape != shape)
       throw Error(fmt::format("tensor '{}' has shape [{}], but [{}] was expected", stored->name,
                               fmt::join(stored->shape, ", "), fmt::join(shape, ", ")))

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <exception>
-#include <mutex>
 
 #include "base/error.h"
 #include "tensor/quant_encode.h"
@@ -82,12 +80,36 @@ class Packer {
     if (kernel_.weights == DType::f32) return rows_.data();
     if (kernel_.quantised()) {
       bytes_.resize(static_cast<size_t>(row_bytes(kernel_.weights, inputs) * rows));
-      quantize(kernel_.weights, rows_, {}, bytes_);
+      if (const auto index = quantize(kernel_.weights, rows_, {}, bytes_)) refuse(part, begin, *index);
       return bytes_.data();
     }
+    check_bf16(part, begin);
     halves_.resize(rows_.size());
     kernels_.f32_to_bf16(rows_.data(), rows * inputs, halves_.data());
     return halves_.data();
+  }
+
+  // NaN and infinities stay what they are in bf16, and no type of fewer bits is beyond it.
+  void check_bf16(const MatrixPart& part, int64_t begin) const {
+    if (part.stored.dtype != DType::f32 && part.stored.dtype != DType::f64 && !part.stored.scales) return;
+    constexpr uint32_t kRoundsUp = 0x7f7f8000, kInfinity = 0x7f800000;
+    bool lost = false;  // no early end, so that the compiler makes vectors of it
+    const auto becomes_infinite = [](float v) {
+      const uint32_t size = std::bit_cast<uint32_t>(v) & 0x7fffffff;
+      return size >= kRoundsUp && size < kInfinity;
+    };
+    for (const float v : rows_) lost |= becomes_infinite(v);
+    if (lost)
+      refuse(part, begin,
+             static_cast<size_t>(std::find_if(rows_.begin(), rows_.end(), becomes_infinite) - rows_.begin()));
+  }
+
+  // Element `index` of rows_, which begin at row `begin` of the part.
+  [[noreturn]] void refuse(const MatrixPart& part, int64_t begin, size_t index) const {
+    const auto at = static_cast<int64_t>(index), inputs = part.columns();
+    const int64_t row = part.transposed ? at % inputs : begin + at / inputs;
+    throw not_held(part.stored.name, part.stored.first_row + row, rows_[index], kernel_.weights, "--weights")
+        .in(part.stored.file ? part.stored.file->path().string() : "");
   }
 
   // The factors of every row and block of the kernel, which may be a part of a block of the file.
@@ -113,27 +135,6 @@ class Packer {
   const MatrixPart* whole_of_ = nullptr;
 };
 
-// What the threads of a pool, whose jobs may not throw, found wrong.
-class FirstError {
- public:
-  template <typename Work>
-  void keep(const Work& work) {
-    try {
-      work();
-    } catch (...) {
-      const std::lock_guard lock(mutex_);
-      if (!error_) error_ = std::current_exception();
-    }
-  }
-  void rethrow() const {
-    if (error_) std::rethrow_exception(error_);
-  }
-
- private:
-  std::mutex mutex_;
-  std::exception_ptr error_;
-};
-
 std::span<const std::byte> rows_bytes(const StoredTensor& stored, int64_t begin, int64_t end) {
   const auto stride = static_cast<size_t>(row_bytes(stored.dtype, stored.columns()));
   return stored.bytes.subspan(static_cast<size_t>(begin) * stride,
@@ -153,14 +154,13 @@ std::unique_ptr<MatrixStorage> pack_matrices(std::span<const MatrixPart> parts, 
   storage->panels = PageBuffer(static_cast<size_t>(std::ssize(parts) * storage->part_bytes));
   std::byte* memory = storage->panels.data();
   const int64_t grain = std::max<int64_t>(1, (1 << 20) / panel_bytes);
-  FirstError error;
   pool.for_each_chunk(std::ssize(parts) * panels, grain, [&](int64_t begin, int64_t end) {
     Packer packer(kernels, kernel);
     for (int64_t i = begin; i < end; ++i) {
       const MatrixPart& part = parts[static_cast<size_t>(i / panels)];
       const int64_t row = i % panels * kernel.columns;
       const auto count = static_cast<int>(std::min<int64_t>(kernel.columns, rows - row));
-      error.keep([&] { packer.pack(part, row, count, memory + i * panel_bytes); });
+      packer.pack(part, row, count, memory + i * panel_bytes);
     }
     // The file's pages are needed no more; held until the end, a large matrix would be in memory twice.
     for (int64_t i = begin; i < end; i += panels - i % panels) {
@@ -170,7 +170,6 @@ std::unique_ptr<MatrixStorage> pack_matrices(std::span<const MatrixPart> parts, 
         part.stored.file->release(rows_bytes(part.stored, first * kernel.columns, last * kernel.columns));
     }
   });
-  error.rethrow();
   return storage;
 }
 

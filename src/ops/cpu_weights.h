@@ -35,7 +35,7 @@ inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 const MatmulKernel& matmul_kernel(const KernelTable& kernels, DType held_as);
 
 // Packs the parts, all of one shape, with all threads; gives the file's pages back as it goes. Throws Error when FP8
-// weights are no numbers.
+// weights are no numbers, and for numbers that `held_as` cannot hold (tensor/quant_encode.h).
 std::unique_ptr<MatrixStorage> pack_matrices(std::span<const MatrixPart> parts, DType held_as,
                                              const KernelTable& kernels, ThreadPool& pool);
 

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "tensor/quant_blocks.h"
 #include "tensor/quant_fit.h"
+#include "tensor/quant_reach.h"
 
 namespace cachalot {
 namespace {
@@ -15,8 +16,7 @@ namespace {
 using namespace quant_fit;
 using Out = uint8_t*;
 
-constexpr float kAnyOffset = std::numeric_limits<float>::infinity();
-constexpr float kLargestHalf = 65504;
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 float to_half(float v) { return f16_to_f32(f32_to_f16(std::clamp(v, -kLargestHalf, kLargestHalf))); }
 
@@ -58,11 +58,11 @@ Line half_line(const Part<32>& part, Codes codes) {
     for (int i = 0; i < 32; ++i) weight += part.w[i], gap += part.w[i] * (part.x[i] - scale * q[i]);
     return Line{scale, to_half(weight > 0 ? gap / weight : moved.offset)};
   };
-  Fit best = {rounded(fit_line(part, codes, kAnyOffset, 4).line), 0};
+  Fit best = {rounded(fit_line(part, codes, kLargestHalf, 4).line), 0};
   best.error = error_of(part, best.line, codes);
   for (int round = 0; round < 2; ++round) {
     const float before = best.error;
-    offer(part, rounded(refit_line(part, best.line, codes, kAnyOffset)), codes, best);
+    offer(part, rounded(refit_line(part, best.line, codes, kLargestHalf)), codes, best);
     if (!(best.error < before)) break;
   }
   return best.line;
@@ -84,14 +84,14 @@ void q8_0(const Part<32>& part, Out b) {
   const float extreme = std::fabs(largest(part));
   // All f16 scales that put the extreme on code 127: 8 to 16, fewer where f16 is subnormal, where the next larger
   // serves.
-  Fit best = {{0, 0}, kAnyOffset};
+  Fit best = {{0, 0}, kInfinity};
   for (uint16_t half = f32_to_f16(to_half(extreme / 126.5f)); half > 0; --half) {
     const float scale = f16_to_f32(half);
     if (scale * 127.5f < extreme) break;
     if (scale * 126.5f > extreme) continue;  // rounded up past it: the extreme would have code 126
     offer(part, {scale, 0}, codes, best);
   }
-  if (best.error == kAnyOffset && extreme > 0) {
+  if (best.error == kInfinity && extreme > 0) {
     uint16_t half = f32_to_f16(to_half(extreme / 127));
     if (f16_to_f32(half) * 127.5f < extreme && half < 0x7bff) ++half;
     best.line.scale = f16_to_f32(half);
@@ -158,7 +158,7 @@ constexpr std::array<uint8_t, 256> kIq4Nearest = [] {
 }();
 
 struct Iq4Fit {
-  float scale = 0, error = kAnyOffset;
+  float scale = 0, error = kInfinity;
   uint8_t code[32] = {};
 };
 
@@ -207,7 +207,7 @@ template <int parts>
 struct Super {
   float d = 0, dmin = 0;                        // f16
   std::array<float, parts> scale{}, minimum{};  // small integers
-  float error = kAnyOffset;
+  float error = kInfinity;
 
   Line line(int k) const { return {d * scale[k], -dmin * minimum[k]}; }
 };
@@ -253,7 +253,7 @@ void choose_integers(const Parts<N>& part, Codes codes, ScaleRange range, const 
   super.error = 0;
   for (int k = 0; k < kSuper / N; ++k) {
     const float scale = std::nearbyint(wanted[k].scale * inverse_of(super.d));
-    float best_error = kAnyOffset, best_scale = 0, best_minimum = 0;
+    float best_error = kInfinity, best_scale = 0, best_minimum = 0;
     for (int ds = -1; ds <= 1; ++ds) {
       const float s = std::clamp(scale + static_cast<float>(ds), range.low, range.high);
       const float centre = std::nearbyint(-wanted[k].offset * inverse_of(super.dmin));
@@ -384,54 +384,54 @@ void q6_k(const Parts<16>& part, Out b) {
 
 // ---- from a caller's row to blocks
 
-// Numbers and weights as the search needs them: finite, within what the type can hold, the weights' mean 1.
-template <int N>
-void fill(std::span<Part<N>> part, const float* x, const float* importance, float largest_value) {
-  const int count = static_cast<int>(part.size()) * N;
-  float top = 0;
-  for (int i = 0; i < count; ++i) {
-    const float v = std::isnan(x[i]) ? 0 : std::clamp(x[i], -largest_value, largest_value);
-    part[i / N].x[i % N] = v;
-    top = std::max(top, std::fabs(v));
-  }
-  if (top < 1e-12f)
-    for (auto& p : part) std::fill(p.x, p.x + N, 0.0f);
-  float heaviest = 0;
-  const auto weight = [&](int i) { return importance[i] > 0 && std::isfinite(importance[i]) ? importance[i] : 0.0f; };
-  for (int i = 0; importance && i < count; ++i) heaviest = std::max(heaviest, weight(i));
-  for (int i = 0; i < count; ++i) part[i / N].w[i % N] = heaviest > 0 ? weight(i) / heaviest : 1.0f;
-  // A part without any weight is still to hold sensible numbers.
-  for (auto& p : part)
-    if (*std::max_element(p.w, p.w + N) < 1e-9f) std::fill(p.w, p.w + N, 1e-9f);
-}
-
 struct Row {
   std::span<const float> x;
   const float* importance;  // null: none
   Out bytes;
 };
 
-template <void (*encode)(const Part<32>&, Out), int block_bytes>
-void small_blocks(Row row, float largest_code) {
-  for (size_t at = 0; at < row.x.size(); at += 32, row.bytes += block_bytes) {
-    std::array<Part<32>, 1> part;
-    fill<32>(part, row.x.data() + at, row.importance ? row.importance + at : nullptr, largest_code * kLargestHalf);
-    encode(part[0], row.bytes);
-  }
-}
-
-template <int N, void (*encode)(const Parts<N>&, Out), int block_bytes>
-void super_blocks(Row row, float largest_code) {
-  for (size_t at = 0; at < row.x.size(); at += kSuper, row.bytes += block_bytes) {
-    Parts<N> part;
-    fill<N>(part, row.x.data() + at, row.importance ? row.importance + at : nullptr, largest_code * kLargestHalf);
+// Blocks of `parts` parts of N, each encoded by `encode`.
+template <int N, size_t parts, typename Encode>
+std::optional<size_t> blocks(DType type, Row row, Encode encode) {
+  const Reach reach = reach_of(type);
+  const int block_bytes = info(type).block_bytes;
+  std::optional<size_t> not_held;
+  for (size_t at = 0; at < row.x.size(); at += N * parts, row.bytes += block_bytes) {
+    std::array<Part<N>, parts> part;
+    const auto index = fill_numbers(part, row.x.data() + at, reach);
+    if (index && !not_held) not_held = at + *index;
+    fill_weights<N>(part, row.importance ? row.importance + at : nullptr);
     encode(part, row.bytes);
   }
+  return not_held;
 }
 
-template <uint16_t (*encode)(float)>
-void halves(Row row) {
-  for (const float v : row.x) put_u16(row.bytes, encode(v)), row.bytes += 2;
+template <void (*encode)(const Part<32>&, Out)>
+std::optional<size_t> small_blocks(DType type, Row row) {
+  return blocks<32, 1>(type, row, [](const auto& part, Out bytes) { encode(part[0], bytes); });
+}
+
+template <int N, void (*encode)(const Parts<N>&, Out)>
+std::optional<size_t> super_blocks(DType type, Row row) {
+  return blocks<N, kSuper / N>(type, row, encode);
+}
+
+// Halves of which those with all bits of `exponent` are no finite numbers.
+template <uint16_t (*encode)(float), uint16_t exponent>
+std::optional<size_t> halves(Row row) {
+  std::optional<size_t> not_held;
+  for (size_t i = 0; i < row.x.size(); ++i) {
+    const uint16_t half = encode(row.x[i]);
+    if ((half & exponent) == exponent && !not_held) not_held = i;
+    put_u16(row.bytes + 2 * i, half);
+  }
+  return not_held;
+}
+
+std::optional<size_t> copied(Row row) {
+  if (!row.x.empty()) std::memcpy(row.bytes, row.x.data(), row.x.size_bytes());
+  const auto odd = std::find_if_not(row.x.begin(), row.x.end(), [](float v) { return std::isfinite(v); });
+  return odd == row.x.end() ? std::nullopt : std::optional(static_cast<size_t>(odd - row.x.begin()));
 }
 
 }  // namespace
@@ -456,29 +456,28 @@ bool can_quantize(DType type) {
   }
 }
 
-void quantize(DType type, std::span<const float> x, std::span<const float> importance, std::span<std::byte> bytes) {
+std::optional<size_t> quantize(DType type, std::span<const float> x, std::span<const float> importance,
+                               std::span<std::byte> bytes) {
   CHECK(row_bytes(type, static_cast<int64_t>(x.size())) == static_cast<int64_t>(bytes.size()),
         "{} elements of {} in {}", x.size(), name(type), bytes.size());
   CHECK(importance.empty() || importance.size() == x.size(), "{} weights for {} elements", importance.size(),
         x.size());
   const Row row = {x, importance.empty() ? nullptr : importance.data(), reinterpret_cast<Out>(bytes.data())};
   switch (type) {
-    case DType::f32:
-      if (!x.empty()) std::memcpy(bytes.data(), x.data(), bytes.size());
-      return;
-    case DType::f16: return halves<f32_to_f16>(row);
-    case DType::bf16: return halves<f32_to_bf16>(row);
-    case DType::q4_0: return small_blocks<q4_0, 18>(row, 7);
-    case DType::q4_1: return small_blocks<q4_1, 20>(row, 1);
-    case DType::q5_0: return small_blocks<q5_0, 22>(row, 15);
-    case DType::q5_1: return small_blocks<q5_1, 24>(row, 1);
-    case DType::q8_0: return small_blocks<q8_0, 34>(row, 127);
-    case DType::iq4_nl: return small_blocks<iq4_nl, 18>(row, 113);
-    case DType::q2_k: return super_blocks<16, q2_k, 84>(row, 3);
-    case DType::q3_k: return super_blocks<16, q3_k, 110>(row, 3 * 31);
-    case DType::q4_k: return super_blocks<32, q4_k, 144>(row, 15);
-    case DType::q5_k: return super_blocks<32, q5_k, 176>(row, 31);
-    case DType::q6_k: return super_blocks<16, q6_k, 210>(row, 31 * 127);
+    case DType::f32: return copied(row);
+    case DType::f16: return halves<f32_to_f16, 0x7c00>(row);
+    case DType::bf16: return halves<f32_to_bf16, 0x7f80>(row);
+    case DType::q4_0: return small_blocks<q4_0>(type, row);
+    case DType::q4_1: return small_blocks<q4_1>(type, row);
+    case DType::q5_0: return small_blocks<q5_0>(type, row);
+    case DType::q5_1: return small_blocks<q5_1>(type, row);
+    case DType::q8_0: return small_blocks<q8_0>(type, row);
+    case DType::iq4_nl: return small_blocks<iq4_nl>(type, row);
+    case DType::q2_k: return super_blocks<16, q2_k>(type, row);
+    case DType::q3_k: return super_blocks<16, q3_k>(type, row);
+    case DType::q4_k: return super_blocks<32, q4_k>(type, row);
+    case DType::q5_k: return super_blocks<32, q5_k>(type, row);
+    case DType::q6_k: return super_blocks<16, q6_k>(type, row);
     default: CHECK(false, "{} cannot be written", name(type));
   }
 }

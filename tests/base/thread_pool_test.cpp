@@ -1,12 +1,16 @@
 #include "base/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <new>
 #include <stdexcept>
 #include <string>
 #include <thread>
+
+#include "base/error.h"
 
 namespace cachalot {
 
@@ -69,5 +73,42 @@ TEST(ThreadPool, TheDefaultIsAtLeastOneAndAtMostTheUsableProcessors) {
   EXPECT_GE(default_threads(), 1);
   EXPECT_LE(default_threads(), static_cast<int>(std::thread::hardware_concurrency()));
 }
+
+TEST(ThreadPool, WhatAJobThrowsReachesTheCallerWhenAllHaveEnded) {
+  for (const int threads : {1, 3}) {
+    ThreadPool pool(threads);
+    for (int thrower = 0; thrower < threads; ++thrower) {
+      std::atomic<int> ended{0};
+      EXPECT_THROW(pool.run([&](int worker) {
+        if (worker == thrower) throw Error("no");
+        ++ended;
+      }),
+                   Error);
+      EXPECT_EQ(ended, threads - 1);
+    }
+    EXPECT_THROW(pool.for_each_chunk(100, 1, [](int64_t, int64_t) { throw std::bad_alloc(); }), std::bad_alloc);
+    std::atomic<int> calls{0};
+    pool.run([&](int) { ++calls; });
+    EXPECT_EQ(calls, threads);
+  }
+}
+
+#if !defined(__SANITIZE_ADDRESS__)
+// Room for some stacks of 8 MiB, not for all.
+TEST(ThreadPoolDeathTest, ThreadsThatCannotStartAreAnErrorAndNoHang) {
+  const auto starve = [] {
+    const rlimit memory = {rlim_t{1} << 30, rlim_t{1} << 30}, stack = {rlim_t{8} << 20, RLIM_INFINITY};
+    if (setrlimit(RLIMIT_STACK, &stack) != 0 || setrlimit(RLIMIT_AS, &memory) != 0) _exit(9);
+    try {
+      const ThreadPool pool(4096);
+    } catch (const Error& error) {
+      std::fputs(error.what(), stderr);
+      _exit(3);
+    }
+    _exit(0);
+  };
+  EXPECT_EXIT(starve(), testing::ExitedWithCode(3), "only [0-9]+ of 4096 threads can be started.*--threads");
+}
+#endif
 
 }  // namespace cachalot

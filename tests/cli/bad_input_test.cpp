@@ -42,6 +42,49 @@ TEST_F(BadInput, CheckpointsThatAreBroken) {
   refuses({"run", path("noise.gguf"), "x"}, "noise.gguf");
 }
 
+TEST_F(BadInput, IntegersWhereNumbersAreDueAreRefusedByTensorAndType) {
+  using Json = nlohmann::ordered_json;
+  fs::copy(golden("qwen3/plain"), folder_ / "model", fs::copy_options::recursive);
+  const std::string whole = read_file(folder_ / "model/model.safetensors");
+  uint64_t header_bytes = 0;
+  std::memcpy(&header_bytes, whole.data(), 8);
+  const Json header = Json::parse(whole.substr(8, header_bytes));
+  const std::string matrix = "model.layers.1.self_attn.k_proj.weight",
+                    vector = "model.layers.0.input_layernorm.weight";
+  for (const std::string& tensor : {matrix, vector, std::string("model.embed_tokens.weight")}) {
+    const int64_t size = header.at(tensor).at("dtype") == "F32" ? 4 : 2;
+    for (const auto& [dtype, bytes, name] : {std::tuple{"I8", 1, "i8"},
+                                             {"I16", 2, "i16"},
+                                             {"I32", 4, "i32"},
+                                             {"I64", 8, "i64"},
+                                             {"U8", 1, "u8"},
+                                             {"BOOL", 1, "bool"}}) {
+      SCOPED_TRACE(tensor + " " + dtype);
+      Json changed = header;
+      auto& entry = changed[tensor];
+      entry["dtype"] = dtype;
+      entry["shape"].back() = entry["shape"].back().get<int64_t>() * size / bytes;  // of as many bytes
+      const std::string text = changed.dump();
+      std::string length(8, '\0');
+      const uint64_t text_bytes = text.size();
+      std::memcpy(length.data(), &text_bytes, 8);
+      write_file(folder_ / "model/model.safetensors", length + text + whole.substr(8 + header_bytes));
+      const std::string reason = "tensor '" + tensor + "' is stored as " + name;
+      refuses({"logits", path("model"), "--tokens", "1", "--out", path("out")}, reason);
+      refuses({"quantize", path("model"), path("a.gguf"), "--type", "q8_0"}, reason);
+      const auto report = run({"inspect", path("model"), "--json"}).json();
+      EXPECT_EQ(report["runs"], false);
+      EXPECT_THAT(report["reasons"].dump(), HasSubstr(reason));
+      // Compared as what they are: no numbers.
+      const Outcome diff = run(
+          {"trace", "--diff", golden("qwen3/plain/model.safetensors"), path("model/model.safetensors"), "--json"});
+      EXPECT_EQ(diff.status, 1);
+      EXPECT_EQ(diff.json()["first_difference"], size == 4 ? Json(tensor) : Json());
+    }
+  }
+  EXPECT_FALSE(fs::exists(path("out")));
+}
+
 TEST_F(BadInput, ACheckpointWithoutATokenizerCannotBeTalkedTo) {
   refuses({"run", golden("qwen3/plain"), "x"}, "tokenizer.json");
   refuses({"tokenize", golden("qwen3/plain")}, "tokenizer.json", "x");

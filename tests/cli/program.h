@@ -51,10 +51,19 @@ class ProgramTest : public testing::Test {
   // Five minutes are more than any of these may take, also under sanitizers: a program that hangs is killed then
   // (status 128 + SIGALRM).
   Outcome run(const std::vector<std::string>& arguments, std::string_view input = "", int interrupt_after_ms = 0) {
+    return start(CACHALOT_PROGRAM, arguments, input, interrupt_after_ms);
+  }
+  // The same for a line of the shell, where $CACHALOT is the program and the test's folder the current one.
+  Outcome shell(const std::string& line, std::string_view input = "") {
+    return start("/bin/sh", {"-c", "CACHALOT='" CACHALOT_PROGRAM "'; cd '" + folder_.string() + "'; " + line}, input,
+                 0);
+  }
+
+  Outcome start(std::string program, const std::vector<std::string>& arguments, std::string_view input,
+                int interrupt_after_ms) {
     write_file(folder_ / "stdin", input);
     const std::string in = folder_ / "stdin", out = folder_ / "stdout", err = folder_ / "stderr";
     std::vector<char*> argv;
-    std::string program = CACHALOT_PROGRAM;
     argv.push_back(program.data());
     std::vector<std::string> copies = arguments;
     for (std::string& argument : copies) argv.push_back(argument.data());

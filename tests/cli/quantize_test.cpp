@@ -45,6 +45,44 @@ TEST_F(QuantizeTest, KeepsAnExistingFileUnlessForced) {
   EXPECT_EQ(run({"inspect", path("a.gguf")}).status, 0);
 }
 
+TEST_F(QuantizeTest, NeverWritesOverWhatItReads) {
+  ASSERT_EQ(run({"quantize", kShipped, path("a.gguf"), "--type", "q8_0"}).status, 0);
+  const std::string before = read_file(path("a.gguf"));
+  fs::create_symlink("a.gguf", path("soft"));
+  fs::create_hard_link(path("a.gguf"), path("hard"));
+  for (const char* out : {"a.gguf", "soft", "hard"}) {
+    const Outcome o = run({"quantize", path("a.gguf"), path(out), "--type", "q4_0", "--force"});
+    EXPECT_EQ(o.status, 1) << out;
+    EXPECT_THAT(o.err, HasSubstr("is a file that is read")) << out;
+  }
+  EXPECT_EQ(read_file(path("a.gguf")), before);
+
+  fs::copy(kShipped, path("model"), fs::copy_options::recursive);
+  write_file(path("text"), "What is 12 + 34?");
+  for (const auto& entry : fs::directory_iterator(path("model"))) {
+    const std::string extension = entry.path().extension();
+    if (extension != ".json" && extension != ".safetensors" && extension != ".jinja") continue;
+    const std::string content = read_file(entry.path());
+    for (const std::vector<std::string>& arguments :
+         {std::vector<std::string>{"quantize", path("model"), entry.path(), "--type", "q8_0", "--force"},
+          {"logits", path("model"), "--tokens", "1", "--out", entry.path()},
+          {"trace", path("model"), "--tokens", "1", "--out", entry.path()}}) {
+      const Outcome o = run(arguments);
+      EXPECT_EQ(o.status, 1) << testing::PrintToString(arguments);
+      EXPECT_THAT(o.err, HasSubstr("is a file that is read"));
+    }
+    EXPECT_EQ(read_file(entry.path()), content);
+  }
+  EXPECT_EQ(
+      run({"quantize", kShipped, path("text"), "--type", "q8_0", "--force", "--calibration", path("text")}).status,
+      1);
+  EXPECT_EQ(read_file(path("text")), "What is 12 + 34?");
+  write_file(path("ids"), "1 2 3");
+  EXPECT_EQ(run({"logits", kShipped, "--tokens-file", path("ids"), "--out", path("ids")}).status, 1);
+  EXPECT_EQ(read_file(path("ids")), "1 2 3");
+  EXPECT_EQ(run({"quantize", path("model"), path("model/q8.gguf"), "--type", "q8_0"}).status, 0) << "beside them";
+}
+
 TEST_F(QuantizeTest, CalibrationWeighsTheErrors) {
   write_file(path("text"), "What is 12 + 34? What is 56 + 78? Sort 3, 1, 2.");
   const Outcome made = run({"quantize", kShipped, path("a.gguf"), "--type", "q4_0", "--calibration", path("text")});

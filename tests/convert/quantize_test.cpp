@@ -16,6 +16,7 @@ namespace cachalot::testing {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 fs::path shipped(const char* name) { return fs::path(CACHALOT_SOURCE_DIR) / "models" / name; }
@@ -181,19 +182,67 @@ TEST(Quantize, KeepsAnExistingFileAndLeavesNothingBehind) {
   EXPECT_EQ(std::distance(fs::directory_iterator(made.path()), {}), 1);
 }
 
-TEST(Quantize, RefusesNumbersThatAreNone) {
+// A GGUF file of one matrix, of an architecture that no family knows.
+std::string one_matrix(const std::vector<float>& values, int64_t columns) {
+  GgufMaker maker;
+  maker.text("general.architecture", "unheard-of");
+  maker.f32_tensor("blk.0.attn_q.weight", {columns, std::ssize(values) / columns}, values);
+  return maker.build();
+}
+
+TEST(Quantize, RefusesNumbersThatTheTypeCannotHoldByTensorRowAndValue) {
+  const TemporaryFolder made;
+  const auto refusal = [&](float value, const char* type) {
+    std::vector<float> values(3 * 256, 0.5f);
+    values[256 + 7] = value;
+    const fs::path from = made.write("from.gguf", one_matrix(values, 256));
+    return message_of([&] { write(from, made.path() / "a.gguf", type); });
+  };
+  const std::string row = "row 1 of tensor 'blk.0.attn_q.weight' holds ";
+  for (const char* type : {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "iq4_nl", "q2_k", "q3_k",
+                           "q4_k", "q5_k", "q6_k", "q4_k_m"}) {
+    SCOPED_TRACE(type);
+    EXPECT_THAT(refusal(NAN, type), HasSubstr(row + "nan"));
+    EXPECT_THAT(refusal(-INFINITY, type), HasSubstr(row + "-inf"));
+    if (std::string_view(type) == "f32") continue;
+    EXPECT_THAT(refusal(3.4e38f, type), AllOf(HasSubstr(row + "3.4e+38, which "), HasSubstr("hint: --type f32")));
+    if (std::string_view(type) == "bf16") continue;
+    EXPECT_THAT(refusal(-1e20f, type), AllOf(HasSubstr(row + "-1e+20, which "), HasSubstr("hint: --type bf16")));
+  }
+  EXPECT_THAT(refusal(1e6f, "f16"), HasSubstr("f16 cannot\n  because: its largest number is 65504"));
+  EXPECT_EQ(std::distance(fs::directory_iterator(made.path()), {}), 1) << "nothing is left behind";
+}
+
+TEST(Quantize, CopiesIntegersThatNoModelMultipliesWith) {
   const TemporaryFolder made;
   GgufMaker maker;
   maker.text("general.architecture", "unheard-of");
-  maker.f32_tensor("blk.0.attn_q.weight", {32, 2}, std::vector<float>(64, NAN));
-  const fs::path broken = made.write("broken.gguf", maker.build());
-  EXPECT_THAT(message_of([&] { write(broken, made.path() / "a.gguf", "q8_0"); }), HasSubstr("not finite"));
-  maker.tensors.clear();
-  maker.f32_tensor("blk.0.attn_q.weight", {32, 2}, std::vector<float>(64, 1e6f));
-  const fs::path large = made.write("large.gguf", maker.build());
-  EXPECT_THAT(message_of([&] { write(large, made.path() / "a.gguf", "f16"); }), HasSubstr("f16 cannot"));
-  EXPECT_FALSE(fs::exists(made.path() / "a.gguf"));
-  EXPECT_FALSE(fs::exists(made.path() / "a.gguf.partial"));
+  const std::string ids = raw<int32_t>(7) + raw<int32_t>(-9);
+  maker.tensor("positions", {2}, 26, ids).tensor("flags", {2, 3}, 24, "abcdef");
+  write(made.write("from.gguf", maker.build()), made.path() / "a.gguf", "q8_0");
+  const Checkpoint written = Checkpoint::open(made.path() / "a.gguf");
+  for (const auto& [name, type, bytes] :
+       {std::tuple{"positions", DType::i32, ids}, {"flags", DType::i8, std::string("abcdef")}}) {
+    const StoredTensor* tensor = written.find(name);
+    ASSERT_TRUE(tensor);
+    EXPECT_EQ(tensor->dtype, type);
+    EXPECT_EQ(std::string(reinterpret_cast<const char*>(tensor->bytes.data()), tensor->bytes.size()), bytes);
+  }
+}
+
+TEST(Quantize, RefusesIntegersThatTheModelMultipliesWith) {
+  const TemporaryFolder made;
+  write(golden_root() / "qwen3/plain", made.path() / "f32.gguf", "f32");
+  std::string file = bytes_of(made.path() / "f32.gguf");
+  const std::string tensor = "blk.1.attn_k.weight";
+  // The name is followed by the number of dimensions, two sizes and the type, here F32.
+  const size_t type = file.find(tensor) + tensor.size() + 4 + 2 * 8;
+  ASSERT_EQ(file.substr(type, 4), raw<uint32_t>(0));
+  file.replace(type, 4, raw<uint32_t>(26));
+  const fs::path integers = made.write("i32.gguf", file);
+  const std::string reason = "tensor '" + tensor + "' is stored as i32";
+  EXPECT_THAT(message_of([&] { write(integers, made.path() / "a.gguf", "q8_0"); }), HasSubstr(reason));
+  EXPECT_THAT(message_of([&] { TestModel model(integers, best_kernels()); }), HasSubstr(reason));
 }
 
 Importance learned_from(const fs::path& path, const std::vector<int32_t>& tokens) {

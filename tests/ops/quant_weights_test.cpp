@@ -1,6 +1,9 @@
 // Quantised matrices as CpuOps holds them, looks their rows up and multiplies them.
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <cmath>
 
 #include "ops/cpu_ops.h"
 #include "ops/weight_types.h"
@@ -9,6 +12,8 @@
 
 namespace cachalot {
 namespace {
+
+using testing::HasSubstr;
 
 struct Stored {
   std::vector<std::byte> bytes;
@@ -183,6 +188,31 @@ TEST(WeightTypes, RowsThatDoNotFillATypesBlocksAreHeldInASmallerOne) {
   EXPECT_EQ(holdable_type(DType::q4_0, 100), DType::bf16);
   EXPECT_EQ(holdable_type(DType::iq4_xs, 512), DType::bf16);
   EXPECT_EQ(holdable_type(DType::f16, 512), DType::bf16);
+}
+
+TEST(QuantWeights, NumbersThatTheTypeCannotHoldAreRefusedWhileTheyAreLoaded) {
+  CpuOps ops(best_kernels(), 2);
+  const auto refusal = [&](float value, DType held_as, bool transposed = false) -> std::string {
+    auto numbers = random_normal(100 * 512, 4);
+    numbers[70 * 512 + 3] = value;
+    StoredTensor whole = {
+        .name = "w", .dtype = DType::f32, .shape = {100, 512}, .bytes = std::as_bytes(std::span(numbers))};
+    try {
+      ops.load_matrix({transposed ? whole : whole.rows_part(50, 100), transposed}, held_as);
+    } catch (const Error& error) { return error.what(); }
+    return "";
+  };
+  for (const DType type : quantised_types()) {
+    EXPECT_EQ(refusal(4e5f, type), "") << name(type);
+    EXPECT_THAT(refusal(1e20f, type), HasSubstr("row 70 of tensor 'w' holds 1e+20, which ")) << name(type);
+    EXPECT_THAT(refusal(1e20f, type), HasSubstr("hint: --weights bf16 holds it")) << name(type);
+    for (const float odd : {NAN, INFINITY})
+      EXPECT_THAT(refusal(odd, type), HasSubstr("row 70 of tensor 'w' holds")) << name(type);
+  }
+  EXPECT_EQ(refusal(1e9f, DType::bf16), "");
+  EXPECT_THAT(refusal(-3.4e38f, DType::bf16), HasSubstr("row 70 of tensor 'w' holds -3.4e+38, which bf16 cannot"));
+  EXPECT_THAT(refusal(-3.4e38f, DType::bf16, /*transposed=*/true), HasSubstr("row 70 of tensor 'w'"));
+  EXPECT_EQ(refusal(-3.4e38f, DType::f32), "");
 }
 
 }  // namespace

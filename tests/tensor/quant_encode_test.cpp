@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -175,6 +176,97 @@ TEST(QuantEncode, NumbersThatNoBlockCanHoldStayFinite) {
     for (size_t i = 768; i < 1024; ++i) EXPECT_EQ(y[i], 0) << name(type);
     for (size_t i = 1280; i < 1536; ++i) EXPECT_EQ(y[i], 0) << name(type);
   }
+}
+
+constexpr float kHalf = 65504;  // the largest f16
+
+std::optional<size_t> first_not_held(DType type, const std::vector<float>& x) {
+  std::vector<std::byte> bytes(static_cast<size_t>(row_bytes(type, std::ssize(x))));
+  return quantize(type, x, {}, bytes);
+}
+
+float above(float v) { return std::nextafter(v, v > 0 ? INFINITY : -INFINITY); }
+
+// Two numbers at the ends of what one block reaches, the layouts of docs/formats.md with the largest scales and
+// codes.
+struct Ends {
+  DType type;
+  float one, other;
+};
+const std::vector<Ends> kEnds = {{DType::q8_0, 127 * kHalf, -127 * kHalf},
+                                 {DType::q4_0, -8 * kHalf, 7 * kHalf},
+                                 {DType::q4_0, 8 * kHalf, -7 * kHalf},
+                                 {DType::q5_0, -16 * kHalf, 15 * kHalf},
+                                 {DType::q5_0, 16 * kHalf, -15 * kHalf},
+                                 {DType::iq4_nl, -127 * kHalf, 113 * kHalf},
+                                 {DType::iq4_nl, 127 * kHalf, -113 * kHalf},
+                                 {DType::q4_1, -kHalf, 14 * kHalf},
+                                 {DType::q4_1, 15 * kHalf, 0},
+                                 {DType::q4_1, 16 * kHalf, kHalf},
+                                 {DType::q5_1, -kHalf, 30 * kHalf},
+                                 {DType::q5_1, 32 * kHalf, kHalf},
+                                 {DType::q2_k, -15 * kHalf, 30 * kHalf},
+                                 {DType::q2_k, 45 * kHalf, 0},
+                                 {DType::q3_k, 128 * kHalf, -96 * kHalf},
+                                 {DType::q3_k, -128 * kHalf, 96 * kHalf},
+                                 {DType::q4_k, -63 * kHalf, 882 * kHalf},
+                                 {DType::q4_k, 945 * kHalf, 0},
+                                 {DType::q5_k, -63 * kHalf, 1890 * kHalf},
+                                 {DType::q5_k, 1953 * kHalf, 0},
+                                 {DType::q6_k, 4096 * kHalf, -3968 * kHalf},
+                                 {DType::q6_k, -4096 * kHalf, 3968 * kHalf}};
+
+TEST(QuantEncode, HoldsTheLargestNumbersOfABlockAndRefusesTheNext) {
+  for (const Ends& ends : kEnds) {
+    SCOPED_TRACE(testing::Message() << name(ends.type) << " " << ends.one << " " << ends.other);
+    const auto elements = static_cast<size_t>(info(ends.type).block_elements);
+    std::vector<float> x(2 * elements, ends.other);
+    for (size_t i = 0; i < x.size(); i += 2) x[i] = ends.one;
+    EXPECT_EQ(first_not_held(ends.type, x), std::nullopt);
+    const auto y = through(ends.type, x);
+    for (size_t i = 0; i < x.size(); ++i) ASSERT_NEAR(y[i], x[i], 1e-6f * std::abs(ends.one)) << i;
+    const float wider =
+        ends.one == -kHalf * 15 || ends.one == -kHalf * 63 || ends.one == -kHalf ? ends.other : ends.one;
+    for (const float end : {ends.one, wider}) {
+      const auto at =
+          static_cast<size_t>(std::find(x.begin() + static_cast<ptrdiff_t>(elements), x.end(), end) - x.begin());
+      auto beyond = x;
+      beyond[at] = above(end);
+      EXPECT_EQ(first_not_held(ends.type, beyond), at);
+    }
+  }
+}
+
+TEST(QuantEncode, RefusesNaNAndInfinityInEveryType) {
+  auto types = kBlockTypes;
+  types.insert(types.end(), {DType::f32, DType::f16, DType::bf16});
+  for (const DType type : types)
+    for (const float odd : {NAN, -NAN, INFINITY, -INFINITY}) {
+      auto x = random_normal(512, 12);
+      EXPECT_EQ(first_not_held(type, x), std::nullopt) << name(type);
+      x[300] = x[400] = odd;
+      EXPECT_EQ(first_not_held(type, x), 300u) << name(type) << " " << odd;
+    }
+}
+
+TEST(QuantEncode, OnePartOfAKTypeMayAskForASignThatAnotherCannotHave) {
+  for (const auto& [type, reach] : {std::pair{DType::q3_k, 128 * kHalf}, {DType::q6_k, 4096 * kHalf}}) {
+    std::vector<float> x(256);
+    x[0] = x[32] = reach;
+    EXPECT_EQ(first_not_held(type, x), std::nullopt);
+    x[32] = -reach;
+    EXPECT_TRUE(first_not_held(type, x)) << "the scales would be -128 and 128 times one number";
+    x[32] = type == DType::q3_k ? -124 * kHalf : -4064 * kHalf;
+    EXPECT_EQ(first_not_held(type, x), std::nullopt);
+  }
+}
+
+TEST(QuantEncode, PlainTypesRefuseWhatBecomesInfinite) {
+  EXPECT_EQ(first_not_held(DType::f16, {65519.996f, -65519.996f}), std::nullopt);
+  EXPECT_EQ(first_not_held(DType::f16, {1, 65520, 1e30f}), 1u);
+  EXPECT_EQ(first_not_held(DType::bf16, {3.38e38f, 0x1.fefffep127f}), std::nullopt);
+  EXPECT_EQ(first_not_held(DType::bf16, {1, -0x1.ffp127f}), 1u);
+  EXPECT_EQ(first_not_held(DType::f32, {std::numeric_limits<float>::max()}), std::nullopt);
 }
 
 TEST(QuantEncode, PlainTypesAreRoundedOrCopied) {
