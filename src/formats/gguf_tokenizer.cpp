@@ -81,18 +81,21 @@ void mark_named_tokens(Vocabulary& v) {
     if (id && !v.tokens[*id].empty()) mark_special(v, *id);
 }
 
-// A token with the text of a known end is special whatever its type says, as in llama.cpp. But one that a merge makes
-// is a piece of ordinary text: Qwen2's vocabulary has "</s>" from HTML.
+// A token with the text of a known end is special whatever its type says, as in llama.cpp. But one that merges make
+// or go on with is a piece of ordinary text: Qwen2's vocabulary has "</s>" from HTML.
 void mark_end_tokens(const GgufFile& file, Vocabulary& v) {
   for (AddedToken& token : v.added) token.special |= is_end_text(token.content);
   std::vector<int> found;
   for (size_t id = 0; id < v.tokens.size(); ++id)
     if (is_end_text(v.tokens[id])) found.push_back(static_cast<int>(id));
   for (const int id : found) {
-    const auto makes = [&](const auto& merge) { return merge.first + merge.second == v.tokens[id]; };
-    if (std::any_of(v.merges.begin(), v.merges.end(), makes)) continue;
+    const std::string& token = v.tokens[id];
+    const auto concerns = [&](const auto& merge) {
+      return merge.first == token || merge.second == token || merge.first + merge.second == token;
+    };
+    if (std::any_of(v.merges.begin(), v.merges.end(), concerns)) continue;
     warn("{}: token {} ({}) looks like the end of an answer but is not said to be special; it is taken for one",
-         file.where(), id, quote(v.tokens[id]));
+         file.where(), id, quote(token));
     mark_special(v, id);
   }
 }
