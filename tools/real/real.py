@@ -28,7 +28,6 @@ from tokenizer_pieces import CORPORA  # noqa: E402
 
 LOGIT_TOKENS = 256
 LARGEST_LOGIT_DIFFERENCE = 5e-4
-KL_TOKENS = 1024
 LARGEST_KL_RATIO = 1.15  # to llama.cpp's
 # SmolLM2 begins "The" with a probability of 0.15 and "L'" with 0.14, too near for weights that are not exact.
 ANSWER_WEIGHTS = {SMOLLM2: "f32", QWEN: "auto"}
@@ -155,7 +154,8 @@ def ask(model: Model, ours: Cachalot) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program", help="build/cachalot")
-    parser.add_argument("--threads", type=int, default=2, help="of llama.cpp")
+    parser.add_argument("--tokens", type=int, default=1024, help="of text.txt, for perplexity and KL [%(default)s]")
+    parser.add_argument("--threads", type=int, default=2, help="of llama.cpp [%(default)s]")
     options = parser.parse_args()
     logging.disable_progress_bar()
     for model in (SMOLLM2, QWEN):
@@ -163,7 +163,7 @@ def main() -> None:
         print(model.name, flush=True)
         ours = Cachalot(options.program, path)
         compare_ids(model, path, ours)
-        ids = ours.ids((HERE / "text.txt").read_text())[:KL_TOKENS]
+        ids = ours.ids((HERE / "text.txt").read_text())[: options.tokens]
         reference = reference_logits(path, ids)
         with tempfile.TemporaryDirectory() as folder:
             compare_logits(reference, ours, ids, Path(folder))
