@@ -172,7 +172,7 @@ std::vector<QuantizedKind> quantize_checkpoint(const Checkpoint& checkpoint, con
     const ExportTensor& t = e.tensors[i];
     QuantizedKind& kind = kind_for(kinds, t, entries[i].dtype);
     try {
-      encoder.write({t, entries[i].dtype, o.importance}, kind);
+      if (t.rows() * t.columns() > 0) encoder.write({t, entries[i].dtype, o.importance}, kind);
     } catch (Error& error) { throw std::move(error).in(checkpoint.path().string()); }
     ++kind.tensors;
     kind.numbers += t.rows() * t.columns();

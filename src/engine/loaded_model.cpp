@@ -13,6 +13,7 @@
 #include "base/progress.h"
 #include "engine/scoring.h"
 #include "formats/gguf.h"
+#include "formats/gguf_ends.h"
 #include "formats/gguf_tokenizer.h"
 #include "formats/hf_chat_template.h"
 #include "formats/hf_tokenizer.h"
@@ -60,6 +61,7 @@ GenerationDefaults GenerationDefaults::read(const Checkpoint& checkpoint, const 
   }
   add_ends(checkpoint.config().integers("eos_token_id"));
   if (tokenizer.eos()) add_ends({*tokenizer.eos()});
+  if (checkpoint.gguf()) add_ends(gguf_end_tokens(*checkpoint.gguf(), tokenizer));
   return d;
 }
 

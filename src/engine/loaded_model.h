@@ -31,7 +31,8 @@ struct GenerationDefaults {
   std::vector<UnusableDefault> unusable;  // of the sampling defaults
   std::vector<int32_t> end_tokens;
 
-  // The union of generation_config.json, config.json and the tokenizer; do_sample false means temperature 0.
+  // The union of generation_config.json, config.json and the tokenizer, of a GGUF file also the tokens whose text is
+  // known to end an answer; do_sample false means temperature 0.
   static GenerationDefaults read(const Checkpoint& checkpoint, const Tokenizer& tokenizer);
 };
 

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -245,7 +246,7 @@ class GgufParser {
           .because(fmt::format("at most {} are accepted", kMaxDims));
     for (uint32_t i = 0; i < dims; ++i) {
       tensor.shape.push_back(take<int64_t>("a tensor's shape"));
-      if (tensor.shape.back() <= 0)
+      if (tensor.shape.back() < 0)
         throw error(fmt::format("tensor {} has a dimension of size {}", quote(tensor.name), tensor.shape.back()));
     }
     std::reverse(tensor.shape.begin(), tensor.shape.end());
@@ -289,8 +290,10 @@ class GgufParser {
     std::vector<const GgufTensor*> by_place;
     by_place.reserve(file_.tensors_.size());
     for (const GgufTensor& tensor : file_.tensors_) by_place.push_back(&tensor);
-    std::sort(by_place.begin(), by_place.end(),
-              [](const GgufTensor* a, const GgufTensor* b) { return a->bytes.data() < b->bytes.data(); });
+    // Empty tensors first among those of one place.
+    std::sort(by_place.begin(), by_place.end(), [](const GgufTensor* a, const GgufTensor* b) {
+      return std::pair(a->bytes.data(), a->bytes.size()) < std::pair(b->bytes.data(), b->bytes.size());
+    });
     for (size_t i = 1; i < by_place.size(); ++i)
       if (by_place[i - 1]->bytes.data() + by_place[i - 1]->bytes.size() > by_place[i]->bytes.data())
         throw error(fmt::format("tensors {} and {} overlap", quote(by_place[i - 1]->name), quote(by_place[i]->name)));

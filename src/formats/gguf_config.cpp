@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/quote.h"
+#include "formats/gguf_tokenizer.h"
 #include "tensor/quant_blocks.h"
 
 namespace cachalot {
@@ -372,13 +373,11 @@ class Translator {
   }
 
   void translate_tokens() {
-    const std::string prefix = "tokenizer.ggml.";
-    if (file_.has(prefix + "bos_token_id")) out_["bos_token_id"] = file_.integer(prefix + "bos_token_id");
+    if (const auto bos = gguf_token_id(file_, "bos_token_id")) out_["bos_token_id"] = *bos;
     json ends = json::array();
     for (const auto* name : {"eos_token_id", "eot_token_id", "eom_token_id"})
-      if (file_.has(prefix + name))
-        if (const json id = file_.integer(prefix + name); std::find(ends.begin(), ends.end(), id) == ends.end())
-          ends.push_back(id);
+      if (const auto id = gguf_token_id(file_, name); id && std::find(ends.begin(), ends.end(), *id) == ends.end())
+        ends.push_back(*id);
     if (ends.size() == 1) out_["eos_token_id"] = ends[0];
     if (ends.size() > 1) out_["eos_token_id"] = ends;
   }

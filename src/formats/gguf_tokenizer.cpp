@@ -7,60 +7,36 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/quote.h"
-#include "text/split_pattern.h"
+#include "formats/gguf_ends.h"
+#include "formats/gguf_pre_tokenizers.h"
 #include "text/unicode.h"
 
 namespace cachalot {
 namespace {
 
-enum TokenType : int64_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
-
-void isolate(Vocabulary& v, std::string_view pattern) {
-  v.steps.emplace_back(SplitStep{.pattern = std::string(pattern)});
-}
-
-// Qwen's files are normalised to form C although GGUF does not say so: their tokenizer.json does, and the ids follow
-// it.
-bool set_pre_tokenizer(std::string_view pre, Vocabulary& v) {
-  if (pre == "qwen2" || pre == "deepseek-r1-qwen") {
-    isolate(v, kQwenPattern);
-    v.nfc = true;
-  } else if (pre == "llama-bpe") {
-    isolate(v, kLlama3Pattern);
-    v.ignore_merges = true;
-    v.add_bos = true;
-  } else if (pre == "deepseek-v3") {
-    for (const auto pattern : kDeepseekV3Patterns) isolate(v, pattern);
-  } else if (pre == "deepseek-llm") {
-    for (const auto pattern : kDeepseekLlmPatterns) isolate(v, pattern);
-    v.steps.emplace_back(DigitsStep{.individual = true});
-  } else if (pre == "default" || pre == "gpt-2") {
-    v.steps.emplace_back(ByteLevelStep{.use_regex = true});
-  } else {
-    return false;
-  }
-  return true;
-}
-
-// Those of the names above that a file is written with.
-constexpr std::string_view kWritten[] = {"qwen2", "llama-bpe", "deepseek-v3", "deepseek-llm", "gpt-2"};
-
-std::optional<int> token_id(const GgufFile& file, std::string_view key, size_t tokens) {
-  if (!file.has(key)) return std::nullopt;
-  return static_cast<int>(file.integer(key, 0, static_cast<int64_t>(tokens) - 1));
-}
+// As llama.cpp, "undefined" is normal: nothing was said of the token.
+enum TokenType : int64_t {
+  kUndefined = 0,
+  kNormal = 1,
+  kUnknown = 2,
+  kControl = 3,
+  kUserDefined = 4,
+  kUnused = 5,
+  kByte = 6
+};
 
 void read_tokens(const GgufFile& file, Vocabulary& v) {
   const std::vector<std::string_view> tokens = file.texts("tokenizer.ggml.tokens");
   const std::vector<int64_t> types = file.integers("tokenizer.ggml.token_type");
   if (tokens.empty()) throw Error("the file has no 'tokenizer.ggml.tokens'").in(v.where);
-  if (!types.empty() && types.size() != tokens.size()) {
+  if (!types.empty() && types.size() < tokens.size()) {  // what is beyond the tokens means nothing
     throw Error(fmt::format("'tokenizer.ggml.token_type' has {} entries for {} tokens", types.size(), tokens.size()))
         .in(v.where);
   }
   v.tokens.resize(tokens.size());
   for (size_t id = 0; id < tokens.size(); ++id) {
     switch (types.empty() ? kNormal : types[id]) {
+      case kUndefined:
       case kNormal:
       case kByte: v.tokens[id] = tokens[id]; break;
       case kUnused: break;  // a padding row of the embedding
@@ -78,8 +54,8 @@ void read_tokens(const GgufFile& file, Vocabulary& v) {
 }
 
 void read_merges(const GgufFile& file, Vocabulary& v) {
+  if (!file.has("tokenizer.ggml.merges")) throw Error("the file has no 'tokenizer.ggml.merges'").in(v.where);
   const std::vector<std::string_view> merges = file.texts("tokenizer.ggml.merges");
-  if (merges.empty()) throw Error("the file has no 'tokenizer.ggml.merges'").in(v.where);
   v.merges.reserve(merges.size());
   for (const std::string_view merge : merges) {
     const size_t space = merge.find(' ');
@@ -91,17 +67,69 @@ void read_merges(const GgufFile& file, Vocabulary& v) {
   }
 }
 
+// Makes a token that stands among the ordinary ones a special one.
+void mark_special(Vocabulary& v, int id) {
+  std::string& token = v.tokens[id];
+  v.added.push_back({.id = id, .content = token, .special = true});
+  token.clear();
+}
+
 // Without types nothing tells the special tokens apart; the ones that the file names by id are.
 void mark_named_tokens(Vocabulary& v) {
   if (!v.added.empty()) return;
-  for (const auto id : {v.bos, v.eos}) {
-    if (!id || v.tokens[*id].empty()) continue;
-    v.added.push_back({.id = *id, .content = std::move(v.tokens[*id]), .special = true});
-    v.tokens[*id].clear();
+  for (const auto id : {v.bos, v.eos})
+    if (id && !v.tokens[*id].empty()) mark_special(v, *id);
+}
+
+// A token with the text of a known end is special whatever its type says, as in llama.cpp. But one that merges make
+// or go on with is a piece of ordinary text: Qwen2's vocabulary has "</s>" from HTML.
+void mark_end_tokens(const GgufFile& file, Vocabulary& v) {
+  for (AddedToken& token : v.added) token.special |= is_end_text(token.content);
+  std::vector<int> found;
+  for (size_t id = 0; id < v.tokens.size(); ++id)
+    if (is_end_text(v.tokens[id])) found.push_back(static_cast<int>(id));
+  for (const int id : found) {
+    const std::string& token = v.tokens[id];
+    const auto concerns = [&](const auto& merge) {
+      return merge.first == token || merge.second == token || merge.first + merge.second == token;
+    };
+    if (std::any_of(v.merges.begin(), v.merges.end(), concerns)) continue;
+    warn("{}: token {} ({}) looks like the end of an answer but is not said to be special; it is taken for one",
+         file.where(), id, quote(token));
+    mark_special(v, id);
   }
 }
 
+// Whether BOS or EOS goes with every text; a token that the file does not name cannot.
+bool adds(const GgufFile& file, std::string_view what, bool usually, std::optional<int> token) {
+  const std::string key = fmt::format("tokenizer.ggml.add_{}_token", what);
+  const bool asked = file.boolean_or(key, usually);
+  if (asked && !token && file.has(key))
+    warn("{}: {} is true, but the file names no such token; none is added", file.where(), key);
+  return asked && token;
+}
+
+std::string_view pre_tokenizer_of(const GgufFile& file) {
+  const std::string_view named = file.text_or("tokenizer.ggml.pre", "");
+  if (!named.empty() && named != "default") return named;
+  const std::string_view usual = usual_pre_tokenizer(file.text_or("general.architecture", ""));
+  warn(
+      "{}: the file names no pre-tokeniser (tokenizer.ggml.pre); assumed: '{}', as most files of its architecture; "
+      "ids may be wrong",
+      file.where(), usual);
+  return usual;
+}
+
 }  // namespace
+
+std::optional<int> gguf_token_id(const GgufFile& file, std::string_view name) {
+  const std::string key = fmt::format("tokenizer.ggml.{}", name);
+  if (!file.has(key)) return std::nullopt;
+  constexpr int64_t any = int64_t{1} << 62;
+  const int64_t id = file.integer(key, -any, any);
+  const int64_t tokens = file.array_length("tokenizer.ggml.tokens").value_or(1 << 30);
+  return id >= 0 && id < tokens ? std::optional(static_cast<int>(id)) : std::nullopt;
+}
 
 Vocabulary read_gguf_vocabulary(const GgufFile& file) {
   Vocabulary v;
@@ -114,57 +142,32 @@ Vocabulary read_gguf_vocabulary(const GgufFile& file) {
         .in(v.where)
         .hint("cachalot runs byte-level BPE tokenizers ('gpt2'), as DeepSeek, Qwen and Llama 3 have");
   }
-  if (!file.has("tokenizer.ggml.pre")) {
-    warn("{}: the file names no pre-tokeniser (tokenizer.ggml.pre), so GPT-2's is taken; ids may be wrong",
-         file.where());
-  }
-  const std::string_view pre = file.text_or("tokenizer.ggml.pre", "default");
+  const std::string_view pre = pre_tokenizer_of(file);
   if (!set_pre_tokenizer(pre, v)) {
     throw Error(fmt::format("the pre-tokeniser {} is not supported", quote(pre)))
         .in(v.where)
-        .because(
-            "tokenizer.ggml.pre; known are qwen2, deepseek-r1-qwen, deepseek-v3, deepseek-llm, llama-bpe, gpt-2");
+        .because("tokenizer.ggml.pre; known are " + known_pre_tokenizers());
   }
   read_tokens(file, v);
   read_merges(file, v);
-  v.bos = token_id(file, "tokenizer.ggml.bos_token_id", v.tokens.size());
-  v.eos = token_id(file, "tokenizer.ggml.eos_token_id", v.tokens.size());
-  v.unknown = token_id(file, "tokenizer.ggml.unknown_token_id", v.tokens.size());
-  v.add_bos = file.boolean_or("tokenizer.ggml.add_bos_token", v.add_bos && v.bos);
-  v.add_eos = file.boolean_or("tokenizer.ggml.add_eos_token", false);
+  v.bos = gguf_token_id(file, "bos_token_id");
+  v.eos = gguf_token_id(file, "eos_token_id");
+  v.unknown = gguf_token_id(file, "unknown_token_id");
+  v.add_bos = adds(file, "bos", v.add_bos, v.bos);
+  v.add_eos = adds(file, "eos", false, v.eos);
+  if (file.boolean_or("tokenizer.ggml.add_space_prefix", false))
+    warn(
+        "{}: tokenizer.ggml.add_space_prefix is true; byte-level BPE puts no space in front of a text, here as in "
+        "llama.cpp",
+        file.where());
   mark_named_tokens(v);
+  mark_end_tokens(file, v);
   return v;
 }
 
 // -- Writing
 
 namespace {
-
-// A closing ByteLevel step that splits nothing is what every byte-level vocabulary has, named or not.
-std::vector<PreTokenizerStep> telling_steps(std::vector<PreTokenizerStep> steps) {
-  if (steps.empty()) return steps;
-  const auto* last = std::get_if<ByteLevelStep>(&steps.back());
-  if (last && !last->use_regex && !last->add_prefix_space) steps.pop_back();
-  return steps;
-}
-
-std::string_view name_of_pre_tokenizer(const Vocabulary& v) {
-  for (const bool nfc_counts : {true, false}) {
-    for (const std::string_view name : kWritten) {
-      Vocabulary known;
-      set_pre_tokenizer(name, known);
-      if (telling_steps(known.steps) != telling_steps(v.steps) || known.ignore_merges != v.ignore_merges) continue;
-      if (known.nfc == v.nfc) return name;
-      if (nfc_counts) continue;
-      warn("{}: GGUF's '{}' {} normal form C, this tokenizer {}; texts that are not in it may get other ids", v.where,
-           name, known.nfc ? "implies" : "does not know", v.nfc ? "asks for it" : "does not");
-      return name;
-    }
-  }
-  throw Error("the tokenizer cannot be written as GGUF")
-      .in(v.where)
-      .because(fmt::format("GGUF names its pre-tokenisers, and this one is none of {}", fmt::join(kWritten, ", ")));
-}
 
 void warn_of_lost_marks(const Vocabulary& v) {
   for (const AddedToken& token : v.added) {

@@ -1,7 +1,11 @@
 // Reads the tokenizer that a GGUF file carries (tokenizer.ggml.*) into a Vocabulary. Byte-level BPE only (model
 // "gpt2"). The file names its pre-tokeniser instead of spelling it, and says nothing of normal form C or of
-// stripping; these come from a table of the known names. Writes one too, as far as GGUF has words for it.
+// stripping; these come from a table of the known names (gguf_pre_tokenizers.h). Writes one too, as far as GGUF has
+// words for it.
 #pragma once
+
+#include <optional>
+#include <string_view>
 
 #include "formats/gguf.h"
 #include "formats/gguf_writer.h"
@@ -9,7 +13,11 @@
 
 namespace cachalot {
 
-// Warns when the file names no pre-tokeniser: GPT-2's is taken then. Throws Error.
+// The token that `tokenizer.ggml.{name}` names. None when the key is absent or holds a number without a token: -1,
+// 2^32 - 1 and others beyond the vocabulary are how converters write "none".
+std::optional<int> gguf_token_id(const GgufFile& file, std::string_view name);
+
+// Warns when the file names no pre-tokeniser: the usual one of its architecture is taken then. Throws Error.
 Vocabulary read_gguf_vocabulary(const GgufFile& file);
 
 // The keys that read_gguf_vocabulary() reads. `rows`: of the embedding; ids without a token become unused ones. Warns

@@ -56,7 +56,7 @@ static std::string directory(const std::vector<GgufWriter::Entry>& entries) {
     bytes += entry.name;
     put(bytes, static_cast<uint32_t>(entry.shape.size()));
     for (auto size = entry.shape.rbegin(); size != entry.shape.rend(); ++size) {
-      CHECK(*size > 0, "{} has a dimension of size {}", entry.name, *size);
+      CHECK(*size >= 0, "{} has a dimension of size {}", entry.name, *size);
       put(bytes, static_cast<uint64_t>(*size));
     }
     put(bytes, *type);
@@ -78,6 +78,12 @@ GgufWriter::GgufWriter(const std::filesystem::path& path, const GgufMetadata& me
   for (const Entry& entry : entries) sizes_.push_back(bytes_of(entry));
   file_.write(std::as_bytes(std::span(head)));
   pad(static_cast<int64_t>(head.size()));
+  skip_empty();
+}
+
+// Tensors without elements are written as soon as it is their turn.
+void GgufWriter::skip_empty() {
+  while (tensor_ < sizes_.size() && sizes_[tensor_] == 0) ++tensor_;
 }
 
 // `written` bytes end here; what comes next starts at a multiple of the alignment.
@@ -95,6 +101,7 @@ void GgufWriter::append(std::span<const std::byte> bytes) {
   pad(done_);
   done_ = 0;
   ++tensor_;
+  skip_empty();
 }
 
 void GgufWriter::finish() {

@@ -98,6 +98,7 @@ class GgufWriter {
 
  private:
   void pad(int64_t written);
+  void skip_empty();
 
   WholeFile file_;
   std::vector<int64_t> sizes_;  // bytes of each tensor

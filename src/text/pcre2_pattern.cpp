@@ -1,8 +1,10 @@
 // Any other expression, by PCRE2 10.42. Hugging Face uses Oniguruma; where the two read the same text differently the
 // expression is translated or refused. PCRE2's tables know Unicode 14.
 #define PCRE2_CODE_UNIT_WIDTH 8
+#include <fmt/format.h>
 #include <pcre2.h>
 
+#include <algorithm>
 #include <string>
 
 #include "base/error.h"
@@ -55,6 +57,28 @@ std::string translated_escape(std::string_view expression, char c, bool inside) 
   throw bad_expression(expression, std::string("\\") + c + " means something else in Oniguruma");
 }
 
+// Whether the name, as in \p{Han}, is that of a script.
+bool is_script(std::string_view name) {
+  const std::string probe = fmt::format("\\p{{sc:{}}}", name);
+  int code = 0;
+  size_t offset = 0;
+  return Owned<pcre2_code>(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(probe.data()), probe.size(), PCRE2_UTF, &code,
+                                         &offset, nullptr)) != nullptr;
+}
+
+// \p{Han} at `at`, \P{Han} or \p{^Han}: a script's name alone means the characters that belong to no other in
+// Oniguruma and those that are used with it too in PCRE2. Empty when it is none of these.
+std::string translated_script(std::string_view expression, size_t at) {
+  const std::string_view rest = expression.substr(at);
+  if (!rest.starts_with("\\p{") && !rest.starts_with("\\P{")) return {};
+  const size_t end = std::min(rest.find('}'), rest.size());
+  std::string_view name = rest.substr(3, end - 3);
+  const bool negated = name.starts_with('^');
+  if (negated) name.remove_prefix(1);
+  if (end == rest.size() || !is_script(name)) return {};
+  return fmt::format("{}{{{}sc:{}}}", rest.substr(0, 2), negated ? "^" : "", name);
+}
+
 // The expression in PCRE2's spelling. Refuses what cannot be said there: sets inside sets, their intersections.
 std::string translated(std::string_view expression) {
   std::string out;
@@ -64,6 +88,11 @@ std::string translated(std::string_view expression) {
     if (c == '\\' && next == 'u' && i + 6 <= expression.size()) {
       out += "\\x{" + std::string(expression.substr(i + 2, 4)) + "}";
       i += 5;
+      continue;
+    }
+    if (const std::string script = translated_script(expression, i); !script.empty()) {
+      out += script;
+      i = expression.find('}', i);
       continue;
     }
     if (c == '\\' && next) {

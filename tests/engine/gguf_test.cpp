@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "engine/loaded_model.h"
 #include "engine/scoring.h"
 #include "support/goldens.h"
 
@@ -66,6 +67,13 @@ TEST(Gguf, AModelOfEveryQuantisedTypeAgreesWithTransformersOnItsDequantisedWeigh
   for (size_t r = 0; r < rows.size(); ++r)
     for (size_t i = 0; i < vocab; ++i)
       ASSERT_NEAR(got[static_cast<size_t>(rows[r]) * vocab + i], want[r * vocab + i], 1e-4) << "row " << rows[r];
+}
+
+// Eos is <|im_end|> there; <|endoftext|> (280) is known by its text.
+TEST(Gguf, AnswersEndAtTokensThatTheFileNamesAndAtThoseKnownByTheirText) {
+  const auto checkpoint = Checkpoint::open(golden_root() / "gguf/qwen2-plain.gguf");
+  const TextModel text = TextModel::read(checkpoint);
+  EXPECT_EQ(GenerationDefaults::read(checkpoint, text.tokenizer).end_tokens, (std::vector<int32_t>{282, 280}));
 }
 
 }  // namespace cachalot::testing

@@ -79,6 +79,16 @@ TEST(GgufConfig, StatedKeysOverrideTheDefaults) {
   EXPECT_THAT(c.integers("eos_token_id"), ElementsAre(2, 3));
 }
 
+TEST(GgufConfig, IdsWithoutATokenAreNone) {
+  GgufMaker maker = model("qwen3");
+  maker.array("tokenizer.ggml.tokens", STRING, std::vector<std::string>{"a", "b", "c"});
+  maker.u32("tokenizer.ggml.bos_token_id", 0xFFFFFFFF).u32("tokenizer.ggml.eos_token_id", 3);
+  maker.i32("tokenizer.ggml.eot_token_id", -1).u32("tokenizer.ggml.eom_token_id", 2);
+  const Config c = translate(maker);
+  EXPECT_FALSE(c.has("bos_token_id"));
+  EXPECT_THAT(c.integers("eos_token_id"), ElementsAre(2));
+}
+
 TEST(GgufConfig, SizesStoredPerLayerMustBeEqual) {
   GgufMaker maker = model("qwen2");
   maker.keys.erase(maker.keys.begin() + 4);  // feed_forward_length

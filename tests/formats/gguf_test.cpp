@@ -232,7 +232,6 @@ const std::vector<Hostile> kHostile = {
     {"an alignment of 0", [] { return GgufMaker().u32("general.alignment", 0).build(); }, "'general.alignment' is 0"},
     {"an alignment of text", [] { return GgufMaker().text("general.alignment", "x").build(); }, "not an integer"},
     {"five dimensions", [] { return with_tensor({1, 1, 1, 1, 1}, 0); }, "has 5 dimensions"},
-    {"a dimension of 0", [] { return with_tensor({4, 0}, 0); }, "dimension of size 0"},
     {"a negative dimension", [] { return with_tensor({4, -1}, 0); }, "dimension of size -1"},
     {"2^32 x 2^32 elements", [] { return with_tensor({1ll << 32, 1ll << 32}, 0); }, "larger than the file"},
     {"2^62 elements of 4 bytes", [] { return with_tensor({1ll << 62}, 0); }, "larger than the file"},
@@ -249,7 +248,7 @@ const std::vector<Hostile> kHostile = {
     {"an offset of 2^64 - 32", [] { return with_offset(~0ull - 31); }, "beyond the end of the file"},
     {"an overlap", [] { return with_offset(32); }, "tensors 'a' and 'b' overlap"},
     {"the same place twice", [] { return with_offset(0); }, "overlap"},
-    {"a name that would paint the terminal", [] { return with_tensor({4, 0}, 0, 64, "\x1b[31m\xff"); },
+    {"a name that would paint the terminal", [] { return with_tensor({4, -1}, 0, 64, "\x1b[31m\xff"); },
      "tensor '\\x1b[31m\\xff'"},
 };
 
@@ -260,6 +259,16 @@ TEST(Gguf, HostileFilesAreRefusedWithAReason) {
     EXPECT_THAT(message, HasSubstr(hostile.message));
     EXPECT_THAT(message, HasSubstr("in file.gguf: "));
   }
+}
+
+TEST(Gguf, TensorsWithoutRowsShareTheirPlaceWithOthers) {
+  const std::string bytes =
+      GgufMaker().f32_tensor("none", {4, 0}).f32_tensor("some", {2}, {1, 2}).f32_tensor("no columns", {0, 3}).build();
+  const auto file = GgufFile::parse(as_bytes(bytes), "f");
+  EXPECT_THAT(file.find("none")->shape, ElementsAre(0, 4));
+  EXPECT_EQ(file.find("none")->bytes.size(), 0U);
+  EXPECT_EQ(file.find("some")->bytes.size(), 8U);
+  EXPECT_THAT(file.find("no columns")->shape, ElementsAre(3, 0));
 }
 
 TEST(Gguf, ATensorWithoutDimensionsIsOneNumber) {

@@ -1,9 +1,12 @@
 #include "formats/gguf_tokenizer.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <nlohmann/json.hpp>
 
+#include "formats/gguf_ends.h"
+#include "formats/gguf_pre_tokenizers.h"
 #include "formats/hf_tokenizer.h"
 #include "formats/made_files.h"
 #include "formats/real_vocabularies.h"
@@ -111,6 +114,10 @@ TEST(GgufTokenizer, RefusesWhatItCannotRead) {
   p = small_parts();
   p.pre = "tekken\x1b";
   EXPECT_THAT(refusal(maker_of(p)), HasSubstr("the pre-tokeniser 'tekken\\x1b' is not supported"));
+  for (const char* pre : {"gemma4", "superbpe", "roberta-bpe"}) {  // of architectures that do not run here
+    p.pre = pre;
+    EXPECT_THAT(refusal(maker_of(p)), HasSubstr("is not supported")) << pre;
+  }
   p = small_parts();
   p.types.pop_back();
   EXPECT_THAT(refusal(maker_of(p)), HasSubstr("has 259 entries for 260 tokens"));
@@ -124,14 +131,117 @@ TEST(GgufTokenizer, RefusesWhatItCannotRead) {
   }
   p.merges = {"a zz"};
   EXPECT_THAT(refusal(maker_of(p)), HasSubstr("in file.gguf: merge 0"));
-  p = small_parts();
-  p.merges.clear();
-  EXPECT_THAT(refusal(maker_of(p)), HasSubstr("tokenizer.ggml.merges"));
+  GgufMaker without_merges;
+  without_merges.text("tokenizer.ggml.model", "gpt2").text("tokenizer.ggml.pre", "qwen2");
+  without_merges.array("tokenizer.ggml.tokens", STRING, small_parts().tokens);
+  EXPECT_THAT(refusal(without_merges), HasSubstr("tokenizer.ggml.merges"));
   p = small_parts();
   p.tokens[5] = "a";
   EXPECT_THAT(refusal(maker_of(p)), HasSubstr("listed twice"));
-  p = small_parts();
-  EXPECT_THAT(refusal(maker_of(p).u32("tokenizer.ggml.bos_token_id", 260)), HasSubstr("bos_token_id"));
+}
+
+// What llama.cpp makes of such files (0c1e570, src/llama-vocab.cpp), but for its default ids, which are GPT-2's.
+TEST(GgufTokenizer, TakesIdsWithoutATokenForNone) {
+  for (const uint32_t none : {260U, 0xFFFFFFFFU, 0x80000000U}) {
+    GgufMaker maker = maker_of(small_parts());
+    for (const char* name : {"bos", "eos", "unknown"})
+      maker.u32(fmt::format("tokenizer.ggml.{}_token_id", name), none);
+    maker.flag("tokenizer.ggml.add_bos_token", true).flag("tokenizer.ggml.add_eos_token", true);
+    testing::internal::CaptureStderr();
+    const Tokenizer t(vocabulary_of(maker));
+    EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("add_bos_token is true, but the file names no"));
+    EXPECT_EQ(t.bos(), std::nullopt);
+    EXPECT_EQ(t.eos(), std::nullopt);
+    EXPECT_THAT(t.encode_with_bos("x"), ElementsAre('x'));
+  }
+  const Tokenizer t(vocabulary_of(maker_of(small_parts()).i32("tokenizer.ggml.eos_token_id", -1)));
+  EXPECT_EQ(t.eos(), std::nullopt);
+}
+
+TEST(GgufTokenizer, TakesUndefinedTypesForNormalAndIgnoresTypesBeyondTheTokens) {
+  Parts p = small_parts();
+  p.types['a'] = 0;
+  p.types.push_back(kControl);
+  EXPECT_THAT(load(p).encode("ab<|end|>a"), ElementsAre(256, 257, 'a'));
+  p.types.assign(260, 0);
+  EXPECT_THAT(load(p).encode("ab<|end|>"), ElementsAre(256, 257)) << "known by its text";
+}
+
+TEST(GgufTokenizer, RunsWithoutMergesWhenTheListIsEmpty) {
+  Parts p = small_parts();
+  p.merges.clear();
+  EXPECT_THAT(load(p).encode("ab"), ElementsAre('a', 'b'));
+}
+
+TEST(GgufTokenizer, TakesTheUsualPreTokeniserOfTheArchitectureWhenNoneIsNamed) {
+  const auto steps = [](const char* architecture, const char* pre) {
+    Parts p = small_parts();
+    p.pre = pre;
+    GgufMaker maker = maker_of(p);
+    if (*architecture) maker.text("general.architecture", architecture);
+    testing::internal::CaptureStderr();
+    const auto found = vocabulary_of(maker).steps;
+    EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("names no pre-tokeniser")) << architecture;
+    return found;
+  };
+  for (const auto& [architecture, meant] : {std::pair("qwen2moe", "qwen2"), std::pair("llama", "llama-bpe"),
+                                            std::pair("deepseek2", "deepseek-llm"), std::pair("", "gpt-2")}) {
+    Vocabulary v;
+    ASSERT_TRUE(set_pre_tokenizer(meant, v));
+    EXPECT_EQ(steps(architecture, ""), v.steps) << architecture;
+    EXPECT_EQ(steps(architecture, "default"), v.steps) << architecture;
+  }
+}
+
+struct Ends {
+  std::vector<int> ids;
+  std::string said;
+};
+
+// With further tokens from id 260 on.
+Ends ends_of(const std::vector<std::pair<std::string, int32_t>>& tokens, std::optional<uint32_t> eos,
+             const std::vector<std::string>& merges = {}) {
+  Parts p = small_parts();
+  p.tokens[257] = "<|control|>";
+  p.merges.insert(p.merges.end(), merges.begin(), merges.end());
+  for (const auto& [text, type] : tokens) {
+    p.tokens.push_back(text);
+    p.types.push_back(type);
+  }
+  const GgufMaker maker = eos ? maker_of(p).u32("tokenizer.ggml.eos_token_id", *eos) : maker_of(p);
+  const std::string bytes = maker.build();
+  const GgufFile file = GgufFile::parse(as_bytes(bytes), "file.gguf");
+  testing::internal::CaptureStderr();
+  Ends ends{gguf_end_tokens(file, Tokenizer(read_gguf_vocabulary(file))), {}};
+  ends.said = testing::internal::GetCapturedStderr();
+  return ends;
+}
+
+TEST(GgufTokenizer, KnowsTheEndOfATurnByItsTextAndSaysSo) {
+  const Ends instruct =  // as early files of Llama 3
+      ends_of({{"<|end_of_text|>", kControl}, {"<|eot_id|>", kControl}, {"<|start_header_id|>", kControl}}, 260);
+  EXPECT_THAT(instruct.ids, ElementsAre(260, 261));
+  EXPECT_THAT(instruct.said, HasSubstr("the file does not name the end of a turn; known by its text: '<|eot_id|>'"));
+
+  const Ends stated =
+      ends_of({{"<|endoftext|>", kControl}, {"<|im_end|>", kControl}, {"<|fim_pad|>", kControl}}, 261);
+  EXPECT_THAT(stated.ids, ElementsAre(261, 260, 262));
+  EXPECT_EQ(stated.said, "") << "the file names the end of a turn";
+
+  EXPECT_THAT(ends_of({{"<｜end▁of▁sentence｜>", kControl}}, std::nullopt).ids, ElementsAre(260));
+  EXPECT_THAT(ends_of({{"<|im_end|>", kUserDefined}}, 0xFFFFFFFF).ids, ElementsAre(260));
+  const Ends none = ends_of({}, std::nullopt);
+  EXPECT_THAT(none.ids, ElementsAre());
+  EXPECT_THAT(none.said, HasSubstr("no token is known to end an answer"));
+}
+
+TEST(GgufTokenizer, TakesANormalTokenForAnEndUnlessMergesMakeIt) {
+  const Ends odd = ends_of({{"<|im_end|>", kNormal}}, std::nullopt);
+  EXPECT_THAT(odd.ids, ElementsAre(260));
+  EXPECT_THAT(odd.said, HasSubstr("looks like the end of an answer"));
+  // Qwen2's vocabulary has such a token, and models write HTML.
+  const std::vector<std::pair<std::string, int32_t>> html = {{"</", kNormal}, {"s>", kNormal}, {"</s>", kNormal}};
+  EXPECT_THAT(ends_of(html, 257, {"< /", "s >", "</ s>"}).ids, ElementsAre(257));
 }
 
 TEST(GgufTokenizer, GivesTheGoldenIdsOfFilesThatThePublicWriterMade) {

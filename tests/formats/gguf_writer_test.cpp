@@ -60,7 +60,11 @@ void expect_every_kind(const GgufFile& file) {
 TEST(GgufWriter, WritesWhatTheReaderReads) {
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "a.gguf";
-  GgufWriter writer(path, every_kind(), {{"v", DType::f32, {3}}, {"stack", DType::q8_0, {2, 3, 32}}},
+  GgufWriter writer(path, every_kind(),
+                    {{"none", DType::f32, {0, 4}},
+                     {"v", DType::f32, {3}},
+                     {"stack", DType::q8_0, {2, 3, 32}},
+                     {"nothing", DType::q8_0, {2, 0}}},
                     WholeFile::Existing::keep);
   const std::vector<float> values = {1, 2, 3};
   std::vector<std::byte> blocks(6 * 34);
@@ -74,7 +78,9 @@ TEST(GgufWriter, WritesWhatTheReaderReads) {
   const auto file = GgufFile::parse(MappedFile(path));
   EXPECT_EQ(file.version(), 3);
   expect_every_kind(file);
-  ASSERT_EQ(file.tensors().size(), 2U);
+  ASSERT_EQ(file.tensors().size(), 4U);
+  EXPECT_THAT(file.find("none")->shape, ElementsAre(0, 4));
+  EXPECT_THAT(file.find("nothing")->shape, ElementsAre(2, 0));
   EXPECT_THAT(file.find("v")->shape, ElementsAre(3));
   EXPECT_THAT(file.find("stack")->shape, ElementsAre(2, 3, 32));
   EXPECT_EQ(std::memcmp(file.find("v")->bytes.data(), values.data(), 12), 0);

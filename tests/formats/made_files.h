@@ -50,6 +50,7 @@ struct GgufMaker {
   }
   GgufMaker& text(std::string_view name, std::string_view value) { return key(name, STRING, counted(value)); }
   GgufMaker& u32(std::string_view name, uint32_t value) { return key(name, U32, raw(value)); }
+  GgufMaker& i32(std::string_view name, int32_t value) { return key(name, I32, raw(value)); }
   GgufMaker& u16(std::string_view name, uint16_t value) { return key(name, U16, raw(value)); }
   GgufMaker& f32(std::string_view name, float value) { return key(name, F32, raw(value)); }
   GgufMaker& flag(std::string_view name, bool value) { return key(name, BOOL, raw(uint8_t{value})); }

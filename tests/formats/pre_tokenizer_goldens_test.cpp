@@ -1,5 +1,6 @@
-// Pieces of pre-tokenisers of every supported kind, read from their JSON, against those of Hugging Face's tokenizers
-// library (tests/goldens/tokenizers/pieces.json, made by tools/goldens/tokenizer_pieces.py).
+// Pieces of pre-tokenisers of every supported kind, read from their JSON or known by their name in GGUF files,
+// against those of Hugging Face's tokenizers library (tests/goldens/tokenizers/*pieces.json, made by
+// tools/goldens/tokenizer_pieces.py).
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/mapped_file.h"
+#include "formats/gguf_pre_tokenizers.h"
 #include "formats/hf_tokenizer.h"
 #include "text/pretokenizer.h"
 #include "text/unicode.h"
@@ -23,21 +25,6 @@ std::vector<std::string> pieces_of(const PreTokenizer& pre, const std::string& t
   std::vector<std::string> pieces;
   for (const std::string_view view : views) pieces.push_back(letters_of_bytes(view));
   return pieces;
-}
-
-// The steps that the GGUF reader takes for the names it knows.
-std::vector<PreTokenizerStep> named_steps(const std::string& name) {
-  std::vector<PreTokenizerStep> steps;
-  const auto add = [&](std::string_view pattern) { steps.emplace_back(SplitStep{.pattern = std::string(pattern)}); };
-  if (name == "qwen") add(kQwenPattern);
-  if (name == "llama 3") add(kLlama3Pattern);
-  if (name == "gpt2") add(kGpt2Pattern);
-  if (name == "deepseek v3") std::ranges::for_each(kDeepseekV3Patterns, add);
-  if (name == "deepseek llm") {
-    std::ranges::for_each(kDeepseekLlmPatterns, add);
-    steps.emplace_back(DigitsStep{.individual = true});
-  }
-  return steps;
 }
 
 TEST(PreTokenizer, CutsAsHuggingFacesLibraryDoesInEveryGoldenCase) {
@@ -57,20 +44,23 @@ TEST(PreTokenizer, CutsAsHuggingFacesLibraryDoesInEveryGoldenCase) {
   }
 }
 
-TEST(PreTokenizer, CutsByItsBuiltInExpressionsAsByTheOnesThatFilesSpellOut) {
+TEST(PreTokenizer, CutsByEveryNameThatGgufFilesHaveAsTheTokenizerJsonOfSuchModels) {
   const json golden = json::parse(
-      read_text_file(std::filesystem::path(CACHALOT_SOURCE_DIR) / "tests/goldens/tokenizers/pieces.json"));
-  int compared = 0;
+      read_text_file(std::filesystem::path(CACHALOT_SOURCE_DIR) / "tests/goldens/tokenizers/gguf_pieces.json"));
+  const std::vector<std::string> texts = golden["texts"];
+  std::string unseen = known_pre_tokenizers() + ", ";
   for (const json& golden_case : golden["cases"]) {
-    const auto steps = named_steps(golden_case["name"]);
-    if (steps.empty()) continue;
-    ++compared;
-    const PreTokenizer pre(steps);
-    for (size_t i = 0; i < golden["texts"].size(); ++i) {
-      EXPECT_EQ(json(pieces_of(pre, golden["texts"][i])), golden_case["pieces"][i]) << golden_case["name"];
+    for (const std::string name : golden_case["names"]) {
+      Vocabulary v;
+      ASSERT_TRUE(set_pre_tokenizer(name, v)) << name;
+      unseen.erase(unseen.find(name + ", "), name.size() + 2);
+      const PreTokenizer pre(v.steps);
+      for (size_t i = 0; i < texts.size(); ++i)
+        EXPECT_EQ(json(pieces_of(pre, texts[i])), golden_case["pieces"][i])
+            << name << " on " << json(texts[i]).dump(-1, ' ', true);
     }
   }
-  EXPECT_EQ(compared, 5);
+  EXPECT_EQ(unseen, "") << "names without a golden";
 }
 
 }  // namespace
