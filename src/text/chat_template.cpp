@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
+
 #include "base/error.h"
 
 namespace cachalot {
@@ -39,6 +42,54 @@ Json checked_messages(const Json& variables) {
   return messages;
 }
 
+constexpr std::array<std::string_view, 4> kAssistantTags = {"<think>", "</think>", "<tool_call>", "</tool_call>"};
+
+// All of the text but the tags that models write as tokens.
+Provenance said_by_assistant(std::string_view text) {
+  Provenance said;
+  size_t begin = 0;
+  for (size_t at = 0; (at = text.find('<', at)) != text.npos;) {
+    const auto tag = std::find_if(kAssistantTags.begin(), kAssistantTags.end(),
+                                  [&](std::string_view t) { return text.substr(at).starts_with(t); });
+    if (tag == kAssistantTags.end()) {
+      ++at;
+      continue;
+    }
+    said.add(begin, at - begin);
+    begin = at += tag->size();
+  }
+  said.add(begin, text.size() - begin);
+  return said;
+}
+
+bool is_name(std::string_view text) {
+  return !text.empty() && text.size() <= 64 && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  });
+}
+
+// Notes what was said in the strings below `json`.
+void attribute(const Json& json, bool by_assistant, Attribution& attribution) {
+  if (json.is_string()) {
+    const auto& text = json.get_ref<const std::string&>();
+    attribution[&text] = by_assistant ? said_by_assistant(text) : Provenance::all_said(text.size());
+  } else if (json.is_array()) {
+    for (const Json& item : json) attribute(item, by_assistant, attribution);
+  } else if (json.is_object()) {
+    for (const auto& [key, value] : json.get_ref<const Json::object_t&>()) {
+      attribution[&key] = Provenance::all_said(key.size());
+      attribute(value, by_assistant, attribution);
+    }
+  }
+}
+
+void attribute_message(const Json& message, Attribution& attribution) {
+  const auto role = message.find("role");
+  const bool named = role != message.end() && role->is_string();
+  attribute(message, named && *role == "assistant", attribution);
+  if (named && is_name(role->get_ref<const std::string&>())) attribution.erase(role->get_ptr<const std::string*>());
+}
+
 }  // namespace
 
 ChatTemplate::ChatTemplate(std::string source, std::string bos_token, std::string eos_token)
@@ -47,7 +98,7 @@ ChatTemplate::ChatTemplate(std::string source, std::string bos_token, std::strin
       eos_token_(std::move(eos_token)),
       template_(source_) {}
 
-std::string ChatTemplate::render(const Json& variables) const {
+AttributedText ChatTemplate::write(const Json& variables) const {
   if (!variables.is_object()) throw Error("the variables of a chat template must be a JSON object");
   Json all = Json::object();
   if (!bos_token_.empty()) all["bos_token"] = bos_token_;
@@ -60,7 +111,12 @@ std::string ChatTemplate::render(const Json& variables) const {
     if (name != "messages") all[name] = value;
   }
   all["messages"] = std::move(messages);
-  return template_.render(all);
+  Attribution attribution;
+  for (const Json& message : all["messages"]) attribute_message(message, attribution);
+  for (const auto& [name, value] : variables.items()) {
+    if (name != "messages") attribute(all[name], false, attribution);
+  }
+  return template_.render(all, attribution);
 }
 
 }  // namespace cachalot

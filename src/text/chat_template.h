@@ -20,7 +20,13 @@ class ChatTemplate {
   // message's reasoning may be named reasoning_content, thinking or reasoning; templates see it as reasoning_content
   // and as thinking. Throws Error for variables of another form, when the template fails and when it refuses the
   // conversation; for the last, the message says "the chat template refused the conversation: …".
-  std::string render(const nlohmann::ordered_json& variables) const;
+  //
+  // What is said in the result (text/provenance.h) comes of `variables`, of keys and values alike, with two
+  // exceptions, both in messages: a role that is a mere name ("user") is the template's, which may make a token of
+  // it; and in messages of the role "assistant" so are <think>, </think>, <tool_call> and </tool_call>, which models
+  // write as tokens.
+  AttributedText write(const nlohmann::ordered_json& variables) const;
+  std::string render(const nlohmann::ordered_json& variables) const { return write(variables).text; }
 
   const std::string& source() const { return source_; }
 
