@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/check.h"
 #include "base/error.h"
 
 namespace cachalot {
@@ -12,12 +13,20 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// What is null counts as absent, as in transformers: many templates ask only whether a key is there.
+Json without_nulls(const Json& message) {
+  Json kept = Json::object();
+  for (const auto& [name, value] : message.items())
+    if (!value.is_null()) kept[name] = value;
+  return kept;
+}
+
 // Gives a message's reasoning the names that templates know it under, as transformers does.
 Json with_reasoning_names(const Json& message) {
   const Json* reasoning = nullptr;
   for (const char* name : {"reasoning", "thinking", "reasoning_content"}) {
     const auto found = message.find(name);
-    if (found != message.end() && !found->is_null()) reasoning = &*found;
+    if (found != message.end()) reasoning = &*found;
   }
   if (!reasoning) return message;
   Json named = {{"thinking", *reasoning}};
@@ -37,7 +46,7 @@ Json checked_messages(const Json& variables) {
     if (!message.is_object()) {
       throw Error(fmt::format("messages[{}] is not an object with 'role' and 'content'", messages.size()));
     }
-    messages.push_back(with_reasoning_names(message));
+    messages.push_back(with_reasoning_names(without_nulls(message)));
   }
   return messages;
 }
@@ -92,17 +101,51 @@ void attribute_message(const Json& message, Attribution& attribution) {
 
 }  // namespace
 
+ChatTemplate::ChatTemplate(const std::vector<ChatTemplateSource>& sources, NamedTokens tokens)
+    : tokens_(std::move(tokens)) {
+  CHECK(!sources.empty());
+  for (const ChatTemplateSource& source : sources) {
+    Choice choice{.name = source.name, .parsed = {}, .error = {}};
+    try {
+      choice.parsed.emplace(source.text);
+    } catch (const Error& error) { choice.error = error; }
+    choices_.push_back(std::move(choice));
+  }
+}
+
+ChatTemplate::ChatTemplate(Error error) {
+  choices_.push_back({.name = "default", .parsed = {}, .error = std::move(error)});
+}
+
 ChatTemplate::ChatTemplate(std::string source, std::string bos_token, std::string eos_token)
-    : source_(std::move(source)),
-      bos_token_(std::move(bos_token)),
-      eos_token_(std::move(eos_token)),
-      template_(source_) {}
+    : ChatTemplate({{"default", std::move(source)}},
+                   {{"bos_token", std::move(bos_token)}, {"eos_token", std::move(eos_token)}}) {
+  check();
+}
+
+const ChatTemplate::Choice* ChatTemplate::find(std::string_view name) const {
+  const auto found = std::find_if(choices_.begin(), choices_.end(), [&](const Choice& c) { return c.name == name; });
+  return found == choices_.end() ? nullptr : &*found;
+}
+
+// As transformers chooses: "tool_use" when there are tools, even an empty list of them; else "default".
+const jinja::Template& ChatTemplate::chosen(bool with_tools) const {
+  const Choice* choice = with_tools ? find("tool_use") : nullptr;
+  if (!choice) choice = find("default");
+  if (!choice) {
+    std::string names;
+    for (const Choice& c : choices_) names += (names.empty() ? "" : ", ") + c.name;
+    throw Error("none of the checkpoint's chat templates is the default").because("they are named " + names);
+  }
+  if (choice->error) throw *choice->error;
+  return *choice->parsed;
+}
 
 AttributedText ChatTemplate::write(const Json& variables) const {
   if (!variables.is_object()) throw Error("the variables of a chat template must be a JSON object");
   Json all = Json::object();
-  if (!bos_token_.empty()) all["bos_token"] = bos_token_;
-  if (!eos_token_.empty()) all["eos_token"] = eos_token_;
+  for (const auto& [name, text] : tokens_)
+    if (!text.empty()) all[name] = text;
   all["tools"] = nullptr;  // defined in every case: templates ask `tools is not none`
   all["documents"] = nullptr;
   all["add_generation_prompt"] = true;
@@ -116,7 +159,7 @@ AttributedText ChatTemplate::write(const Json& variables) const {
   for (const auto& [name, value] : variables.items()) {
     if (name != "messages") attribute(all[name], false, attribution);
   }
-  return template_.render(all, attribution);
+  return chosen(!all["tools"].is_null()).render(all, attribution);
 }
 
 }  // namespace cachalot
