@@ -122,6 +122,7 @@ int chat(const ChatOptions& o) {
         .in(o.model.model)
         .because("it is a base model, or its template is missing")
         .hint("complete text with `cachalot run --raw`");
+  model.text->chat_template->check();
   Conversation conversation(model, o);
   LineReader reader;
   Interrupt interrupt;

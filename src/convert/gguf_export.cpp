@@ -214,10 +214,13 @@ void add_tokenizer(const Checkpoint& checkpoint, int64_t rows, GgufMetadata& out
   if (ends.size() > 1 + std::size(kOtherEnds))
     warn("{}: GGUF has room for three tokens that end an answer, and the model has {}", checkpoint.path().string(),
          ends.size());
-  if (checkpoint.config().has("pad_token_id"))
+  const bool has_pad =
+      std::any_of(v.named.begin(), v.named.end(), [](const auto& n) { return n.first == "pad_token"; });
+  if (!has_pad && checkpoint.config().has("pad_token_id"))
     out.add("tokenizer.ggml.padding_token_id", static_cast<uint32_t>(checkpoint.config().integer("pad_token_id")));
-  if (const std::string source = read_hf_chat_template(checkpoint.path()); !source.empty())
-    out.add("tokenizer.chat_template", source);
+  try {
+    write_gguf_chat_templates(read_hf_chat_templates(checkpoint.path()), out);
+  } catch (const Error& error) { warn("the file gets no chat template: {}", error.what()); }
 }
 
 // The recommended way to sample, where the checkpoint states it in numbers. Greedy is a temperature of 0.

@@ -27,17 +27,19 @@ namespace fs = std::filesystem;
 // -- Text side and defaults
 
 TextModel TextModel::read(const Checkpoint& checkpoint) {
-  TextModel text{.tokenizer = Tokenizer(checkpoint.gguf() ? read_gguf_vocabulary(*checkpoint.gguf())
-                                                          : read_hf_vocabulary(checkpoint.path())),
-                 .chat_template = {}};
-  const std::string source = checkpoint.gguf()
-                                 ? std::string(checkpoint.gguf()->text_or("tokenizer.chat_template", ""))
-                                 : read_hf_chat_template(checkpoint.path());
-  const auto literal = [&](std::optional<int> id) {
-    return id ? std::string(text.tokenizer.bytes(*id)) : std::string();
+  const GgufFile* gguf = checkpoint.gguf();
+  const Vocabulary vocabulary = gguf ? read_gguf_vocabulary(*gguf) : read_hf_vocabulary(checkpoint.path());
+  TextModel text{.tokenizer = Tokenizer(vocabulary), .chat_template = {}};
+  NamedTokens tokens = vocabulary.named;
+  const auto name_token = [&](const char* name, std::optional<int> id) {
+    if (id) tokens.emplace_back(name, text.tokenizer.bytes(*id));
   };
-  if (!source.empty())
-    text.chat_template.emplace(source, literal(text.tokenizer.bos()), literal(text.tokenizer.eos()));
+  name_token("bos_token", text.tokenizer.bos());
+  name_token("eos_token", text.tokenizer.eos());
+  try {
+    const auto sources = gguf ? read_gguf_chat_templates(*gguf) : read_hf_chat_templates(checkpoint.path());
+    if (!sources.empty()) text.chat_template.emplace(sources, std::move(tokens));
+  } catch (const Error& error) { text.chat_template.emplace(error); }
   return text;
 }
 

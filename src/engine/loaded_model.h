@@ -19,7 +19,8 @@ namespace cachalot {
 // Text side of a checkpoint; opens no weights.
 struct TextModel {
   Tokenizer tokenizer;
-  std::optional<ChatTemplate> chat_template;  // none for a base model without one
+  // None for a base model without one. One that cannot be read or parsed says so when it is used.
+  std::optional<ChatTemplate> chat_template;
 
   static TextModel read(const Checkpoint& checkpoint);
 };

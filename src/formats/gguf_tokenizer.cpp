@@ -120,6 +120,26 @@ std::string_view pre_tokenizer_of(const GgufFile& file) {
   return usual;
 }
 
+// What chat templates and GGUF call the tokens that only templates know.
+constexpr std::pair<const char*, const char*> kNamedTokens[] = {
+    {"unk_token", "tokenizer.ggml.unknown_token_id"},
+    {"sep_token", "tokenizer.ggml.seperator_token_id"},  // as GGUF spells it
+    {"pad_token", "tokenizer.ggml.padding_token_id"},
+    {"cls_token", "tokenizer.ggml.cls_token_id"},
+    {"mask_token", "tokenizer.ggml.mask_token_id"}};
+
+// An id that is no token's names nothing: converters write a padding id whether the vocabulary has it or not.
+void read_named_tokens(const GgufFile& file, Vocabulary& v) {
+  for (const auto& [name, key] : kNamedTokens) {
+    const int64_t id = file.integer_or(key, -1, INT32_MIN, UINT32_MAX);
+    if (id < 0 || id >= std::ssize(v.tokens)) continue;
+    const auto added = std::find_if(v.added.begin(), v.added.end(), [&](const AddedToken& t) { return t.id == id; });
+    const std::string& token = v.tokens[static_cast<size_t>(id)];
+    std::string text = added != v.added.end() ? added->content : bytes_of_letters(token).value_or(token);
+    if (!text.empty()) v.named.emplace_back(name, std::move(text));
+  }
+}
+
 }  // namespace
 
 std::optional<int> gguf_token_id(const GgufFile& file, std::string_view name) {
@@ -162,12 +182,33 @@ Vocabulary read_gguf_vocabulary(const GgufFile& file) {
         file.where());
   mark_named_tokens(v);
   mark_end_tokens(file, v);
+  read_named_tokens(file, v);
   return v;
 }
 
 // -- Writing
 
 namespace {
+
+std::optional<uint32_t> id_of(const Vocabulary& v, const std::string& text) {
+  for (const AddedToken& t : v.added)
+    if (t.content == text) return static_cast<uint32_t>(t.id);
+  const auto token = std::find(v.tokens.begin(), v.tokens.end(), letters_of_bytes(text));
+  if (token == v.tokens.end()) return std::nullopt;
+  return static_cast<uint32_t>(token - v.tokens.begin());
+}
+
+void write_named_tokens(const Vocabulary& v, GgufMetadata& out) {
+  for (const auto& [name, key] : kNamedTokens) {
+    const auto named = std::find_if(v.named.begin(), v.named.end(), [&](const auto& n) { return n.first == name; });
+    const bool is_unknown = std::string_view(name) == "unk_token";
+    if (is_unknown && v.unknown) {
+      out.add(key, static_cast<uint32_t>(*v.unknown));
+    } else if (named != v.named.end()) {
+      if (const auto id = id_of(v, named->second)) out.add(key, *id);
+    }
+  }
+}
 
 void warn_of_lost_marks(const Vocabulary& v) {
   for (const AddedToken& token : v.added) {
@@ -216,7 +257,7 @@ void write_gguf_vocabulary(const Vocabulary& v, int64_t rows, GgufMetadata& out)
   out.add_array("tokenizer.ggml.merges", merges);
   if (v.bos) out.add("tokenizer.ggml.bos_token_id", static_cast<uint32_t>(*v.bos));
   if (v.eos) out.add("tokenizer.ggml.eos_token_id", static_cast<uint32_t>(*v.eos));
-  if (v.unknown) out.add("tokenizer.ggml.unknown_token_id", static_cast<uint32_t>(*v.unknown));
+  write_named_tokens(v, out);
   out.add("tokenizer.ggml.add_bos_token", v.add_bos);
   out.add("tokenizer.ggml.add_eos_token", v.add_eos);
 }

@@ -1,5 +1,7 @@
 #include "formats/hf_chat_template.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "formats/foreign.h"
 #include "formats/hf_config.h"
@@ -27,18 +29,58 @@ constexpr const char* kQwen1Template =
     "    {{- '\\n<|im_start|>assistant\\n' -}}\n"
     "{%- endif -%}\n";
 
-// The template in tokenizer_config.json, empty when there is none.
-std::string configured_template(const fs::path& config) {
+using Sources = std::vector<ChatTemplateSource>;
+
+// A name given twice means the later text.
+void set(Sources& sources, std::string_view name, std::string text) {
+  for (ChatTemplateSource& known : sources)
+    if (known.name == name) return void(known.text = std::move(text));
+  sources.push_back({std::string(name), std::move(text)});
+}
+
+// Those in tokenizer_config.json.
+Sources configured_templates(const fs::path& config) {
   const Config settings = Config::read(config);
-  if (!settings.has("chat_template")) return {};
+  Sources sources;
+  if (!settings.has("chat_template")) return sources;
+  const auto wrong = [&] {
+    return Error("chat_template is neither a text nor a list or dictionary of named ones").in(settings.where());
+  };
   const auto& value = settings.json()["chat_template"];
-  if (value.is_string()) return value.get<std::string>();
-  if (value.is_array())
-    for (const auto& entry : value)
-      if (entry.is_object() && entry.value("name", nlohmann::json()) == "default" && entry.contains("template") &&
-          entry["template"].is_string())
-        return entry["template"].get<std::string>();
-  throw Error("chat_template is neither a text nor a list with one named 'default'").in(settings.where());
+  if (value.is_string()) {
+    set(sources, "default", value.get<std::string>());
+  } else if (value.is_object()) {
+    for (const auto& [name, text] : value.items()) {
+      if (!text.is_string()) throw wrong();
+      set(sources, name, text.get<std::string>());
+    }
+  } else if (value.is_array()) {
+    for (const auto& entry : value) {
+      const auto part = [&](const char* key) {
+        if (!entry.is_object() || !entry.contains(key) || !entry[key].is_string()) throw wrong();
+        return entry[key].template get<std::string>();
+      };
+      set(sources, part("name"), part("template"));
+    }
+  } else {
+    throw wrong();
+  }
+  std::erase_if(sources, [](const ChatTemplateSource& source) { return source.text.empty(); });
+  return sources;
+}
+
+// Those in files of their own.
+Sources filed_templates(const fs::path& folder) {
+  std::error_code code;
+  Sources sources;
+  if (const auto file = folder / "chat_template.jinja"; fs::exists(file, code))
+    set(sources, "default", read_checkpoint_text(file));
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(folder / "additional_chat_templates", code))
+    if (entry.path().extension() == ".jinja") files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  for (const fs::path& file : files) set(sources, file.stem().string(), read_checkpoint_text(file));
+  return sources;
 }
 
 bool is_qwen1_chat(const fs::path& folder) {
@@ -50,12 +92,46 @@ bool is_qwen1_chat(const fs::path& folder) {
 
 }  // namespace
 
-std::string read_hf_chat_template(const fs::path& folder) {
+std::vector<ChatTemplateSource> read_hf_chat_templates(const fs::path& folder) {
+  Sources sources = filed_templates(folder);
   std::error_code code;
-  const auto own_file = folder / "chat_template.jinja", config = folder / "tokenizer_config.json";
-  if (fs::exists(own_file, code)) return read_checkpoint_text(own_file);
-  std::string found = fs::exists(config, code) ? configured_template(config) : "";
-  return found.empty() && is_qwen1_chat(folder) ? kQwen1Template : found;
+  const auto config = folder / "tokenizer_config.json";
+  if (sources.empty() && fs::exists(config, code)) sources = configured_templates(config);
+  if (sources.empty() && is_qwen1_chat(folder)) set(sources, "default", kQwen1Template);
+  return sources;
+}
+
+constexpr std::string_view kGgufTemplate = "tokenizer.chat_template";
+
+std::vector<ChatTemplateSource> read_gguf_chat_templates(const GgufFile& file) {
+  Sources sources;
+  if (const auto text = file.text_or(kGgufTemplate, ""); !text.empty()) set(sources, "default", std::string(text));
+  const std::string prefix = std::string(kGgufTemplate) + ".";
+  for (const std::string_view key : file.keys())
+    if (key.starts_with(prefix) && key.size() > prefix.size())
+      set(sources, key.substr(prefix.size()), std::string(file.text(key)));
+  return sources;
+}
+
+void write_gguf_chat_templates(const std::vector<ChatTemplateSource>& templates, GgufMetadata& out) {
+  Sources named;
+  for (const ChatTemplateSource& source : templates) {
+    std::string name = source.name;
+    for (char& c : name)
+      if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))) c = '_';
+    if (source.name == "default") {
+      out.add(kGgufTemplate, source.text);
+    } else if (!name.empty()) {
+      set(named, name, source.text);
+    }
+  }
+  if (named.empty()) return;
+  std::vector<std::string> names;
+  for (const ChatTemplateSource& source : named) {
+    names.push_back(source.name);
+    out.add(std::string(kGgufTemplate) + "." + source.name, source.text);
+  }
+  out.add_array("tokenizer.chat_templates", names);
 }
 
 }  // namespace cachalot

@@ -219,11 +219,15 @@ void read_post_processor(const json& file, Vocabulary& v) {
 }
 
 // A special token in tokenizer_config.json: its text, or an object with it.
-std::optional<int> configured_token(const json& config, const char* key, const Vocabulary& v) {
+std::optional<std::string> configured_text(const json& config, const char* key) {
   const json* value = field(config, key);
   if (value && value->is_object()) value = field(*value, "content");
-  if (!value || !value->is_string()) return std::nullopt;
-  return find_token(v, value->get<std::string>());
+  return value && value->is_string() ? std::optional(value->get<std::string>()) : std::nullopt;
+}
+
+std::optional<int> configured_token(const json& config, const char* key, const Vocabulary& v) {
+  const auto text = configured_text(config, key);
+  return text ? find_token(v, *text) : std::nullopt;
 }
 
 // `added_tokens_decoder` may know tokens that tokenizer.json does not; where both know one, tokenizer.json counts.
@@ -254,6 +258,9 @@ void add_configured_tokens(const json& config, Vocabulary& v) {
 void read_config(const json& config, Vocabulary& v) {
   if (!config.is_object()) throw Error("the file does not hold an object");
   add_configured_tokens(config, v);
+  for (const char* name : {"unk_token", "sep_token", "pad_token", "cls_token", "mask_token"})
+    if (auto text = configured_text(config, name); text && !text->empty())
+      v.named.emplace_back(name, std::move(*text));
   if (const auto bos = configured_token(config, "bos_token", v)) v.bos = bos;
   if (const auto eos = configured_token(config, "eos_token", v)) v.eos = eos;
   v.add_bos = flag(config, "add_bos_token", v.add_bos, "the file");

@@ -1,5 +1,9 @@
 // Finds added tokens in text: at each place the longest one that starts there, leftmost first, as Hugging Face's
-// library does. Immutable after construction, so any thread may use it.
+// library does. In what was said (text/provenance.h) they are plain text: a token is found only where the template
+// wrote the whole of it, white space that it swallows aside. Tokens that are ordinary text themselves, a single
+// character or white space and not special, are found everywhere; they cannot forge what a template writes.
+//
+// Immutable after construction, so any thread may use it.
 #pragma once
 
 #include <array>
@@ -7,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "text/provenance.h"
 #include "text/vocab.h"
 
 namespace cachalot {
@@ -22,13 +27,14 @@ class AddedTokenFinder {
     std::optional<int> id;
   };
   // Appends the parts that make up `text` (valid UTF-8), in order and none empty.
-  void split(std::string_view text, std::vector<Part>& parts) const;
+  void split(std::string_view text, const Provenance& provenance, std::vector<Part>& parts) const;
   bool empty() const { return tokens_.empty(); }
 
  private:
-  const AddedToken* longest_at(std::string_view text, size_t at) const;
+  const AddedToken* longest_at(std::string_view text, size_t at, size_t written_end) const;
 
   std::vector<AddedToken> tokens_;  // sorted by content
+  std::vector<bool> ordinary_;      // of each: whether it is ordinary text
   struct Bucket {
     size_t begin = 0, end = 0;
   };

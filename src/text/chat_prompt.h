@@ -17,11 +17,8 @@ struct ChatPrompt {
   std::string text;             // as rendered
 };
 
-// Renders `variables` (messages, tools, add_generation_prompt, …) and encodes the result.
-//
-// In every string of `variables` the text of added tokens is plain, with one exception: <think>, </think>,
-// <tool_call> and
-// </tool_call> in messages of the role "assistant" stay what they are, because templates look for them there.
+// Renders `variables` (messages, tools, add_generation_prompt, …) and encodes the result. Added tokens are plain text
+// in all that was said, by ChatTemplate::write's account of it.
 // Malformed UTF-8 in strings becomes U+FFFD. Throws Error when the template fails or refuses.
 ChatPrompt encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
                        nlohmann::ordered_json variables);

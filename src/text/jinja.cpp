@@ -37,10 +37,15 @@ Template::Template(Template&&) noexcept = default;
 Template& Template::operator=(Template&&) noexcept = default;
 
 std::string Template::render(const nlohmann::ordered_json& variables, const Limits& limits) const {
+  return render(variables, Attribution(), limits).text;
+}
+
+AttributedText Template::render(const nlohmann::ordered_json& variables, const Attribution& attribution,
+                                const Limits& limits) const {
   if (!variables.is_object()) throw Error("the variables of a template must be a JSON object");
   Renderer renderer(*program_, limits);
   try {
-    return renderer.render(variables);
+    return renderer.render(variables, attribution);
   } catch (const Failure& failure) { throw error_at(renderer.line(), failure.message); }
 }
 

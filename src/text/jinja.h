@@ -30,6 +30,10 @@ class Template {
   // Renders with the members of the object `variables`. Throws Error, naming the line, when the template fails, calls
   // raise_exception, or passes a limit. May be called by several threads at once.
   std::string render(const nlohmann::ordered_json& variables, const Limits& limits = {}) const;
+  // The same, keeping apart what was said: `attribution` notes it for the strings below `variables`, and whatever the
+  // template makes of said text is said text. Strings that `attribution` does not have are the template's.
+  AttributedText render(const nlohmann::ordered_json& variables, const Attribution& attribution,
+                        const Limits& limits = {}) const;
 
  private:
   std::unique_ptr<const Program> program_;

@@ -14,7 +14,7 @@ struct Call;
 
 struct Args {
   Values positional;
-  std::vector<std::pair<std::string, Value>> named;
+  std::vector<std::pair<AttributedText, Value>> named;
 };
 
 struct Builtin {
@@ -76,10 +76,10 @@ struct JsonStyle {
   bool ascii = false;
   bool sorted = false;
   bool indented = false;
-  std::string indent;
-  std::string item_separator = ", ", key_separator = ": ";
+  AttributedText indent;
+  AttributedText item_separator = written(", "), key_separator = written(": ");
 };
-std::string to_json(Heap& heap, const Value& value, const JsonStyle& style);
+AttributedText to_json(Heap& heap, const Value& value, const JsonStyle& style);
 
 template <size_t N>
 const Builtin* find_in(const Builtin (&table)[N], std::string_view name) {

@@ -101,69 +101,96 @@ void append_lower(std::string& out, std::string_view text, size_t begin, size_t 
   append_letter(out, utf8proc_tolower(letter));
 }
 
+// Letters behind which a word begins for |title.
+bool separates_words(int32_t letter) {
+  return letter == '-' || letter == '(' || letter == '{' || letter == '[' || letter == '<' || is_space(letter);
+}
+
+size_t end_of_word(std::string_view text, size_t at) {
+  while (at < text.size()) {
+    size_t behind = at;
+    if (separates_words(next_letter(text, behind))) break;
+    at = behind;
+  }
+  return at;
+}
+
 }  // namespace
 
-std::string upper(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (size_t at = 0; at < text.size();) append_upper(out, next_letter(text, at));
+AttributedText upper(const AttributedText& text) {
+  AttributedText out;
+  out.text.reserve(text.text.size());
+  rewrite(text, out, [](std::string& to, size_t, size_t, int32_t letter) { append_upper(to, letter); });
   return out;
 }
 
-std::string lower(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (size_t at = 0; at < text.size();) {
-    const size_t begin = at;
-    const int32_t letter = next_letter(text, at);
-    append_lower(out, text, begin, at, letter);
-  }
+AttributedText lower(const AttributedText& text) {
+  AttributedText out;
+  out.text.reserve(text.text.size());
+  rewrite(text, out, [&](std::string& to, size_t begin, size_t end, int32_t letter) {
+    append_lower(to, text.text, begin, end, letter);
+  });
   return out;
 }
 
-std::string capitalize(std::string_view text) {
-  std::string out;
-  for (size_t at = 0; at < text.size();) {
-    const size_t begin = at;
-    const int32_t letter = next_letter(text, at);
+AttributedText capitalize(const AttributedText& text) {
+  AttributedText out;
+  rewrite(text, out, [&](std::string& to, size_t begin, size_t end, int32_t letter) {
     if (begin == 0) {
-      append_title(out, letter);
+      append_title(to, letter);
     } else {
-      append_lower(out, text, begin, at, letter);
+      append_lower(to, text.text, begin, end, letter);
     }
-  }
+  });
   return out;
 }
 
-std::string title(std::string_view text) {
-  std::string out;
+AttributedText title(const AttributedText& text) {
+  AttributedText out;
   bool inside = false;
-  for (size_t at = 0; at < text.size();) {
-    const size_t begin = at;
-    const int32_t letter = next_letter(text, at);
+  rewrite(text, out, [&](std::string& to, size_t begin, size_t end, int32_t letter) {
     if (inside) {
-      append_lower(out, text, begin, at, letter);
+      append_lower(to, text.text, begin, end, letter);
     } else {
-      append_title(out, letter);
+      append_title(to, letter);
     }
     inside = is_cased(letter);
-  }
+  });
   return out;
 }
 
-std::string swapcase(std::string_view text) {
-  std::string out;
-  for (size_t at = 0; at < text.size();) {
-    const size_t begin = at;
-    const int32_t letter = next_letter(text, at);
-    if (is_upper(letter)) {
-      append_lower(out, text, begin, at, letter);
-    } else if (is_lower(letter)) {
-      append_upper(out, letter);
+AttributedText title_words(const AttributedText& text) {
+  AttributedText out;
+  std::string_view rest;  // of the word behind its first letter; lowered as a text of its own
+  size_t rest_begin = 0;
+  bool inside = false;
+  rewrite(text, out, [&](std::string& to, size_t begin, size_t end, int32_t letter) {
+    if (separates_words(letter)) {
+      append_letter(to, letter);
+      inside = false;
+    } else if (inside) {
+      append_lower(to, rest, begin - rest_begin, end - rest_begin, letter);
     } else {
-      append_letter(out, letter);
+      append_upper(to, letter);
+      rest_begin = end;
+      rest = std::string_view(text.text).substr(end, end_of_word(text.text, end) - end);
+      inside = true;
     }
-  }
+  });
+  return out;
+}
+
+AttributedText swapcase(const AttributedText& text) {
+  AttributedText out;
+  rewrite(text, out, [&](std::string& to, size_t begin, size_t end, int32_t letter) {
+    if (is_upper(letter)) {
+      append_lower(to, text.text, begin, end, letter);
+    } else if (is_lower(letter)) {
+      append_upper(to, letter);
+    } else {
+      append_letter(to, letter);
+    }
+  });
   return out;
 }
 

@@ -52,10 +52,10 @@ Value Renderer::eval_arithmetic(const Expr& expr) {
 }
 
 Value Renderer::eval_concat(const Expr& expr) {
-  std::string text;
+  AttributedText text;
   for (const Value& value : eval_parts(expr)) {
-    text += str(heap_, value);
-    heap_.check_text(static_cast<int64_t>(text.size()));
+    text.append(str(heap_, value));
+    heap_.check_text(text);
   }
   return heap_.text(std::move(text));
 }
@@ -80,7 +80,7 @@ Value Renderer::eval_conditional(const Expr& expr) {
 Args Renderer::eval_arguments(const Arguments& arguments) {
   Args args;
   for (const ExprPtr& argument : arguments.positional) args.positional.push_back(eval(*argument));
-  for (const auto& [name, argument] : arguments.named) args.named.emplace_back(name, eval(*argument));
+  for (const auto& [name, argument] : arguments.named) args.named.emplace_back(written(name), eval(*argument));
   if (arguments.star) {
     for (Value& value : to_list(heap_, eval(*arguments.star))) args.positional.push_back(std::move(value));
   }
@@ -90,11 +90,11 @@ Args Renderer::eval_arguments(const Arguments& arguments) {
     for (const auto& [key, value] : more.dict().entries) {
       if (!key.is(Kind::string)) throw Failure{"keywords must be strings"};
       for (size_t i = 0; i < arguments.named.size(); ++i) {
-        if (args.named[i].first == key.text()) {
+        if (args.named[i].first.text == key.text()) {
           throw Failure{fmt::format("got multiple values for keyword argument '{}'", key.text())};
         }
       }
-      args.named.emplace_back(std::string(key.text()), value);
+      args.named.emplace_back(key.as_text(), value);
     }
   }
   return args;
@@ -156,7 +156,7 @@ Value undefined_of(Heap& heap, const Value& object, const Value& key) {
     heap.spend_bytes(key.text().size());
     return heap.undefined("'" + type + "' has no attribute " + repr(key.text()));
   }
-  return heap.undefined(type + " has no element " + repr(heap, key));
+  return heap.undefined(type + " has no element " + repr(heap, key).text);
 }
 
 Value method(Heap& heap, const Builtin& builtin, Value self) {
@@ -170,13 +170,13 @@ Value method(Heap& heap, const Builtin& builtin, Value self) {
 
 Value macro_attribute(Heap& heap, const MacroObject& object, std::string_view name) {
   const Macro& macro = *object.macro;
-  if (name == "name") return macro.name.empty() ? Value::none() : heap.text(macro.name);
+  if (name == "name") return macro.name.empty() ? Value::none() : heap.text(written(macro.name));
   if (name == "caller") return Value::boolean(macro.caller >= 0);
   if (name == "catch_kwargs") return Value::boolean(macro.kwargs >= 0);
   if (name == "catch_varargs") return Value::boolean(macro.varargs >= 0);
   if (name != "arguments") return Value::missing();
   Values names;
-  for (const ExprPtr& parameter : macro.parameters) names.push_back(heap.text(parameter->name));
+  for (const ExprPtr& parameter : macro.parameters) names.push_back(heap.text(written(parameter->name)));
   return heap.tuple(std::move(names));
 }
 
@@ -248,7 +248,7 @@ Value Renderer::attribute(const Value& object, const std::string& name) {
     }
     if (!found.is_missing()) return found;
   }
-  return undefined_of(heap_, object, heap_.text(name));
+  return undefined_of(heap_, object, heap_.text(written(name)));
 }
 
 Value Renderer::item(const Value& object, const Value& key) {

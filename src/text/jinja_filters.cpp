@@ -46,8 +46,8 @@ Value run_builtin(Renderer& renderer, const Builtin& builtin, Value self, Args& 
     Value& slot = call.bound[count];
     if (count < args.positional.size()) slot = args.positional[count];
     for (const auto& [name, value] : args.named) {
-      if (by_position || name != parameter) continue;
-      if (!slot.is_missing()) throw Failure{fmt::format("{}() got two values for '{}'", builtin.name, name)};
+      if (by_position || name.text != parameter) continue;
+      if (!slot.is_missing()) throw Failure{fmt::format("{}() got two values for '{}'", builtin.name, name.text)};
       slot = value;
       ++named;
     }
@@ -62,15 +62,15 @@ Value run_builtin(Renderer& renderer, const Builtin& builtin, Value self, Args& 
 namespace {
 
 // A text made from the subject keeps the subject's mark of safety.
-Value like_self(const Call& c, std::string text) {
+Value like_self(const Call& c, AttributedText text) {
   return c.heap.text(std::move(text), c.self.is(Kind::string) && c.self.as_text().markup);
 }
 
-template <std::string (*change)(std::string_view)>
+template <AttributedText (*change)(const AttributedText&)>
 Value change_text(Call& c) {
   const Value text = c.text_of_self();
   c.heap.spend(static_cast<int64_t>(text.text().size()));
-  return like_self(c, change(text.text()));
+  return like_self(c, change(text.as_text()));
 }
 
 Value run_abs(Call& c) {
@@ -92,8 +92,10 @@ Value run_center(Call& c) {
   const int64_t pad = std::max<int64_t>(width - text.as_text().length, 0);
   c.heap.check_text(pad);
   const int64_t left = pad / 2 + (pad & width & 1);
-  return like_self(c, std::string(static_cast<size_t>(left), ' ') + std::string(text.text()) +
-                          std::string(static_cast<size_t>(pad - left), ' '));
+  AttributedText out = written(std::string(static_cast<size_t>(left), ' '));
+  out.append(text.as_text());
+  out.text.append(static_cast<size_t>(pad - left), ' ');
+  return like_self(c, std::move(out));
 }
 
 Value run_default(Call& c) {
@@ -104,8 +106,8 @@ Value run_default(Call& c) {
 
 Value run_escape(Call& c) {
   if (c.self.is(Kind::string) && c.self.as_text().markup) return c.self;
-  const std::string text = str(c.heap, c.self);
-  c.heap.spend(static_cast<int64_t>(text.size()));
+  const AttributedText text = str(c.heap, c.self);
+  c.heap.spend(static_cast<int64_t>(text.text.size()));
   return c.heap.text(escape_html(text), true);
 }
 
@@ -157,32 +159,34 @@ Value run_format(Call& c) {
 
 Value run_indent(Call& c) {
   if (!c.self.is(Kind::string)) throw Failure{"indent needs a string, not '" + type_name(c.self) + "'"};
-  std::string indent;
+  AttributedText indent;
   if (c.has(0) && c[0].is(Kind::string)) {
-    indent = c[0].text();
+    indent = c[0].as_text();
   } else {
     const int64_t width = std::max<int64_t>(c.integer(0, 4), 0);
     c.heap.check_text(width);
-    indent.assign(static_cast<size_t>(width), ' ');
+    indent.text.assign(static_cast<size_t>(width), ' ');
   }
   const bool first = c.flag(1, false), blank = c.flag(2, false);
-  const std::string text = std::string(c.self.text()) + "\n";
-  std::string out;
+  AttributedText text = c.self.as_text();
+  text.write("\n");
+  AttributedText out;
   bool is_first = true;
-  for (const std::string_view line : split_lines(text, false)) {
-    if (!is_first) out += '\n';
-    if (is_first ? first : (blank || !line.empty())) out += indent;
+  size_t end = 0;  // of the line before
+  for (const std::string_view line : split_lines(text.text, false)) {
+    if (!is_first) out.add("\n", text.provenance.said(end, end + 1));
+    if (is_first ? first : (blank || !line.empty())) out.append(indent);
     is_first = false;
-    out += line;
+    end = static_cast<size_t>(line.data() - text.text.data()) + line.size();
+    out.append(text, line);
     c.heap.spend(1);
-    c.heap.check_text(static_cast<int64_t>(out.size()));
+    c.heap.check_text(out);
   }
   return like_self(c, std::move(out));
 }
 
 Value run_replace(Call& c) {
-  const std::string old = str(c.heap, c[0]), with = str(c.heap, c[1]);
-  Args args{{c.heap.text(old), c.heap.text(with)}, {}};
+  Args args{{c.heap.text(str(c.heap, c[0])), c.heap.text(str(c.heap, c[1]))}, {}};
   if (c.has(2) && !c[2].is(Kind::none)) args.positional.push_back(c[2]);
   return run_builtin(c.renderer, *find_string_method("replace"), c.heap.text(str(c.heap, c.self)), args);
 }
@@ -229,47 +233,19 @@ Value run_round(Call& c) {
   return Value::real((way == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / scale);
 }
 
-// |title: a word begins behind white space or one of - ( { [ <.
-std::string title_words(std::string_view text) {
-  std::string out;
-  bool inside = false;
-  const auto separates = [](int32_t l) {
-    return l == '-' || l == '(' || l == '{' || l == '[' || l == '<' || is_space(l);
-  };
-  for (size_t at = 0; at < text.size();) {
-    const size_t begin = at;
-    const int32_t letter = next_letter(text, at);
-    if (separates(letter)) {
-      append_letter(out, letter);
-      inside = false;
-    } else if (!inside) {
-      out += upper(text.substr(begin, at - begin));
-      inside = true;
-    } else {
-      while (at < text.size()) {
-        size_t behind = at;
-        if (separates(next_letter(text, behind))) break;
-        at = behind;
-      }
-      out += lower(text.substr(begin, at - begin));
-    }
-  }
-  return out;
-}
-
 JsonStyle json_style(const Call& c) {
   JsonStyle style;
   style.ascii = c.flag(0, false);
   style.sorted = c.flag(3, false);
   if (c.has(1) && !c[1].is(Kind::none)) {
     style.indented = true;
-    style.item_separator = ",";
+    style.item_separator = written(",");
     if (c[1].is(Kind::string)) {
-      style.indent = c[1].text();
+      style.indent = c[1].as_text();
     } else {
       const int64_t width = std::max<int64_t>(to_index(c[1]), 0);
       c.heap.check_text(width);
-      style.indent.assign(static_cast<size_t>(width), ' ');
+      style.indent.text.assign(static_cast<size_t>(width), ' ');
     }
   }
   if (c.has(2) && !c[2].is(Kind::none)) {
@@ -277,8 +253,8 @@ JsonStyle json_style(const Call& c) {
     if (separators.size() != 2 || !separators[0].is(Kind::string) || !separators[1].is(Kind::string)) {
       throw Failure{"tojson needs two separators"};
     }
-    style.item_separator = separators[0].text();
-    style.key_separator = separators[1].text();
+    style.item_separator = separators[0].as_text();
+    style.key_separator = separators[1].as_text();
   }
   return style;
 }
@@ -301,7 +277,8 @@ Value run_truncate(Call& c) {
   const Value cut = slice(c.heap, c.self, Value::missing(), Value::integer(kept), Value::missing());
   if (c.flag(1, false)) return concatenate(c.heap, cut, end);
   const size_t space = cut.text().rfind(' ');
-  const Value words = space == std::string_view::npos ? cut : like_self(c, std::string(cut.text().substr(0, space)));
+  if (space == std::string_view::npos) return concatenate(c.heap, cut, end);
+  const Value words = like_self(c, cut.as_text().part(cut.text().substr(0, space)));
   return concatenate(c.heap, words, end);
 }
 

@@ -1,4 +1,5 @@
-// Python's two ways to format: "…" % values and "…".format(…).
+// Python's two ways to format: "…" % values and "…".format(…). When anything of the format was said, all of the
+// result counts as said.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -25,14 +26,14 @@ class PercentFormatter {
         values.is(Kind::dict) || values.is(Kind::list) || values.is(Kind::undefined) || values.is(Kind::range);
   }
 
-  std::string run() {
+  AttributedText run() {
     while (at_ < format_.size()) {
       const size_t percent = std::min(format_.find('%', at_), format_.size());
-      out_ += format_.substr(at_, percent - at_);
+      out_.write(format_.substr(at_, percent - at_));
       at_ = percent;
       if (at_ < format_.size()) convert();
       heap_.spend(1);
-      heap_.check_text(static_cast<int64_t>(out_.size()));
+      heap_.check_text(out_);
     }
     const size_t given = values_.is(Kind::tuple) ? values_.items().size() : 1;
     if (!is_mapping_ && used_ < given) throw Failure{"not all arguments converted during string formatting"};
@@ -70,7 +71,7 @@ class PercentFormatter {
     take();
     char c = take();
     if (c == '%') {
-      out_ += '%';
+      out_.write("%");
       return;
     }
     Value keyed;
@@ -99,7 +100,7 @@ class PercentFormatter {
     spec.type = c;
     spec.align = left ? '<' : zero && number ? '=' : '>';
     if (spec.align == '=') spec.fill = "0";
-    out_ += converted(keyed.is_missing() ? next_value() : keyed, spec);
+    out_.append(converted(keyed.is_missing() ? next_value() : keyed, spec));
   }
 
   Value named_value() {
@@ -116,12 +117,12 @@ class PercentFormatter {
     return *found;
   }
 
-  std::string converted(const Value& value, const Spec& spec) {
+  AttributedText converted(const Value& value, const Spec& spec) {
     switch (spec.type) {
       case 's':
       case 'r':
       case 'a': {
-        std::string text = spec.type == 's' ? str(heap_, value) : repr(heap_, value);
+        AttributedText text = spec.type == 's' ? str(heap_, value) : repr(heap_, value);
         if (spec.type == 'a') text = ascii_only(text);
         const bool safe = value.is(Kind::string) && value.as_text().markup && spec.type == 's';
         if (markup_ && !safe) text = escape_html(text);
@@ -133,19 +134,19 @@ class PercentFormatter {
       case 'u':
       case 'x':
       case 'X':
-      case 'o': return integer(value, spec);
+      case 'o': return written(integer(value, spec));
       default:
         if (std::string_view("eEfFgG").find(spec.type) == std::string_view::npos) {
           throw Failure{fmt::format("unsupported format character '{}'", spec.type)};
         }
         if (value.is(Kind::undefined)) throw Failure{value.as<Undefined>().message};
-        if (value.is_number()) return format_real(heap_, value.as_real(), spec);
+        if (value.is_number()) return written(format_real(heap_, value.as_real(), spec));
         throw Failure{"must be real number, not " + type_name(value)};
     }
   }
 
-  static std::string letter(const Value& value) {
-    if (value.is(Kind::string) && value.as_text().length == 1) return std::string(value.text());
+  static AttributedText letter(const Value& value) {
+    if (value.is(Kind::string) && value.as_text().length == 1) return value.as_text();
     if (!value.is_integral()) throw Failure{"%c requires int or char"};
     return letter_of(value.as_integer());
   }
@@ -173,7 +174,7 @@ class PercentFormatter {
   std::string_view format_;
   const Value& values_;
   bool markup_, is_mapping_;
-  std::string out_;
+  AttributedText out_;
   size_t at_ = 0, used_ = 0;
 };
 
@@ -182,16 +183,16 @@ class BraceFormatter {
   BraceFormatter(Renderer& renderer, const Args& args, bool markup)
       : renderer_(renderer), heap_(renderer.heap()), args_(args), markup_(markup) {}
 
-  std::string run(std::string_view format, int depth) {
+  AttributedText run(std::string_view format, int depth) {
     if (depth < 0) throw Failure{"Max string recursion exceeded"};
-    std::string out;
+    AttributedText out;
     for (size_t at = 0; at < format.size();) {
       const char c = format[at++];
       const bool doubled = at < format.size() && format[at] == c;
       if (c != '{' && c != '}') {
-        out += c;
+        out.text += c;
       } else if (doubled) {
-        out += c, ++at;
+        out.text += c, ++at;
       } else if (c == '}') {
         throw Failure{"Single '}' encountered in format string"};
       } else {
@@ -200,16 +201,16 @@ class BraceFormatter {
           if (at >= format.size()) throw Failure{"expected '}' before end of string"};
           open += format[at] == '{' ? 1 : format[at] == '}' ? -1 : 0;
         }
-        out += field(format.substr(begin, at - 1 - begin), depth);
+        out.append(field(format.substr(begin, at - 1 - begin), depth));
       }
       heap_.spend(1);
-      heap_.check_text(static_cast<int64_t>(out.size()));
+      heap_.check_text(out);
     }
     return out;
   }
 
  private:
-  std::string field(std::string_view text, int depth) {
+  AttributedText field(std::string_view text, int depth) {
     const size_t name_end = std::min(text.find_first_of("!:"), text.size());
     Value value = lookup(text.substr(0, name_end));
     text.remove_prefix(name_end);
@@ -227,7 +228,7 @@ class BraceFormatter {
       throw Failure{"Unknown conversion specifier"};
     }
     if (!text.empty()) text.remove_prefix(1);
-    const std::string result = format_value(heap_, value, run(text, depth - 1));
+    const AttributedText result = format_value(heap_, value, run(text, depth - 1));
     const bool safe = value.is(Kind::string) && value.as_text().markup;
     return markup_ && !safe ? escape_html(result) : result;
   }
@@ -260,7 +261,7 @@ class BraceFormatter {
   }
   Value key(std::string_view text) {
     if (is_number(text)) return Value::integer(std::stoll(std::string(text)));
-    return heap_.text(text);
+    return heap_.text(written(std::string(text)));
   }
 
   Value first(std::string_view name) {
@@ -275,7 +276,7 @@ class BraceFormatter {
       return args_.positional[index];
     }
     for (const auto& [known, value] : args_.named) {
-      if (known == name) return value;
+      if (known.text == name) return value;
     }
     throw Failure{"a format string names " + repr(name) + ", which is not given"};
   }
@@ -289,13 +290,20 @@ class BraceFormatter {
 
 }  // namespace
 
+namespace {
+Value like_format(Heap& heap, const Text& format, AttributedText text) {
+  if (!format.provenance.nothing_said()) text = std::move(text).all_said();
+  return heap.text(std::move(text), format.markup);
+}
+}  // namespace
+
 Value format_percent(Heap& heap, const Value& format, const Value& values) {
-  return heap.text(PercentFormatter(heap, format, values).run(), format.as_text().markup);
+  return like_format(heap, format.as_text(), PercentFormatter(heap, format, values).run());
 }
 
 Value format_braces(Renderer& renderer, const Value& format, const Args& args) {
-  const bool markup = format.as_text().markup;
-  return renderer.heap().text(BraceFormatter(renderer, args, markup).run(format.text(), 2), markup);
+  const Text& text = format.as_text();
+  return like_format(renderer.heap(), text, BraceFormatter(renderer, args, text.markup).run(text.text, 2));
 }
 
 }  // namespace cachalot::jinja

@@ -55,7 +55,7 @@ Value run_namespace(Call& c) {
   return c.heap.space(std::move(dict));
 }
 
-Value run_raise(Call& c) { throw Failure{"the chat template refused the conversation: " + str(c.heap, c[0])}; }
+Value run_raise(Call& c) { throw Failure{"the chat template refused the conversation: " + str(c.heap, c[0]).text}; }
 
 // strftime of the local time; %f is the microsecond and %z, %Z are empty, as for Python's datetime without a zone.
 Value run_strftime(Call& c) {
@@ -82,7 +82,8 @@ Value run_strftime(Call& c) {
   const size_t size = std::strftime(out.data(), out.size(), plain.c_str(), &local);
   if (size == 0) throw Failure{"strftime_now: the date is too long"};
   out.resize(size);
-  return c.heap.text(std::move(out));
+  const bool said = !c[0].as_text().provenance.nothing_said();
+  return c.heap.text(said ? written(std::move(out)).all_said() : written(std::move(out)));
 }
 
 Value make_helper(Call& c, Values items, bool is_joiner) {

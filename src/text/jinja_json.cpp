@@ -13,7 +13,7 @@ namespace {
 class JsonWriter {
  public:
   JsonWriter(Heap& heap, const JsonStyle& style) : heap_(heap), style_(style) {}
-  std::string take() { return std::move(out_); }
+  AttributedText take() { return std::move(out_); }
 
   void write(const Value& value, int level) {
     heap_.spend(1);
@@ -22,7 +22,7 @@ class JsonWriter {
       case Kind::boolean: return put(value.as_bool() ? "true" : "false");
       case Kind::integer: return put(std::to_string(value.as_integer()));
       case Kind::real: return put(number(value.as_real()));
-      case Kind::string: return write_text(value.text());
+      case Kind::string: return write_text(value.as_text());
       case Kind::list:
       case Kind::tuple: return write_items(value.items(), level);
       case Kind::dict: return write_dict(value.dict(), level);
@@ -33,8 +33,13 @@ class JsonWriter {
  private:
   void put(std::string_view text) {
     heap_.spend_bytes(text.size());
-    heap_.check_text(static_cast<int64_t>(out_.size() + text.size()));
-    out_ += text;
+    heap_.check_text(static_cast<int64_t>(out_.text.size() + text.size()));
+    out_.write(text);
+  }
+  void put(const AttributedText& text) {
+    heap_.spend_bytes(text.text.size());
+    out_.append(text);
+    heap_.check_text(out_);
   }
 
   static std::string number(double real) {
@@ -43,29 +48,27 @@ class JsonWriter {
     return repr(real);
   }
 
-  void write_text(std::string_view text) {
+  void write_text(const AttributedText& text) {
     put("\"");
-    std::string piece;
-    for (size_t at = 0; at < text.size();) {
-      const size_t begin = at;
-      const int32_t letter = next_letter(text, at);
+    heap_.spend_bytes(8 * text.text.size());
+    AttributedText piece;
+    rewrite(text, piece, [&](std::string& to, size_t begin, size_t end, int32_t letter) {
       switch (letter) {
-        case '"': piece += "\\\""; break;
-        case '\\': piece += "\\\\"; break;
-        case '\n': piece += "\\n"; break;
-        case '\r': piece += "\\r"; break;
-        case '\t': piece += "\\t"; break;
-        case '\b': piece += "\\b"; break;
-        case '\f': piece += "\\f"; break;
+        case '"': to += "\\\""; break;
+        case '\\': to += "\\\\"; break;
+        case '\n': to += "\\n"; break;
+        case '\r': to += "\\r"; break;
+        case '\t': to += "\\t"; break;
+        case '\b': to += "\\b"; break;
+        case '\f': to += "\\f"; break;
         default:
           if (letter < 0x20 || (style_.ascii && letter > 0x7e)) {
-            append_escape(piece, letter);
+            append_escape(to, letter);
           } else {
-            piece += text.substr(begin, at - begin);
+            to.append(text.text, begin, end - begin);
           }
       }
-    }
-    heap_.spend_bytes(8 * text.size());
+    });
     put(piece);
     put("\"");
   }
@@ -119,7 +122,7 @@ class JsonWriter {
   }
 
   void write_key(const Value& key) {
-    if (key.is(Kind::string)) return write_text(key.text());
+    if (key.is(Kind::string)) return write_text(key.as_text());
     if (key.is_number() || key.is(Kind::none)) {
       put("\"");
       write(key, 0);
@@ -130,12 +133,12 @@ class JsonWriter {
 
   Heap& heap_;
   const JsonStyle& style_;
-  std::string out_;
+  AttributedText out_;
 };
 
 }  // namespace
 
-std::string to_json(Heap& heap, const Value& value, const JsonStyle& style) {
+AttributedText to_json(Heap& heap, const Value& value, const JsonStyle& style) {
   JsonWriter writer(heap, style);
   writer.write(value, 0);
   return writer.take();

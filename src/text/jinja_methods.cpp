@@ -9,29 +9,35 @@ namespace cachalot::jinja {
 namespace {
 
 bool is_markup(const Call& c) { return c.self.as_text().markup; }
-Value like_self(const Call& c, std::string text) { return c.heap.text(std::move(text), is_markup(c)); }
-Value like_self(const Call& c, std::string_view text) { return c.heap.text(std::string(text), is_markup(c)); }
+Value like_self(const Call& c, AttributedText text) { return c.heap.text(std::move(text), is_markup(c)); }
+Value part_like_self(const Call& c, std::string_view part) { return like_self(c, c.self.as_text().part(part)); }
 
-// A string argument; safe text escapes the ones that it takes in.
-std::string inserted(const Call& c, size_t i) {
-  const std::string_view text = c.text(i);
-  return is_markup(c) && !c[i].as_text().markup ? escape_html(text) : std::string(text);
+// A string argument, which c.text(i) has checked.
+const Text& attributed(const Call& c, size_t i) {
+  c.text(i);
+  return c[i].as_text();
 }
 
-template <std::string (*change)(std::string_view)>
+// A string argument; safe text escapes the ones that it takes in.
+AttributedText inserted(const Call& c, size_t i) {
+  const Text& text = attributed(c, i);
+  return is_markup(c) && !text.markup ? escape_html(text) : AttributedText(text);
+}
+
+template <AttributedText (*change)(const AttributedText&)>
 Value change_text(Call& c) {
   c.heap.spend(static_cast<int64_t>(c.self.text().size()));
-  return like_self(c, change(c.self.text()));
+  return like_self(c, change(c.self.as_text()));
 }
 
 template <Side side>
 Value run_strip(Call& c) {
   const std::string_view text = c.self.text();
   c.heap.spend(static_cast<int64_t>(text.size() / 4));
-  if (!c.has(0) || c[0].is(Kind::none)) return like_self(c, strip(text, side));
+  if (!c.has(0) || c[0].is(Kind::none)) return part_like_self(c, strip(text, side));
   const std::string_view chars = c.text(0);
   c.heap.spend(static_cast<int64_t>(text.size() * (1 + chars.size() / 16)));
-  return like_self(c, strip(text, side, chars));
+  return part_like_self(c, strip(text, side, chars));
 }
 
 // A search from the right compares at every place: that is charged.
@@ -57,7 +63,7 @@ Value run_split(Call& c) {
     parts = from_right ? rsplit(text, c.text(0), most) : split(text, c.text(0), most);
   }
   Values values;
-  for (const std::string_view part : parts) c.heap.push(values, like_self(c, part));
+  for (const std::string_view part : parts) c.heap.push(values, part_like_self(c, part));
   return c.heap.list(std::move(values));
 }
 
@@ -65,7 +71,7 @@ Value run_splitlines(Call& c) {
   Values values;
   c.heap.spend(static_cast<int64_t>(c.self.text().size() / 2));
   for (const std::string_view line : split_lines(c.self.text(), c.flag(0, false))) {
-    c.heap.push(values, like_self(c, line));
+    c.heap.push(values, part_like_self(c, line));
   }
   return c.heap.list(std::move(values));
 }
@@ -77,11 +83,11 @@ Value run_partition(Call& c) {
   const size_t found = from_right ? rfind(c, text, separator) : find(text, separator);
   c.heap.spend_bytes(text.size());
   const bool none = found == std::string_view::npos;
-  const Value empty = like_self(c, std::string());
+  const Value empty = like_self(c, {});
   if (none && from_right) return c.heap.tuple({empty, empty, c.self});
   if (none) return c.heap.tuple({c.self, empty, empty});
-  return c.heap.tuple({like_self(c, text.substr(0, found)), like_self(c, separator),
-                       like_self(c, text.substr(found + separator.size()))});
+  return c.heap.tuple({part_like_self(c, text.substr(0, found)), like_self(c, attributed(c, 0)),
+                       part_like_self(c, text.substr(found + separator.size()))});
 }
 
 // The part of the text between the optional bounds at arguments 1 and 2; false when they exclude everything.
@@ -145,53 +151,54 @@ Value run_count(Call& c) {
 
 Value run_replace(Call& c) {
   const std::string_view text = c.self.text(), old = c.text(0);
-  const std::string with = inserted(c, 1);
+  const AttributedText with = inserted(c, 1);
   int64_t most = c.integer(2, -1);
   if (most < 0) most = INT64_MAX;
-  std::string out;
+  AttributedText out;
   size_t at = 0;
-  const auto append = [&](std::string_view part) {
-    out += part;
+  const auto append = [&](const AttributedText& whole, std::string_view part) {
+    out.append(whole, part);
     c.heap.spend(1 + static_cast<int64_t>(part.size() / 16));
-    c.heap.check_text(static_cast<int64_t>(out.size()));
+    c.heap.check_text(out);
   };
   if (old.empty()) {  // before each letter and at the end
     for (; most > 0; --most) {
-      append(with);
+      append(with, with.text);
       if (at >= text.size()) break;
       const size_t begin = at;
       next_letter(text, at);
-      append(text.substr(begin, at - begin));
+      append(c.self.as_text(), text.substr(begin, at - begin));
     }
   } else {
     for (; most > 0; --most) {
       const size_t found = find(text, old, at);
       if (found == std::string_view::npos) break;
-      append(text.substr(at, found - at));
-      append(with);
+      append(c.self.as_text(), text.substr(at, found - at));
+      append(with, with.text);
       at = found + old.size();
     }
   }
-  append(text.substr(std::min(at, text.size())));
+  append(c.self.as_text(), text.substr(std::min(at, text.size())));
   return like_self(c, std::move(out));
 }
 
 Value run_join(Call& c) {
-  std::string out;
+  AttributedText out;
   bool first = true;
   Cursor cursor(c.heap, c[0]);
   for (Value item; cursor.next(item); first = false) {
-    if (!first) out += c.self.text();
+    if (!first) out.append(c.self.as_text());
     if (is_markup(c)) {
       const bool safe = item.is(Kind::string) && item.as_text().markup;
-      out += safe ? std::string(item.text()) : escape_html(str(c.heap, item));
+      const AttributedText text = str(c.heap, item);
+      out.append(safe ? text : escape_html(text));
     } else if (item.is(Kind::string)) {
-      out += item.text();
+      out.append(item.as_text());
     } else {
       throw Failure{fmt::format("join: sequence item: expected str instance, {} found", type_name(item))};
     }
     c.heap.spend_bytes(c.self.text().size());
-    c.heap.check_text(static_cast<int64_t>(out.size()));
+    c.heap.check_text(out);
   }
   return like_self(c, std::move(out));
 }
@@ -202,52 +209,53 @@ Value run_remove(Call& c) {
   const std::string_view affix = c.text(0);
   if (prefix && text.starts_with(affix)) text.remove_prefix(affix.size());
   if (!prefix && text.ends_with(affix)) text.remove_suffix(affix.size());
-  return like_self(c, text);
+  return part_like_self(c, text);
 }
 
 // Fills up to a width: how much of the padding goes to the left.
 template <Side side>
 Value run_pad(Call& c) {
   const int64_t width = to_index(c[0]);
-  const std::string fill = c.has(1) ? inserted(c, 1) : " ";
-  if (count_letters(fill) != 1) throw Failure{"The fill character must be exactly one character long"};
+  const AttributedText fill = c.has(1) ? inserted(c, 1) : written(" ");
+  if (count_letters(fill.text) != 1) throw Failure{"The fill character must be exactly one character long"};
   const int64_t pad = std::max<int64_t>(width - c.self.as_text().length, 0);
   c.heap.check_text(pad);
   const int64_t left = side == Side::right ? 0 : side == Side::left ? pad : pad / 2 + (pad & width & 1);
-  std::string out;
-  for (int64_t i = 0; i < left; ++i) out += fill;
-  out += c.self.text();
-  for (int64_t i = left; i < pad; ++i) out += fill;
-  c.heap.check_text(static_cast<int64_t>(out.size()));
+  AttributedText out;
+  for (int64_t i = 0; i < left; ++i) out.append(fill);
+  out.append(c.self.as_text());
+  for (int64_t i = left; i < pad; ++i) out.append(fill);
+  c.heap.check_text(out);
   return like_self(c, std::move(out));
 }
 
 Value run_zfill(Call& c) {
   const int64_t pad = std::max<int64_t>(to_index(c[0]) - c.self.as_text().length, 0);
   c.heap.check_text(pad);
-  std::string out(c.self.text());
-  const bool sign = !out.empty() && (out[0] == '+' || out[0] == '-');
-  out.insert(sign ? 1 : 0, static_cast<size_t>(pad), '0');
+  const std::string_view text = c.self.text();
+  const size_t sign = text.starts_with('+') || text.starts_with('-') ? 1 : 0;
+  AttributedText out = c.self.as_text().part(text.substr(0, sign));
+  out.text.append(static_cast<size_t>(pad), '0');
+  out.append(c.self.as_text(), text.substr(sign));
   return like_self(c, std::move(out));
 }
 
 Value run_expandtabs(Call& c) {
   const int64_t size = c.integer(0, 8);
-  std::string out;
+  AttributedText out;
   int64_t column = 0;
-  for (size_t at = 0; at < c.self.text().size();) {
-    const int32_t letter = next_letter(c.self.text(), at);
+  rewrite(c.self.as_text(), out, [&](std::string& to, size_t, size_t, int32_t letter) {
     if (letter == '\t') {
       const int64_t fill = size > 0 ? size - column % size : 0;
-      c.heap.check_text(static_cast<int64_t>(out.size()) + fill);
+      c.heap.check_text(static_cast<int64_t>(to.size()) + fill);
       c.heap.spend(fill);
-      out.append(static_cast<size_t>(fill), ' ');
+      to.append(static_cast<size_t>(fill), ' ');
       column += fill;
     } else {
-      append_letter(out, letter);
+      append_letter(to, letter);
       column = letter == '\n' || letter == '\r' ? 0 : column + 1;
     }
-  }
+  });
   return like_self(c, std::move(out));
 }
 

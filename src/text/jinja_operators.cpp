@@ -33,15 +33,16 @@ Value repeat_items(Heap& heap, const Value& value, int64_t times) {
 }
 
 Value repeat_text(Heap& heap, const Value& value, int64_t times) {
-  const std::string_view text = value.text();
+  const Text& text = value.as_text();
+  const auto spans = static_cast<int64_t>(text.provenance.spans().size() * sizeof(Provenance::Span));
   times = std::max<int64_t>(times, 0);
   int64_t bytes = 0;
-  if (__builtin_mul_overflow(static_cast<int64_t>(text.size()), times, &bytes)) bytes = INT64_MAX;
+  if (__builtin_mul_overflow(static_cast<int64_t>(text.text.size()) + spans, times, &bytes)) bytes = INT64_MAX;
   heap.check_text(bytes);
-  std::string out;
-  out.reserve(static_cast<size_t>(bytes));
-  for (int64_t i = 0; i < times && !text.empty(); ++i) out += text;
-  return heap.text(std::move(out), value.as_text().markup);
+  AttributedText out;
+  out.text.reserve(static_cast<size_t>(bytes));
+  for (int64_t i = 0; i < times && !text.text.empty(); ++i) out.append(text);
+  return heap.text(std::move(out), text.markup);
 }
 
 // "x" * 3 and 3 * "x"; missing when neither operand is a sequence.
@@ -171,23 +172,26 @@ Bounds bounds_of(const Value& start, const Value& stop, const Value& step, int64
 Value slice_text(Heap& heap, const Value& value, const Bounds& bounds) {
   const Text& text = value.as_text();
   heap.spend_bytes(text.text.size());
-  std::string out;
+  const std::string_view whole = text.text;
+  AttributedText out;
   if (bounds.step == 1 || text.ascii()) {
-    const size_t begin = offset_of_letter(text.text, bounds.start, text.ascii());
+    const size_t begin = offset_of_letter(whole, bounds.start, text.ascii());
     if (bounds.step == 1) {
-      const std::string_view tail = std::string_view(text.text).substr(begin);
-      out = tail.substr(0, offset_of_letter(tail, bounds.count, text.ascii()));
+      const std::string_view tail = whole.substr(begin);
+      out = text.part(tail.substr(0, offset_of_letter(tail, bounds.count, text.ascii())));
     } else {
-      for (int64_t i = 0; i < bounds.count; ++i) out += text.text[static_cast<size_t>(bounds.at(i))];
+      for (int64_t i = 0; i < bounds.count; ++i) out.append(text, whole.substr(static_cast<size_t>(bounds.at(i)), 1));
     }
     return heap.text(std::move(out), text.markup);
   }
   heap.spend(text.length);
   std::vector<uint32_t> offsets;
-  for (size_t at = 0; at < text.text.size(); next_letter(text.text, at)) offsets.push_back(static_cast<uint32_t>(at));
+  for (size_t at = 0; at < whole.size(); next_letter(whole, at)) offsets.push_back(static_cast<uint32_t>(at));
   for (int64_t i = 0; i < bounds.count; ++i) {
-    size_t at = offsets[static_cast<size_t>(bounds.at(i))];
-    append_letter(out, next_letter(text.text, at));
+    const size_t begin = offsets[static_cast<size_t>(bounds.at(i))];
+    size_t end = begin;
+    next_letter(whole, end);
+    out.append(text, whole.substr(begin, end - begin));
   }
   return heap.text(std::move(out), text.markup);
 }
@@ -200,20 +204,20 @@ Value item_of_text(Heap& heap, const Value& value, int64_t index) {
   const size_t begin = offset_of_letter(text.text, index, text.ascii());
   size_t end = begin;
   next_letter(text.text, end);
-  return heap.text(text.text.substr(begin, end - begin), text.markup);
+  return heap.text(text.part(std::string_view(text.text).substr(begin, end - begin)), text.markup);
 }
 
 }  // namespace
 
 Value concatenate(Heap& heap, const Value& a, const Value& b) {
-  const bool markup = a.as_text().markup || b.as_text().markup;
-  heap.check_text(static_cast<int64_t>(a.text().size() + b.text().size()));
-  std::string text(a.text());
-  if (markup && !a.as_text().markup) text = escape_html(text);
-  if (markup && !b.as_text().markup) {
-    text += escape_html(b.text());
+  const Text &x = a.as_text(), &y = b.as_text();
+  const bool markup = x.markup || y.markup;
+  heap.check_text(static_cast<int64_t>(x.text.size() + y.text.size()));
+  AttributedText text = markup && !x.markup ? escape_html(x) : AttributedText(x);
+  if (markup && !y.markup) {
+    text.append(escape_html(y));
   } else {
-    text += b.text();
+    text.append(y);
   }
   return heap.text(std::move(text), markup);
 }

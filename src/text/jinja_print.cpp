@@ -36,7 +36,7 @@ namespace {
 class Printer {
  public:
   explicit Printer(Heap& heap) : heap_(heap) {}
-  std::string take() { return std::move(out_); }
+  AttributedText take() { return std::move(out_); }
 
   void print(const Value& value) {
     heap_.spend(1);
@@ -47,9 +47,7 @@ class Printer {
       case Kind::boolean: return put(value.as_bool() ? "True" : "False");
       case Kind::integer: return put(std::to_string(value.as_integer()));
       case Kind::real: return put(repr(value.as_real()));
-      case Kind::string:
-        heap_.spend(static_cast<int64_t>(value.text().size()));
-        return put(value.as_text().markup ? "Markup(" + repr(value.text()) + ")" : repr(value.text()));
+      case Kind::string: return put_text(value.as_text());
       case Kind::list: return print_items("[", value.items(), "]");
       case Kind::tuple: return print_items("(", value.items(), value.items().size() == 1 ? ",)" : ")");
       case Kind::view: put(value.as<Items>().name); return print_items("([", value.items(), "])");
@@ -71,8 +69,17 @@ class Printer {
  private:
   void put(std::string_view text) {
     heap_.spend_bytes(text.size());
-    heap_.check_text(static_cast<int64_t>(out_.size() + text.size()));
-    out_ += text;
+    heap_.check_text(static_cast<int64_t>(out_.text.size() + text.size()));
+    out_.write(text);
+  }
+  void put_text(const Text& text) {
+    heap_.spend(static_cast<int64_t>(text.text.size()));
+    if (text.markup) put("Markup(");
+    const AttributedText quoted = repr(text);
+    heap_.spend_bytes(quoted.text.size());
+    out_.append(quoted);
+    heap_.check_text(out_);
+    if (text.markup) put(")");
   }
   void print_items(const char* open, const Values& items, const char* close) {
     put(open);
@@ -105,24 +112,24 @@ class Printer {
   }
 
   Heap& heap_;
-  std::string out_;
+  AttributedText out_;
   int spaces_ = 0;
 };
 
 }  // namespace
 
-std::string repr(Heap& heap, const Value& value) {
+AttributedText repr(Heap& heap, const Value& value) {
   Printer printer(heap);
   printer.print(value);
   return printer.take();
 }
 
-std::string str(Heap& heap, const Value& value) {
+AttributedText str(Heap& heap, const Value& value) {
   if (value.is(Kind::string)) {
     heap.spend_bytes(value.text().size());
-    return std::string(value.text());
+    return value.as_text();
   }
-  if (value.is(Kind::undefined)) return "";
+  if (value.is(Kind::undefined)) return {};
   return repr(heap, value);
 }
 

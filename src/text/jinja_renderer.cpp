@@ -8,8 +8,8 @@
 
 namespace cachalot::jinja {
 
-std::string Renderer::render(const nlohmann::ordered_json& variables) {
-  variables_ = from_json(variables, 0);
+AttributedText Renderer::render(const nlohmann::ordered_json& variables, const Attribution& attribution) {
+  variables_ = value_of(heap_, variables, attribution);
   kept_.push_back(activate(program_.slots, nullptr));
   now_ = kept_.back().get();
   return capture([&] {
@@ -18,52 +18,28 @@ std::string Renderer::render(const nlohmann::ordered_json& variables) {
   });
 }
 
-Value Renderer::from_json(const nlohmann::ordered_json& json, int nesting) {
-  if (nesting > kMaxNesting) throw Failure{fmt::format("variables nested more than {} deep", kMaxNesting)};
-  switch (json.type()) {
-    case nlohmann::ordered_json::value_t::null: return Value::none();
-    case nlohmann::ordered_json::value_t::boolean: return Value::boolean(json.get<bool>());
-    case nlohmann::ordered_json::value_t::number_integer: return Value::integer(json.get<int64_t>());
-    case nlohmann::ordered_json::value_t::number_unsigned:
-      if (json.get<uint64_t>() > INT64_MAX) throw Failure{fmt::format("the integer {} is too large", json.dump())};
-      return Value::integer(json.get<int64_t>());
-    case nlohmann::ordered_json::value_t::number_float: return Value::real(json.get<double>());
-    case nlohmann::ordered_json::value_t::string: {
-      const auto& text = json.get_ref<const std::string&>();
-      if (!is_utf8(text)) throw Failure{"a text among the variables is not valid UTF-8"};
-      return heap_.text(text);
-    }
-    case nlohmann::ordered_json::value_t::array: {
-      Values items;
-      for (const auto& item : json) heap_.push(items, from_json(item, nesting + 1));
-      return heap_.list(std::move(items));
-    }
-    case nlohmann::ordered_json::value_t::object: {
-      auto dict = heap_.dict();
-      for (const auto& [name, value] : json.items()) {
-        if (!is_utf8(name)) throw Failure{"a name among the variables is not valid UTF-8"};
-        heap_.set(*dict, heap_.text(name), from_json(value, nesting + 1));
-      }
-      return heap_.value(std::move(dict));
-    }
-    default: throw Failure{"variables must be plain JSON"};
-  }
+namespace {
+int64_t held_bytes(const AttributedText& text) {
+  return static_cast<int64_t>(text.text.size() + text.provenance.heap_bytes());
+}
+}  // namespace
+
+void Renderer::emit(const AttributedText& text) {
+  heap_.spend_bytes(text.text.size());
+  heap_.check_text(static_cast<int64_t>(out_->text.size() + text.text.size()));
+  const int64_t held = held_bytes(*out_);
+  out_->append(text);
+  heap_.check_text(*out_);
+  heap_.hold(held_bytes(*out_) - held);
 }
 
-void Renderer::emit(std::string_view text) {
-  heap_.spend_bytes(text.size());
-  heap_.check_text(static_cast<int64_t>(out_->size() + text.size()));
-  heap_.hold(static_cast<int64_t>(text.size()));
-  *out_ += text;
-}
-
-std::string Renderer::capture(const std::function<void()>& work) {
-  std::string text;
-  std::string* const outer = out_;
+AttributedText Renderer::capture(const std::function<void()>& work) {
+  AttributedText text;
+  AttributedText* const outer = out_;
   out_ = &text;
   work();
   out_ = outer;
-  heap_.release(static_cast<int64_t>(text.size()));
+  heap_.release(held_bytes(text));
   return text;
 }
 
@@ -108,7 +84,7 @@ Flow Renderer::run(const Stmt& stmt) {
     case StmtKind::call_block: run_call_block(stmt); break;
     case StmtKind::generation: {
       const Value body = make_macro(*stmt.macro);
-      emit(call(body, {}).text());
+      emit(call(body, {}).as_text());
       break;
     }
     case StmtKind::filter: return run_filter(stmt);
@@ -121,9 +97,9 @@ Flow Renderer::run(const Stmt& stmt) {
 void Renderer::run_output(const Stmt& stmt) {
   for (const Piece& piece : stmt.pieces) {
     if (!piece.expr) {
-      emit(piece.text.text());
+      emit(piece.text.as_text());
     } else if (const Value value = eval(*piece.expr); value.is(Kind::string)) {
-      emit(value.text());
+      emit(value.as_text());
     } else {
       emit(str(heap_, value));
     }
@@ -148,7 +124,7 @@ Flow Renderer::run_with(const Stmt& stmt) {
 Flow Renderer::run_set_block(const Stmt& stmt) {
   enter(stmt.loads);
   Flow flow = Flow::onward;
-  std::string text = capture([&] { flow = run(stmt.body); });
+  AttributedText text = capture([&] { flow = run(stmt.body); });
   if (flow == Flow::onward) {
     Value value = heap_.text(std::move(text));
     if (stmt.expr) {
@@ -165,7 +141,7 @@ Flow Renderer::run_set_block(const Stmt& stmt) {
 Flow Renderer::run_filter(const Stmt& stmt) {
   enter(stmt.loads);
   Flow flow = Flow::onward;
-  std::string text = capture([&] { flow = run(stmt.body); });
+  AttributedText text = capture([&] { flow = run(stmt.body); });
   if (flow == Flow::onward) {
     filtered_ = heap_.text(std::move(text));
     emit(str(heap_, eval(*stmt.expr)));
@@ -179,9 +155,9 @@ void Renderer::run_call_block(const Stmt& stmt) {
   const Value callee = eval(*stmt.expr->parts[0]);
   Args args = eval_arguments(*stmt.expr->arguments);
   for (const auto& [name, value] : args.named) {
-    if (name == "caller") throw Failure{"a call block passes 'caller' twice"};
+    if (name.text == "caller") throw Failure{"a call block passes 'caller' twice"};
   }
-  args.named.emplace_back("caller", caller);
+  args.named.emplace_back(written("caller"), caller);
   line_ = stmt.line;
   emit(str(heap_, call(callee, std::move(args))));
 }
@@ -207,7 +183,7 @@ void Renderer::assign(const Expr& target, const Value& value) {
       throw Failure{fmt::format("a namespace cannot have the attribute '{}'", target.name)};
     }
     const Value space = variable(target.parts[0]->place);
-    heap_.set(*space.as<Space>().attributes, heap_.text(target.name), value);
+    heap_.set(*space.as<Space>().attributes, heap_.text(written(target.name)), value);
     return;
   }
   if (!Cursor::accepts(value)) throw Failure{fmt::format("cannot unpack non-iterable {} object", type_name(value))};

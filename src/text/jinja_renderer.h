@@ -16,13 +16,16 @@ struct Activation {
   bool captured = false;  // a macro or a lazy test refers to it: it lives to the end
 };
 
+// JSON as a value (jinja_variables.cpp).
+Value value_of(Heap& heap, const nlohmann::ordered_json& json, const Attribution& attribution);
+
 enum class Flow : uint8_t { onward, stop, skip };
 
 class Renderer {
  public:
   Renderer(const Program& program, const Limits& limits) : heap_(limits), program_(program) {}
   // Throws Failure; line() is then the line that failed.
-  std::string render(const nlohmann::ordered_json& variables);
+  AttributedText render(const nlohmann::ordered_json& variables, const Attribution& attribution);
 
   Heap& heap() { return heap_; }
   int line() const { return line_; }
@@ -81,17 +84,15 @@ class Renderer {
   Args eval_arguments(const Arguments& arguments);
 
   // Output: text goes to the innermost capture.
-  void emit(std::string_view text);
-  std::string capture(const std::function<void()>& work);  // what `work` prints
-
-  Value from_json(const nlohmann::ordered_json& json, int nesting);
+  void emit(const AttributedText& text);
+  AttributedText capture(const std::function<void()>& work);  // what `work` prints
 
   Heap heap_;
   const Program& program_;
   Value variables_;                                // a dict
   std::vector<std::unique_ptr<Activation>> kept_;  // the captured ones
   Activation* now_ = nullptr;
-  std::string* out_ = nullptr;
+  AttributedText* out_ = nullptr;
   Value filtered_;  // the text that the filters of a set or filter block start from
   int line_ = 1;
   int depth_ = 0;

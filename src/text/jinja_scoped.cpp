@@ -159,7 +159,7 @@ Value Renderer::call_macro(const MacroObject& object, Args args) {
   Activation* const outer = now_;
   bind(macro, std::move(args), *own);
   now_ = own.get();
-  std::string text = capture([&] {
+  AttributedText text = capture([&] {
     enter(macro.loads);
     fill_defaults(macro);
     run(macro.body);
@@ -172,7 +172,7 @@ Value Renderer::call_macro(const MacroObject& object, Args args) {
 void Renderer::bind(const Macro& macro, Args args, Activation& activation) {
   const auto take = [&](std::string_view name) {
     for (auto named = args.named.begin(); named != args.named.end(); ++named) {
-      if (named->first != name) continue;
+      if (named->first.text != name) continue;
       Value value = std::move(named->second);
       args.named.erase(named);
       return value;
@@ -195,7 +195,7 @@ void Renderer::bind(const Macro& macro, Args args, Activation& activation) {
     for (auto& [name, value] : args.named) heap_.set(*rest, heap_.text(name), std::move(value));
     slot(macro.kwargs) = heap_.value(std::move(rest));
   } else if (!args.named.empty()) {
-    throw Failure{fmt::format("macro '{}' takes no keyword argument '{}'", macro.name, args.named[0].first)};
+    throw Failure{fmt::format("macro '{}' takes no keyword argument '{}'", macro.name, args.named[0].first.text)};
   }
   if (macro.varargs >= 0) {
     Values rest;

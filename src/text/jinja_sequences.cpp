@@ -17,7 +17,7 @@ using Getter = std::function<Value(const Value&)>;
 Value ignore_case(Heap& heap, const Value& value) {
   if (!value.is(Kind::string)) return value;
   heap.spend(static_cast<int64_t>(value.text().size()));
-  return heap.text(lower(value.text()));
+  return heap.text(lower(value.as_text()));
 }
 
 // A cursor that complains about what cannot be iterated only when it is asked for an item.
@@ -47,7 +47,7 @@ Values attribute_path(Heap& heap, const Value& attribute) {
     if (digits && parse_integer(part, 10, number, overflow) && !overflow) {
       heap.push(path, Value::integer(number));
     } else {
-      heap.push(path, heap.text(part));
+      heap.push(path, heap.text(attribute.as_text().part(part)));
     }
   }
   return path;
@@ -103,8 +103,10 @@ Value run_map(Call& c) {
     }
     Value attribute, otherwise;
     for (const auto& [name, value] : args.named) {
-      if (name != "attribute" && name != "default") throw Failure{"Unexpected keyword argument " + repr(name)};
-      (name == "attribute" ? attribute : otherwise) = value;
+      if (name.text != "attribute" && name.text != "default") {
+        throw Failure{"Unexpected keyword argument " + repr(name.text)};
+      }
+      (name.text == "attribute" ? attribute : otherwise) = value;
     }
     if (attribute.is_missing()) throw Failure{"map requires a filter argument"};
     return [get = getter(r, attribute, otherwise, true)](Value& item) {
@@ -231,17 +233,17 @@ Value run_last(Call& c) {
 }
 
 Value run_join(Call& c) {
-  const std::string separator = c.has(0) ? str(c.heap, c[0]) : "";
+  const AttributedText separator = c.has(0) ? str(c.heap, c[0]) : AttributedText();
   const bool by_attribute = c.has(1) && !c[1].is(Kind::none);
   const Getter get = by_attribute ? getter(c.renderer, c[1], Value::missing(), true) : Getter();
-  std::string out;
+  AttributedText out;
   bool first = true;
   Cursor cursor(c.heap, c.self);
   for (Value item; cursor.next(item); first = false) {
-    if (!first) out += separator;
-    out += str(c.heap, by_attribute ? get(item) : item);
-    c.heap.spend_bytes(separator.size());
-    c.heap.check_text(static_cast<int64_t>(out.size()));
+    if (!first) out.append(separator);
+    out.append(str(c.heap, by_attribute ? get(item) : item));
+    c.heap.spend_bytes(separator.text.size());
+    c.heap.check_text(out);
   }
   return c.heap.text(std::move(out));
 }
@@ -275,7 +277,7 @@ Value run_sort(Call& c) {
   const bool case_sensitive = c.flag(1, false);
   if (c.has(2) && c[2].is(Kind::string)) {
     for (const std::string_view part : split(c[2].text(), ",", -1)) {
-      getters.push_back(getter(c.renderer, c.heap.text(part), Value::missing(), case_sensitive));
+      getters.push_back(getter(c.renderer, c.heap.text(c[2].as_text().part(part)), Value::missing(), case_sensitive));
     }
   } else {
     getters.push_back(getter(c.renderer, c[2], Value::missing(), case_sensitive));

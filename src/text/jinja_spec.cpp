@@ -70,14 +70,14 @@ Spec parse_spec(const Heap& heap, std::string_view text, bool is_number) {
 
 }  // namespace
 
-std::string pad(const Heap& heap, std::string_view text, const Spec& spec, char align) {
-  const int64_t missing = std::max<int64_t>(spec.width - count_letters(text), 0);
-  heap.check_text(static_cast<int64_t>(text.size()) + missing * static_cast<int64_t>(spec.fill.size()));
+AttributedText pad(const Heap& heap, const AttributedText& text, const Spec& spec, char align) {
+  const int64_t missing = std::max<int64_t>(spec.width - count_letters(text.text), 0);
+  heap.check_text(static_cast<int64_t>(text.text.size()) + missing * static_cast<int64_t>(spec.fill.size()));
   int64_t left = align == '>' ? missing : align == '^' ? missing / 2 : 0;
-  std::string out;
-  for (int64_t i = 0; i < left; ++i) out += spec.fill;
-  out += text;
-  for (; left < missing; ++left) out += spec.fill;
+  AttributedText out;
+  for (int64_t i = 0; i < left; ++i) out.write(spec.fill);
+  out.append(text);
+  for (; left < missing; ++left) out.write(spec.fill);
   return out;
 }
 
@@ -87,10 +87,10 @@ std::string pad_number(const Heap& heap, bool negative, std::string_view prefix,
   std::string head = negative ? "-" : spec.sign == '-' ? "" : std::string(1, spec.sign);
   head += prefix;
   const std::string body = grouped(digits, spec);
-  if (spec.align != '=') return pad(heap, head + body, spec, spec.align ? spec.align : '>');
+  if (spec.align != '=') return pad(heap, written(head + body), spec, spec.align ? spec.align : '>').text;
   Spec inner = spec;
   inner.width = spec.width - static_cast<int64_t>(head.size());
-  return head + pad(heap, body, inner, '>');
+  return head + pad(heap, written(body), inner, '>').text;
 }
 
 std::string format_integer(const Heap& heap, int64_t number, const Spec& spec) {
@@ -150,35 +150,35 @@ std::string format_real(const Heap& heap, double number, const Spec& spec) {
   return pad_number(heap, negative, "", digits, spec);
 }
 
-std::string ascii_only(std::string_view text) {
-  std::string out;
-  for (size_t at = 0; at < text.size();) {
-    const int32_t letter = next_letter(text, at);
+AttributedText ascii_only(const AttributedText& text) {
+  AttributedText out;
+  rewrite(text, out, [](std::string& to, size_t, size_t, int32_t letter) {
     if (letter < 0x80) {
-      out += static_cast<char>(letter);
+      to += static_cast<char>(letter);
     } else {
-      out += letter < 0x100     ? fmt::format("\\x{:02x}", letter)
-             : letter < 0x10000 ? fmt::format("\\u{:04x}", letter)
-                                : fmt::format("\\U{:08x}", letter);
+      to += letter < 0x100     ? fmt::format("\\x{:02x}", letter)
+            : letter < 0x10000 ? fmt::format("\\u{:04x}", letter)
+                               : fmt::format("\\U{:08x}", letter);
     }
-  }
+  });
   return out;
 }
 
-std::string first_letters(std::string_view text, int64_t count) {
-  if (count < 0 || count >= count_letters(text)) return std::string(text);
-  return std::string(text.substr(0, offset_of_letter(text, count, false)));
+AttributedText first_letters(const AttributedText& text, int64_t count) {
+  if (count < 0 || count >= count_letters(text.text)) return text;
+  return text.part(std::string_view(text.text).substr(0, offset_of_letter(text.text, count, false)));
 }
 
-std::string letter_of(int64_t code) {
+AttributedText letter_of(int64_t code) {
   if (code < 0 || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) throw Failure{"%c arg not in range"};
-  std::string out;
-  append_letter(out, static_cast<int32_t>(code));
-  return out;
+  AttributedText out;
+  append_letter(out.text, static_cast<int32_t>(code));
+  return std::move(out).all_said();
 }
 
-// format(value, spec)
-std::string format_value(Heap& heap, const Value& value, std::string_view text) {
+namespace {
+
+AttributedText formatted(Heap& heap, const Value& value, std::string_view text) {
   if (text.empty()) return str(heap, value);
   if (!value.is(Kind::string) && !value.is_number()) {
     throw Failure{"unsupported format string passed to " + type_name(value) + ".__format__"};
@@ -194,7 +194,7 @@ std::string format_value(Heap& heap, const Value& value, std::string_view text) 
     if (!one_of("s")) refuse();
     if (spec.align == '=') throw Failure{"'=' alignment not allowed in string format specifier"};
     if (spec.grouping || spec.alternate) throw Failure{"Cannot specify this format for a string"};
-    return pad(heap, first_letters(value.text(), spec.precision), spec, spec.align ? spec.align : '<');
+    return pad(heap, first_letters(value.as_text(), spec.precision), spec, spec.align ? spec.align : '<');
   }
   if (value.is_integral() && spec.type == 'c') {
     if (spec.precision >= 0 || spec.sign != '-' || spec.alternate) throw Failure{"'c' takes only fill and width"};
@@ -203,12 +203,19 @@ std::string format_value(Heap& heap, const Value& value, std::string_view text) 
   if (spec.type == 'n') spec.type = value.is_integral() ? 'd' : 'g';
   if (value.is_integral() && one_of("dboxX")) {
     if (spec.precision >= 0) throw Failure{"Precision not allowed in integer format specifier"};
-    return format_integer(heap, value.as_integer(), spec);
+    return written(format_integer(heap, value.as_integer(), spec));
   }
   if (spec.type == '\0' || !one_of("eEfFgG%")) {
     if (spec.type != '\0') refuse();
   }
-  return format_real(heap, value.as_real(), spec);
+  return written(format_real(heap, value.as_real(), spec));
+}
+
+}  // namespace
+
+AttributedText format_value(Heap& heap, const Value& value, const AttributedText& spec) {
+  AttributedText text = formatted(heap, value, spec.text);
+  return spec.provenance.nothing_said() ? text : std::move(text).all_said();
 }
 
 }  // namespace cachalot::jinja

@@ -17,16 +17,16 @@ struct Spec {
   char type = '\0';
 };
 
-std::string pad(const Heap& heap, std::string_view text, const Spec& spec, char align);
+AttributedText pad(const Heap& heap, const AttributedText& text, const Spec& spec, char align);
 // Sign, prefix and digits, filled up to the width.
 std::string pad_number(const Heap& heap, bool negative, std::string_view prefix, std::string_view digits,
                        const Spec& spec);
 std::string format_integer(const Heap& heap, int64_t number, const Spec& spec);
 std::string format_real(const Heap& heap, double number, const Spec& spec);
-std::string ascii_only(std::string_view text);  // as Python's ascii()
-std::string first_letters(std::string_view text, int64_t count);
-std::string letter_of(int64_t code);  // Failure when it is no code point
+AttributedText ascii_only(const AttributedText& text);  // as Python's ascii()
+AttributedText first_letters(const AttributedText& text, int64_t count);
+AttributedText letter_of(int64_t code);  // as said: a number does not tell; Failure when it is no code point
 // format(value, spec)
-std::string format_value(Heap& heap, const Value& value, std::string_view spec);
+AttributedText format_value(Heap& heap, const Value& value, const AttributedText& spec);
 
 }  // namespace cachalot::jinja

@@ -46,7 +46,7 @@ Value is_same(Call& c) {
 
 template <bool (*matches)(int32_t), bool (*forbids)(int32_t)>
 Value has_case(Call& c) {
-  const std::string text = str(c.heap, c.self);
+  const std::string text = str(c.heap, c.self).text;
   c.heap.spend(static_cast<int64_t>(text.size()));
   bool found = false;
   for (size_t at = 0; at < text.size();) {

@@ -238,29 +238,29 @@ std::vector<std::string_view> split_lines(std::string_view text, bool keep_ends)
   return lines;
 }
 
-std::string repr(std::string_view text) {
-  const bool double_quoted = text.find('\'') != std::string_view::npos && text.find('"') == std::string_view::npos;
+AttributedText repr(const AttributedText& text) {
+  const bool double_quoted = text.text.find('\'') != std::string::npos && text.text.find('"') == std::string::npos;
   const char quote = double_quoted ? '"' : '\'';
-  std::string out(1, quote);
-  char code[16];
-  for (size_t at = 0; at < text.size();) {
-    const int32_t letter = next_letter(text, at);
+  AttributedText out = written(std::string(1, quote));
+  rewrite(text, out, [quote](std::string& to, size_t, size_t, int32_t letter) {
     if (letter == quote || letter == '\\') {
-      out += '\\', out += static_cast<char>(letter);
+      to += '\\', to += static_cast<char>(letter);
     } else if (letter == '\n') {
-      out += "\\n";
+      to += "\\n";
     } else if (letter == '\r') {
-      out += "\\r";
+      to += "\\r";
     } else if (letter == '\t') {
-      out += "\\t";
+      to += "\\t";
     } else if (is_printable(letter)) {
-      append_letter(out, letter);
+      append_letter(to, letter);
     } else {
+      char code[16];
       const char* format = letter < 0x100 ? "\\x%02x" : letter < 0x10000 ? "\\u%04x" : "\\U%08x";
-      out.append(code, static_cast<size_t>(std::snprintf(code, sizeof code, format, static_cast<unsigned>(letter))));
+      to.append(code, static_cast<size_t>(std::snprintf(code, sizeof code, format, static_cast<unsigned>(letter))));
     }
-  }
-  return out + quote;
+  });
+  out.text += quote;
+  return out;
 }
 
 std::string repr(double number) {
@@ -286,18 +286,25 @@ std::string repr(double number) {
   return sign + digits.substr(0, whole) + "." + digits.substr(whole);
 }
 
-std::string escape_html(std::string_view text) {
-  std::string out;
-  for (const char byte : text) {
-    switch (byte) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '\'': out += "&#39;"; break;
-      case '"': out += "&#34;"; break;
-      default: out += byte;
+AttributedText escape_html(const AttributedText& text) {
+  const std::string_view all = text.text;
+  AttributedText out;
+  size_t done = 0;
+  for (size_t at = 0; at < all.size(); ++at) {
+    std::string_view escape;
+    switch (all[at]) {
+      case '&': escape = "&amp;"; break;
+      case '<': escape = "&lt;"; break;
+      case '>': escape = "&gt;"; break;
+      case '\'': escape = "&#39;"; break;
+      case '"': escape = "&#34;"; break;
+      default: continue;
     }
+    out.append(text, all.substr(done, at - done));
+    out.add(escape, text.provenance.said(at, at + 1));
+    done = at + 1;
   }
+  out.append(text, all.substr(done));
   return out;
 }
 

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "text/provenance.h"
+
 namespace cachalot::jinja {
 
 bool is_utf8(std::string_view text);
@@ -28,11 +30,30 @@ bool is_cased(int32_t letter);
 bool is_upper(int32_t letter);
 bool is_lower(int32_t letter);
 
-std::string upper(std::string_view text);
-std::string lower(std::string_view text);
-std::string capitalize(std::string_view text);
-std::string title(std::string_view text);
-std::string swapcase(std::string_view text);
+// Rewrites a text letter by letter: change(to.text, begin, end, letter) appends what becomes of the letter at
+// [begin, end).
+template <typename Change>
+void rewrite(const AttributedText& from, AttributedText& to, Change change) {
+  const std::string_view text = from.text;
+  const bool one_voice = from.provenance.nothing_said() || from.provenance.all_said_of(text.size());
+  Rewriting rewriting(from, to);
+  for (size_t at = 0; at < text.size();) {
+    const size_t begin = at;
+    const int32_t letter = next_letter(text, at);
+    change(to.text, begin, at, letter);
+    if (!one_voice) rewriting.step(at);
+  }
+  if (one_voice) rewriting.step(text.size());
+}
+
+AttributedText upper(const AttributedText& text);
+AttributedText lower(const AttributedText& text);
+AttributedText capitalize(const AttributedText& text);
+AttributedText title(const AttributedText& text);
+AttributedText title_words(const AttributedText& text);  // as the filter: a word begins behind space or one of -({[<
+AttributedText swapcase(const AttributedText& text);
+inline std::string upper(std::string_view text) { return upper(written(std::string(text))).text; }
+inline std::string lower(std::string_view text) { return lower(written(std::string(text))).text; }
 
 // As text.find(part, from), in linear time whatever the two hold.
 size_t find(std::string_view text, std::string_view part, size_t from = 0);
@@ -49,9 +70,10 @@ std::vector<std::string_view> split_spaces(std::string_view text, int64_t most);
 std::vector<std::string_view> rsplit_spaces(std::string_view text, int64_t most);
 std::vector<std::string_view> split_lines(std::string_view text, bool keep_ends);
 
-std::string repr(std::string_view text);         // quoted as Python's repr does
-std::string repr(double number);                 // shortest text that reads back the same
-std::string escape_html(std::string_view text);  // markupsafe.escape
+AttributedText repr(const AttributedText& text);  // quoted as Python's repr does
+inline std::string repr(std::string_view text) { return repr(written(std::string(text))).text; }
+std::string repr(double number);                         // shortest text that reads back the same
+AttributedText escape_html(const AttributedText& text);  // markupsafe.escape
 bool parse_integer(std::string_view text, int base, int64_t& number, bool& overflow);  // int(text, base)
 bool parse_real(std::string_view text, double& number);                                // float(text)
 

@@ -30,6 +30,11 @@ void Heap::check_text(int64_t bytes) const {
   }
 }
 
+// A text with many changes of voice counts as longer: what notes them is memory too.
+void Heap::check_text(const AttributedText& text) const {
+  check_text(static_cast<int64_t>(text.text.size() + text.provenance.spans().size() * sizeof(Provenance::Span)));
+}
+
 void Heap::check_items(int64_t items) const {
   if (items > limits_.items) throw Failure{fmt::format("a sequence of more than {} items", limits_.items)};
 }
@@ -43,14 +48,14 @@ void Heap::adopt(Object& object, int64_t bytes, int nesting) {
   object.nesting = nesting;
 }
 
-Value Heap::text(std::string text, bool markup) {
-  check_text(static_cast<int64_t>(text.size()));
-  spend_bytes(text.size());
+Value Heap::text(AttributedText text, bool markup) {
+  check_text(text);
+  spend_bytes(text.text.size());
   auto object = std::make_shared<Text>();
-  object->text = std::move(text);
+  static_cast<AttributedText&>(*object) = std::move(text);
   object->length = count_letters(object->text);
   object->markup = markup;
-  adopt(*object, static_cast<int64_t>(sizeof(Text) + object->text.capacity()), 0);
+  adopt(*object, static_cast<int64_t>(sizeof(Text) + object->text.capacity() + object->provenance.heap_bytes()), 0);
   return Value(Kind::string, std::move(object));
 }
 
@@ -197,7 +202,7 @@ const Value* Heap::find(const Dict& dict, std::string_view key) {
     }
     return nullptr;
   }
-  return find(dict, text(key));
+  return find(dict, text(written(std::string(key))));
 }
 
 void Heap::set(Dict& dict, const Value& key, Value value) {
@@ -382,7 +387,7 @@ bool Cursor::next(Value& item) {
       if (at_ >= text.size()) return false;
       const size_t begin = at_;
       next_letter(text, at_);
-      item = heap_->text(text.substr(begin, at_ - begin));
+      item = heap_->text(value_.as_text().part(text.substr(begin, at_ - begin)));
       return true;
     }
     case Kind::list:

@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "text/provenance.h"
+
 namespace cachalot::jinja {
 
 // What went wrong while running or parsing a template; becomes an Error with the line where the API ends.
@@ -112,8 +114,7 @@ class Value {
 
 using Values = std::vector<Value>;
 
-struct Text : Object {
-  std::string text;  // valid UTF-8
+struct Text : Object, AttributedText {  // valid UTF-8
   int64_t length = 0;
   bool markup = false;  // what |safe and |escape mark; joins with other text by escaping it
   bool ascii() const { return length == static_cast<int64_t>(text.size()); }
@@ -166,6 +167,7 @@ class Heap {
   void hold(int64_t bytes);
   void release(int64_t bytes) { bytes_ -= bytes; }
   void check_text(int64_t bytes) const;
+  void check_text(const AttributedText& text) const;
   void check_items(int64_t items) const;
   void push(Values& values, Value value) {
     spend(1);
@@ -173,9 +175,8 @@ class Heap {
     values.push_back(std::move(value));
   }
 
-  Value text(std::string text, bool markup = false);
-  Value text(std::string_view view, bool markup = false) { return text(std::string(view), markup); }
-  Value text(const char* chars) { return text(std::string(chars)); }
+  Value text(AttributedText text, bool markup = false);
+  Value text(const char* chars) { return text(written(chars)); }  // the template's words
   Value list(Values values) { return items(Kind::list, std::move(values)); }
   Value tuple(Values values) { return items(Kind::tuple, std::move(values)); }
   Value view(const char* name, Values values);
@@ -214,8 +215,8 @@ bool less(Heap& heap, const Value& a, const Value& b, const char* symbol = "<");
 int64_t length(Heap& heap, const Value& value);  // len(); Failure when it has none
 bool has_length(const Value& value);
 bool is_hashable(const Value& value);
-std::string str(Heap& heap, const Value& value);  // str()
-std::string repr(Heap& heap, const Value& value);
+AttributedText str(Heap& heap, const Value& value);  // str()
+AttributedText repr(Heap& heap, const Value& value);
 std::string type_name(const Value& value);       // 'int', 'str', … for messages
 Values to_list(Heap& heap, const Value& value);  // list(); Failure when not iterable
 

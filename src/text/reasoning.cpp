@@ -27,6 +27,7 @@ SplitReply ReasoningSplitter::push(std::string_view text) {
 
 SplitReply ReasoningSplitter::flush() {
   SplitReply split;
+  if (state_ == State::opened) held_.erase(0, held_.find_first_not_of('\n'));
   const bool inside = state_ == State::reasoning || state_ == State::opened;
   (inside ? split.reasoning : split.content) = std::move(held_);
   held_.clear();
@@ -38,7 +39,7 @@ SplitReply ReasoningSplitter::flush() {
 bool ReasoningSplitter::step(SplitReply& split) {
   switch (state_) {
     case State::unknown: return step_unknown();
-    case State::opened: return drop_newlines(State::reasoning);
+    case State::opened: return step_opened();
     case State::reasoning: return step_reasoning(split);
     case State::closed: return drop_newlines(State::content);
     case State::content:
@@ -61,6 +62,18 @@ bool ReasoningSplitter::step_unknown() {
   if (kOpen.starts_with(text)) return false;
   state_ = State::content;
   return true;
+}
+
+// A reply may open what is open already: models do that when the prompt ends with the tag.
+bool ReasoningSplitter::step_opened() {
+  const size_t begin = held_.find_first_not_of(kSpaces);
+  if (begin == std::string::npos) return false;
+  const std::string_view text = std::string_view(held_).substr(begin);
+  if (text.starts_with(kOpen)) {
+    held_.erase(0, begin + kOpen.size());
+    return true;
+  }
+  return !kOpen.starts_with(text) && drop_newlines(State::reasoning);
 }
 
 bool ReasoningSplitter::drop_newlines(State next) {

@@ -19,7 +19,8 @@ struct SplitReply {
 class ReasoningSplitter {
  public:
   // starts_inside: the prompt ended with an opened <think>. Otherwise reasoning begins when the reply, after white
-  // space, begins with <think>; a reply that begins otherwise is content to its end.
+  // space, begins with <think>; a reply that begins otherwise is content to its end. Reasoning that is
+  // opened once more before it says anything, by one <think> or several with white space between, is opened once.
   explicit ReasoningSplitter(bool starts_inside) : state_(starts_inside ? State::opened : State::unknown) {}
 
   // Holds back what may still become a tag, and newlines, which are dropped next to a tag. The first </think> ends
@@ -32,6 +33,7 @@ class ReasoningSplitter {
   enum class State { unknown, opened, reasoning, closed, content };
   bool step(SplitReply& split);
   bool step_unknown();
+  bool step_opened();
   bool step_reasoning(SplitReply& split);
   bool drop_newlines(State next);
 

@@ -3,7 +3,6 @@
 // construction, so any thread may use it.
 #pragma once
 
-#include <array>
 #include <optional>
 #include <span>
 #include <string>
@@ -13,6 +12,7 @@
 #include "text/added_tokens.h"
 #include "text/bpe.h"
 #include "text/pretokenizer.h"
+#include "text/provenance.h"
 #include "text/string_index.h"
 #include "text/vocab.h"
 
@@ -35,11 +35,9 @@ class Tokenizer {
   // The same with BOS before and EOS after it, where the checkpoint asks for them.
   std::vector<int> encode_with_bos(std::string_view text, bool special = true) const;
 
-  // For text of users that a template will render (chat_prompt.h): `mark` is put behind every character with which an
-  // added token may begin that is no ordinary text. `text` must be valid UTF-8.
-  std::string marked_plain(std::string_view text, std::string_view mark) const;
-  // The ids of rendered text without its marks: added tokens that a mark interrupts are plain text.
-  std::vector<int> encode_marked(std::string_view text, std::string_view mark) const;
+  // The ids of a rendered prompt (valid UTF-8): added tokens are recognised where the template wrote all of one, and
+  // whatever stands between two of them is encoded as one text, whoever's words it is.
+  std::vector<int> encode(const AttributedText& text) const;
 
   // The text of `ids`: always valid UTF-8, malformed bytes become U+FFFD. Ids without a token (padding rows of the
   // embedding, ids out of range) give nothing. For streaming use StreamDecoder: a character may span several tokens.
@@ -67,8 +65,7 @@ class Tokenizer {
   void load_tokens(const Vocabulary& vocabulary);
   void load_bos_eos(const Vocabulary& vocabulary);
   std::vector<Bpe::Merge> merges_by_id() const;
-  void encode_valid(std::string_view text, const Finders& added, PieceCache& cache, std::vector<int>& ids) const;
-  std::vector<AddedTokenFinder::Part> added_parts(std::string_view text) const;
+  std::vector<int> encode_valid(std::string_view text, const Provenance& provenance) const;
   void encode_plain(std::string_view text, PieceCache& cache, std::vector<int>& ids) const;
 
   std::string where_;
@@ -79,8 +76,7 @@ class Tokenizer {
   bool nfc_, ignore_merges_, add_bos_, add_eos_;
   std::optional<int> bos_, eos_;
   PreTokenizer pretokenizer_;
-  Finders all_, plain_;
-  std::array<bool, 256> begins_template_token_{};  // by byte: the first of an added token that is no ordinary text
+  Finders added_;
   Bpe bpe_;
 };
 

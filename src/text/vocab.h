@@ -59,6 +59,8 @@ struct Vocabulary {
   bool add_bos = false, add_eos = false;
   std::optional<int> bos, eos;
   std::optional<int> unknown;  // stands for bytes that have no token
+  // What else the tokenizer has names for, as chat templates know it: "pad_token", "unk_token", … and their texts.
+  std::vector<std::pair<std::string, std::string>> named;
 };
 
 }  // namespace cachalot

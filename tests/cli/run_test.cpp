@@ -100,6 +100,24 @@ TEST_F(Run, RawCompletesTheTextAsItIs) {
   EXPECT_EQ(raw["reasoning"], "");
 }
 
+TEST_F(Run, ATemplateThatCannotBeParsedStopsOnlyWhatNeedsIt) {
+  fs::copy(kShipped, folder_ / "broken", fs::copy_options::recursive);
+  fs::remove(folder_ / "broken" / "chat_template.jinja");
+  auto config = Json::parse(read_file(folder_ / "broken" / "tokenizer_config.json"));
+  config["chat_template"] = "a\n{% if %}";
+  write_file(folder_ / "broken" / "tokenizer_config.json", config.dump());
+  EXPECT_EQ(run({"run", path("broken"), kQuestion, "--raw", "--json", "--max-tokens", "4"}).json()["tokens"],
+            answer({kQuestion, "--raw", "--max-tokens", "4"})["tokens"]);
+  EXPECT_EQ(run({"tokenize", path("broken"), "Hi"}).status, 0);
+  EXPECT_EQ(run({"inspect", path("broken")}).status, 0);
+  write_file(folder_ / "chat.json", R"({"messages": []})");
+  for (const Outcome& o : {run({"run", path("broken"), kQuestion}), run({"chat", path("broken")}, "x\n"),
+                           run({"template", path("broken"), path("chat.json")})}) {
+    EXPECT_EQ(o.status, 1);
+    EXPECT_THAT(o.err, HasSubstr("in chat template, line 2"));
+  }
+}
+
 TEST_F(Run, ABaseModelWithoutATemplateCompletesRawAndSaysSo) {
   fs::copy(kShipped, folder_ / "base", fs::copy_options::recursive);
   fs::remove(folder_ / "base" / "chat_template.jinja");

@@ -159,6 +159,30 @@ TEST(Quantize, TheFileIsTheSameOnAnyNumberOfThreads) {
   EXPECT_EQ(bytes_of(made.path() / "one"), bytes_of(made.path() / "three"));
 }
 
+// Named as gguf-py names them.
+TEST(Quantize, TheFileHasAllChatTemplatesAndNamedTokens) {
+  const TemporaryFolder made;
+  fs::create_directory(made.path() / "from");
+  for (const char* name : {"config.json", "model.safetensors", "tokenizer.json"})
+    fs::create_symlink(shipped("tiny-qwen") / name, made.path() / "from" / name);
+  made.write("from/tokenizer_config.json",
+             R"({"chat_template": [{"name": "default", "template": "{{ pad_token }}{{ unk_token }}{{ sep_token }}"},
+                 {"name": "tool_use", "template": "T"}, {"name": "with-documents", "template": "R"}],
+                 "eos_token": "<|im_end|>", "pad_token": "<|im_start|>", "unk_token": "<think>"})");
+  write(made.path() / "from", made.path() / "a.gguf", "q8_0");
+  const Checkpoint to = Checkpoint::open(made.path() / "a.gguf");
+  EXPECT_THAT(to.gguf()->texts("tokenizer.chat_templates"), ::testing::ElementsAre("tool_use", "with_documents"));
+  EXPECT_EQ(to.gguf()->text("tokenizer.chat_template.tool_use"), "T");
+  EXPECT_EQ(to.gguf()->text("tokenizer.chat_template.with_documents"), "R");
+  const TextModel model = TextModel::read(to);
+  const nlohmann::ordered_json messages = nlohmann::ordered_json::array();
+  EXPECT_EQ(model.chat_template->render({{"messages", messages}}), "<|im_start|><think>");
+  EXPECT_EQ(model.chat_template->render({{"messages", messages}, {"tools", messages}}), "T");
+  made.write("from/tokenizer_config.json", R"({"chat_template": 5})");
+  write(made.path() / "from", made.path() / "b.gguf", "q8_0");
+  EXPECT_FALSE(TextModel::read(Checkpoint::open(made.path() / "b.gguf")).chat_template) << "one that cannot be read";
+}
+
 TEST(Quantize, TheFilesTokenizerTemplateAndEndsAreTheCheckpoints) {
   const TemporaryFolder made;
   write(shipped("tiny-r1"), made.path() / "a.gguf", "q8_0");

@@ -128,7 +128,7 @@ TEST(RealVocabularyOfQwen1, WritesChatsAsTheReleasedCodeDoes) {
   const TemporaryFolder folder;
   folder.write("qwen.tiktoken", "");
   folder.write("generation_config.json", R"({"chat_format": "chatml", "max_window_size": 6144})");
-  const ChatTemplate chatml(read_hf_chat_template(folder.path()), "", "<|endoftext|>");
+  const ChatTemplate chatml(read_hf_chat_templates(folder.path()), {{"eos_token", "<|endoftext|>"}});
   const auto golden = nlohmann::ordered_json::parse(read_text_file(kGoldens / "tiktoken/chats.json"));
   ASSERT_GE(golden["chats"].size(), 7u);
   for (const auto& chat : golden["chats"]) {
@@ -136,6 +136,12 @@ TEST(RealVocabularyOfQwen1, WritesChatsAsTheReleasedCodeDoes) {
     EXPECT_EQ(prompt.text, chat["text"].get<std::string>());
     EXPECT_EQ(prompt.tokens, chat["tokens"].get<std::vector<int32_t>>()) << chat["text"];
   }
+}
+
+// The default template of a folder, empty when there is none.
+std::string read_hf_chat_template(const std::filesystem::path& folder) {
+  const auto sources = read_hf_chat_templates(folder);
+  return sources.empty() ? "" : sources.at(0).text;
 }
 
 TEST(Qwen1ChatTemplate, IsForChatModelsWithoutATemplateOfTheirOwn) {

