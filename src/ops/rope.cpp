@@ -68,6 +68,14 @@ static std::vector<float> yarn(const RopeSpec& s) {
   return inverse;
 }
 
+static std::vector<float> longrope(const RopeSpec& s, int sequence_tokens) {
+  const auto& divisors = sequence_tokens > s.trained_tokens ? s.long_divisors : s.divisors;
+  std::vector<float> periods = position_periods(s.dim, static_cast<float>(s.base));
+  CHECK(divisors.size() == periods.size());
+  for (size_t i = 0; i < periods.size(); ++i) periods[i] *= static_cast<float>(divisors[i]);
+  return inverted(std::move(periods));
+}
+
 static std::vector<float> llama3(const RopeSpec& s) {
   std::vector<float> inverse = inverted(position_periods(s.dim, static_cast<float>(s.base)));
   const auto trained = static_cast<float>(s.trained_tokens), factor = static_cast<float>(s.factor);
@@ -102,6 +110,7 @@ std::vector<float> inverse_frequencies(const RopeSpec& s, int sequence_tokens) {
       return inverse;
     }
     case RopeScaling::yarn: return yarn(s);
+    case RopeScaling::longrope: return longrope(s, sequence_tokens);
     case RopeScaling::llama3: return llama3(s);
     case RopeScaling::linear: {
       auto inverse = inverted(position_periods(s.dim, base));

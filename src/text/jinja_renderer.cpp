@@ -25,8 +25,10 @@ Value Renderer::from_json(const nlohmann::ordered_json& json, int nesting) {
     case nlohmann::ordered_json::value_t::boolean: return Value::boolean(json.get<bool>());
     case nlohmann::ordered_json::value_t::number_integer: return Value::integer(json.get<int64_t>());
     case nlohmann::ordered_json::value_t::number_unsigned:
-      if (json.get<uint64_t>() > INT64_MAX) throw Failure{fmt::format("the integer {} is too large", json.dump())};
+      if (json.get<uint64_t>() > INT64_MAX) return heap_.long_integer(json.dump());
       return Value::integer(json.get<int64_t>());
+    case nlohmann::ordered_json::value_t::binary:
+      return heap_.long_integer({json.get_binary().begin(), json.get_binary().end()});
     case nlohmann::ordered_json::value_t::number_float: return Value::real(json.get<double>());
     case nlohmann::ordered_json::value_t::string: {
       const auto& text = json.get_ref<const std::string&>();
