@@ -363,6 +363,8 @@ class Translator {
     if (types.size() != out_["num_hidden_layers"])
       throw error(fmt::format("attention.sliding_window_pattern has {} entries for {} layers", types.size(),
                               out_["num_hidden_layers"].get<int64_t>()));
+    if (arch_ == "qwen3moe" && std::find(types.begin(), types.end(), "full_attention") != types.end())
+      throw error("attention.sliding_window_pattern leaves layers without a window, and this is not supported");
     out_["layer_types"] = types;
   }
 

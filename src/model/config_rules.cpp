@@ -1,8 +1,8 @@
 // Readings of config keys that mean the same in every family (declared in family.h). RoPE's are in rope_rules.cpp.
 #include <algorithm>
 
-#include "base/check.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "model/family.h"
 
 namespace cachalot {
@@ -140,33 +140,33 @@ static bool listed_as_windowed(const Config& c, const std::vector<std::string>& 
 }
 
 static bool windowed_by_rule(const Config& c, WindowRule rule, int layer) {
-  switch (rule) {
-    case WindowRule::from_max_window_layers: return layer >= c.integer("max_window_layers");
-    case WindowRule::even_below_max_window_layers: return layer % 2 == 0 && layer < c.integer("max_window_layers");
-    case WindowRule::all: return true;
-  }
-  CHECK(false, "unreachable");
+  const int bound = c.integer("max_window_layers");
+  return rule == WindowRule::from_max_window_layers ? layer >= bound : layer % 2 == 0 && layer < bound;
 }
 
 std::vector<int> windows_of_layers(const Config& c, int layers, WindowRule rule) {
   const auto types = c.texts("layer_types");
   if (!types.empty() && std::ssize(types) != layers)
     throw Error(fmt::format("layer_types has {} entries for {} layers", types.size(), layers)).in(c.where());
+  std::vector<bool> listed;
+  for (size_t i = 0; i < types.size(); ++i) listed.push_back(listed_as_windowed(c, types, i));
+
   const bool windows = c.boolean_or("use_sliding_window", false) && c.has("sliding_window");
   const int window = windows ? c.integer("sliding_window", 1) : 0;
-  std::vector<int> sizes(static_cast<size_t>(layers), 0);
+  if (rule == WindowRule::all) {
+    if (std::find(listed.begin(), listed.end(), !windows) != listed.end())
+      warn("{}: layer_types is ignored, as the reference does: use_sliding_window is for all layers of this family",
+           c.where());
+    return std::vector<int>(static_cast<size_t>(layers), window);
+  }
+  std::vector<int> sizes;
   for (int i = 0; i < layers; ++i) {
-    const auto layer = static_cast<size_t>(i);
-    const bool listed = !types.empty() && listed_as_windowed(c, types, layer);
-    if (listed && !windows)
+    if (!listed.empty() && listed[static_cast<size_t>(i)] && !windows)
       throw Error(fmt::format("layer {} asks for a window, but none is given", i))
           .in(c.where())
           .because("layer_types says sliding_attention while use_sliding_window is false or sliding_window is absent");
-    if (!types.empty() && rule == WindowRule::all && listed != windows)
-      throw Error(fmt::format("layer_types leaves layer {} without a window", i))
-          .in(c.where())
-          .because("with use_sliding_window every layer of this family has one");
-    if (types.empty() ? windows && windowed_by_rule(c, rule, i) : listed) sizes[layer] = window;
+    const bool windowed = listed.empty() ? windows && windowed_by_rule(c, rule, i) : listed[static_cast<size_t>(i)];
+    sizes.push_back(windowed ? window : 0);
   }
   return sizes;
 }

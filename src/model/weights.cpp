@@ -201,8 +201,9 @@ class Binder {
     if (!stored)
       throw Error(fmt::format("tensor '{}{}' is missing", stored_name(expected(slot)), suffix))
           .in(checkpoint_.path().string())
-          .because(fmt::format("a model of family '{}' with this config needs it, of shape [{}]", family_.name,
-                               fmt::join(shape, ", ")))
+          .because(fmt::format("a model of family '{}' with this config needs it, of shape [{}]{}", family_.name,
+                               fmt::join(shape, ", "),
+                               slot == "head" ? "; it is the embedding only where tie_word_embeddings is true" : ""))
           .hint("the download may be incomplete; compare with `cachalot inspect --tensors`");
     if (stored->shape != shape)
       throw Error(fmt::format("tensor '{}' has shape [{}], but [{}] was expected", stored->name,
@@ -276,6 +277,8 @@ static bool same_numbers(const StoredTensor& a, const StoredTensor& b) {
   if (a.shape != b.shape) return false;
   if (a.dtype == b.dtype && !a.scales && !b.scales)
     return a.bytes.size() == b.bytes.size() && std::memcmp(a.bytes.data(), b.bytes.data(), a.bytes.size()) == 0;
+  const auto whole = [](DType type) { return DType::i8 <= type && type <= DType::boolean; };
+  if (whole(a.dtype) || whole(b.dtype)) return false;  // no weights: whoever loads them says so
   std::vector<float> row_a(static_cast<size_t>(a.columns())), row_b = row_a;
   for (int64_t r = 0; r < a.rows(); ++r) {
     a.read_rows(r, r + 1, row_a.data());
