@@ -14,10 +14,9 @@ namespace {
 struct Architecture {
   std::string_view family, name;
 };
-constexpr Architecture kArchitectures[] = {{"llama", "llama"},          {"qwen2", "qwen2"},
-                                           {"qwen3", "qwen3"},          {"qwen2_moe", "qwen2moe"},
-                                           {"qwen3_moe", "qwen3moe"},   {"deepseek_v2", "deepseek2"},
-                                           {"deepseek_v3", "deepseek2"}};
+constexpr Architecture kArchitectures[] = {
+    {"llama", "llama"},        {"qwen2", "qwen2"},           {"qwen3", "qwen3"},          {"qwen2_moe", "qwen2moe"},
+    {"qwen3_moe", "qwen3moe"}, {"deepseek_v2", "deepseek2"}, {"deepseek_v3", "deepseek2"}};
 
 class MetadataWriter {
  public:

@@ -22,7 +22,8 @@ std::string json_complaint(const std::exception& error) {
 namespace {
 
 // Numbers that Python's json module reads and writes and the parser does not know. They are found before parsing and
-// overwritten with others of the same length, so that whatever else is wrong with the text is still found, where it is.
+// overwritten with others of the same length, so that whatever else is wrong with the text is still found, where it
+// is.
 class OddNumbers {
  public:
   struct Number {
@@ -46,7 +47,8 @@ class OddNumbers {
 
  private:
   static bool in_word(char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '+' || c == '.';
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '+' ||
+           c == '.';
   }
 
   size_t pass_text(size_t at) {

@@ -164,7 +164,8 @@ std::vector<int> windows_of_layers(const Config& c, int layers, WindowRule rule)
     if (!listed.empty() && listed[static_cast<size_t>(i)] && !windows)
       throw Error(fmt::format("layer {} asks for a window, but none is given", i))
           .in(c.where())
-          .because("layer_types says sliding_attention while use_sliding_window is false or sliding_window is absent");
+          .because(
+              "layer_types says sliding_attention while use_sliding_window is false or sliding_window is absent");
     const bool windowed = listed.empty() ? windows && windowed_by_rule(c, rule, i) : listed[static_cast<size_t>(i)];
     sizes.push_back(windowed ? window : 0);
   }

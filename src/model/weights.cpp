@@ -193,7 +193,8 @@ class Binder {
 
   const StoredTensor* find(std::string_view slot, std::string_view suffix = ".weight") const {
     if (const SlotName* name = listed(slot, suffix)) return find_named(stored_name(*name), suffix);
-    return slot == "embed" && tied_head_ ? find("head", suffix) : nullptr;  // some savers keep the other name of the two
+    return slot == "embed" && tied_head_ ? find("head", suffix)
+                                         : nullptr;  // some savers keep the other name of the two
   }
 
   const StoredTensor& required(std::string_view slot, std::string_view suffix, const std::vector<int64_t>& shape) {
@@ -237,7 +238,8 @@ class Binder {
   void check_leftovers(const ModelSpec& spec) const {
     std::vector<std::string> unknown;
     for (const StoredTensor& tensor : checkpoint_.tensors())
-      if (!used_.contains(&tensor) && !of_unused_mtp(tensor, spec) && !ignored(tensor)) unknown.push_back(tensor.name);
+      if (!used_.contains(&tensor) && !of_unused_mtp(tensor, spec) && !ignored(tensor))
+        unknown.push_back(tensor.name);
     if (unknown.empty()) return;
     const std::string more = unknown.size() > 3 ? fmt::format(" and {} more", unknown.size() - 3) : "";
     throw Error(
@@ -299,8 +301,10 @@ void keep_stored(const Family& family, const Checkpoint& checkpoint, ModelSpec& 
   spec.tied_head = same_numbers(*head, *embed);
   checkpoint.release(*head);
   if (!spec.tied_head)
-    warn("{}: '{}' is no copy of '{}', so it is used, although the config says that they are one (tie_word_embeddings)",
-         checkpoint.path().string(), head->name, embed->name);
+    warn(
+        "{}: '{}' is no copy of '{}', so it is used, although the config says that they are one "
+        "(tie_word_embeddings)",
+        checkpoint.path().string(), head->name, embed->name);
 }
 
 static Weight load_bound(const BoundTensor& tensor, Ops& ops) {

@@ -134,9 +134,7 @@ TEST(Quantize, FewerBitsMoveTheShippedModelsByLittleAndMoreBitsByLess) {
       const double now = divergence(want, logits_of(file, tokens), 512);
       EXPECT_GT(now, before) << type;
       before = now;
-      if (type == std::string("q8_0")) {
-        EXPECT_LT(now, 1e-3);
-      }
+      if (type == std::string("q8_0")) { EXPECT_LT(now, 1e-3); }
     }
     EXPECT_LT(before, 1.0);
   }

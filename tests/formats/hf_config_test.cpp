@@ -93,8 +93,8 @@ TEST(HfConfig, AFileIsReadAndNamed) {
 
 TEST(HfConfig, NumbersWithoutWordsInJsonAreRefusedWhereANumberIsWanted) {
   TemporaryFolder folder;
-  const Config c = Config::read(
-      folder.write("config.json", R"({"a": NaN, "b": {"__float__": "-Infinity"}, "c": {"__float__": "x"}, "d": 1e400})"));
+  const Config c = Config::read(folder.write(
+      "config.json", R"({"a": NaN, "b": {"__float__": "-Infinity"}, "c": {"__float__": "x"}, "d": 1e400})"));
   EXPECT_THAT(message_of([&] { c.number("a"); }), HasSubstr("a = NaN"));
   EXPECT_THAT(message_of([&] { c.number("b"); }), HasSubstr("b = -Infinity"));
   EXPECT_THAT(message_of([&] { c.number("c"); }), HasSubstr("c = an object"));
@@ -122,9 +122,11 @@ TEST(JsonText, DepthAndNumberOfValuesAreBounded) {
 
 // As Python's json module reads them.
 TEST(JsonText, NumbersThatPythonWritesAreRead) {
-  const auto json = parse_json(R"({"NaN": [NaN, 1, "NaN", "a\"Infinity"], "b" : {"Infinity": Infinity}, "c": -Infinity,
+  const auto json =
+      parse_json(R"({"NaN": [NaN, 1, "NaN", "a\"Infinity"], "b" : {"Infinity": Infinity}, "c": -Infinity,
     "d": 1e999, "e": -1.5E+4000, "f": 18446744073709551615, "g": 18446744073709551616, "h": -9223372036854775808,
-    "i": -9223372036854775809, "j": 1e-999, "k": 2})", "x");
+    "i": -9223372036854775809, "j": 1e-999, "k": 2})",
+                 "x");
   EXPECT_TRUE(std::isnan(json["NaN"][0].get<double>()));
   EXPECT_EQ(json["NaN"][1], 1);
   EXPECT_EQ(json["NaN"][2], "NaN");
@@ -142,7 +144,8 @@ TEST(JsonText, NumbersThatPythonWritesAreRead) {
 }
 
 TEST(JsonText, TemplatesGetLongIntegersDigitByDigit) {
-  const auto json = parse_ordered_json(R"({"a": 123456789012345678901234567890, "b": [-99999999999999999999, 1]})", "x");
+  const auto json =
+      parse_ordered_json(R"({"a": 123456789012345678901234567890, "b": [-99999999999999999999, 1]})", "x");
   const auto digits = [](const nlohmann::ordered_json& j) {
     return std::string(j.get_binary().begin(), j.get_binary().end());
   };
@@ -152,8 +155,9 @@ TEST(JsonText, TemplatesGetLongIntegersDigitByDigit) {
 }
 
 TEST(JsonText, OddNumbersDoNotHideOtherErrors) {
-  for (const std::string text : {"[NaN, NaN5]", "[infinity]", "[+Infinity]", "{NaN: 1}", "[NaN 1]", "[Infinity,]", "\"NaN",
-                                 "[012345678901234567890123]", "[1.e999]", "[--99999999999999999999]", "[1e9e999]"})
+  for (const std::string text :
+       {"[NaN, NaN5]", "[infinity]", "[+Infinity]", "{NaN: 1}", "[NaN 1]", "[Infinity,]", "\"NaN",
+        "[012345678901234567890123]", "[1.e999]", "[--99999999999999999999]", "[1e9e999]"})
     EXPECT_THAT(message_of([&] { parse_json(text, "x.json"); }), HasSubstr("in x.json: the text is not valid JSON"))
         << text;
   EXPECT_THAT(message_of([] { parse_json("[99999999999999999999, x]", "x"); }), HasSubstr("column 24"));

@@ -1,5 +1,5 @@
-// Configs as the classes of transformers read and write them: what save_pretrained makes of a config describes the same
-// model, and a key that is left out means what the class says (tools/goldens/class_configs.py).
+// Configs as the classes of transformers read and write them: what save_pretrained makes of a config describes the
+// same model, and a key that is left out means what the class says (tools/goldens/class_configs.py).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -83,7 +83,8 @@ TEST(ClassConfigs, WhatTransformersSavesDescribesTheSameModel) {
 }
 
 TEST(ClassConfigs, AKeyThatIsLeftOutMeansWhatTheClassSays) {
-  for (const auto& [family, golden] : read_golden("defaults.json").items()) {
+  const json families = read_golden("defaults.json");
+  for (const auto& [family, golden] : families.items()) {
     json base = golden["base"];
     base["model_type"] = family;
     for (const auto& [key, values] : golden["keys"].items()) {
@@ -93,14 +94,17 @@ TEST(ClassConfigs, AKeyThatIsLeftOutMeansWhatTheClassSays) {
       stated[key] = values["default"];
       other[key] = values["other"];
       EXPECT_EQ(spec_text(absent), spec_text(stated));
-      if (values["other"] != values["default"]) EXPECT_NE(spec_text(other), spec_text(absent)) << "it is not read";
+      if (values["other"] != values["default"]) {
+        EXPECT_NE(spec_text(other), spec_text(absent)) << "it is not read";
+      }
     }
     EXPECT_THAT(spec_text(base), HasSubstr("rope"));
   }
 }
 
 TEST(ClassConfigs, SizesThatTensorsShowAreNeverGuessed) {
-  for (const auto& [family, golden] : read_golden("defaults.json").items())
+  const json families = read_golden("defaults.json");
+  for (const auto& [family, golden] : families.items())
     for (const std::string key : golden["required"]) {
       json config = golden["base"];
       config["model_type"] = family;
@@ -111,11 +115,13 @@ TEST(ClassConfigs, SizesThatTensorsShowAreNeverGuessed) {
 
 // Source: the facts of configuration_qwen.py, released with the checkpoints; its class has no seq_length.
 TEST(ClassConfigs, Qwen1sDefaultsAreThoseOfTheReleasedClass) {
-  const json base = {{"model_type", "qwen"},       {"hidden_size", 256},       {"vocab_size", 32}, {"num_hidden_layers", 2},
-                     {"num_attention_heads", 2}, {"intermediate_size", 64}, {"seq_length", 512}};
-  const json stated = {{"max_position_embeddings", 8192}, {"layer_norm_epsilon", 1e-6}, {"kv_channels", 128},
-                       {"rotary_pct", 1.0},               {"rotary_emb_base", 10000},   {"use_dynamic_ntk", true},
-                       {"use_logn_attn", true},           {"no_bias", true},            {"tie_word_embeddings", false}};
+  const json base = {{"model_type", "qwen"},   {"hidden_size", 256},       {"vocab_size", 32},
+                     {"num_hidden_layers", 2}, {"num_attention_heads", 2}, {"intermediate_size", 64},
+                     {"seq_length", 512}};
+  const json stated = {
+      {"max_position_embeddings", 8192}, {"layer_norm_epsilon", 1e-6}, {"kv_channels", 128},    {"rotary_pct", 1.0},
+      {"rotary_emb_base", 10000},        {"use_dynamic_ntk", true},    {"use_logn_attn", true}, {"no_bias", true},
+      {"tie_word_embeddings", false}};
   EXPECT_THAT(spec_text(base), HasSubstr("rope"));
   for (const auto& [key, value] : stated.items()) {
     json config = base;
@@ -165,7 +171,8 @@ TEST(ClassConfigs, AConfigIsOfTheFamilyThatItsClassOrTypeNames) {
   EXPECT_EQ(family({{"model_type", "qwen3"}, {"architectures", json::array()}}), "qwen3");
   EXPECT_EQ(family({{"architectures", {"Qwen3Model"}}}), "qwen3");
   EXPECT_EQ(family({{"model_type", "kimi_k2"}, {"architectures", {"DeepseekV3ForCausalLM"}}}), "deepseek_v3");
-  EXPECT_THAT(family({{"model_type", "qwen2"}, {"architectures", {"Qwen3ForCausalLM"}}}), HasSubstr("says two things"));
+  EXPECT_THAT(family({{"model_type", "qwen2"}, {"architectures", {"Qwen3ForCausalLM"}}}),
+              HasSubstr("says two things"));
   EXPECT_THAT(family({{"model_type", "qwen3"}, {"architectures", {"Qwen3ForTokenClassification"}}}),
               HasSubstr("'Qwen3ForTokenClassification' are not supported"));
   EXPECT_THAT(family({{"model_type", "gpt2"}}), HasSubstr("models of type 'gpt2' are not supported"));

@@ -43,8 +43,8 @@ TEST(ConfigRules, FactsThatCannotBeAreRefusedByName) {
 
 TEST(ConfigRules, SwishIsAnotherNameOfSilu) { EXPECT_EQ(refusal({{"hidden_act", "swish"}}), "accepted"); }
 
-// No class of these families rotates a part of a head: transformers ignores the key with plain RoPE and fails with any
-// other. Here it is refused wherever it stands.
+// No class of these families rotates a part of a head: transformers ignores the key with plain RoPE and fails with
+// any other. Here it is refused wherever it stands.
 TEST(ConfigRules, APartialRotationIsRefusedWhereverItStands) {
   EXPECT_EQ(refusal({{"partial_rotary_factor", 1.0}}), "accepted");
   EXPECT_THAT(refusal({{"partial_rotary_factor", 0.5}}), HasSubstr("partial_rotary_factor 0.5 is not supported"));
@@ -74,7 +74,8 @@ TEST(ConfigRules, WindowsFollowTheReferencesRule) {
       (std::vector<int>{32, 0, 0, 32}));
   EXPECT_THROW(windows({{"layer_types", {"sliding_attention"}}, {"use_sliding_window", false}}), Error);
   EXPECT_THROW(windows({{"layer_types", {"full_attention"}}}), Error) << "too few entries";
-  EXPECT_THROW(windows({{"layer_types", std::vector<std::string>(5, "full_attention")}}), Error) << "too many entries";
+  EXPECT_THROW(windows({{"layer_types", std::vector<std::string>(5, "full_attention")}}), Error)
+      << "too many entries";
   EXPECT_EQ(windows({{"layer_types", {"attention", "sliding_attention", "attention", "full_attention"}}}),
             (std::vector<int>{0, 32, 0, 0}));
   EXPECT_EQ(windows({{"sliding_window", nullptr}}), (std::vector<int>{0, 0, 0, 0}));

@@ -57,8 +57,9 @@ TEST(RopeTables, AreTheReferencesInAllSpellingsOfAConfig) {
       bits.push_back(std::bit_cast<int32_t>(f));
     EXPECT_EQ(bits, variant["inv_freq"].get<std::vector<int32_t>>());
     EXPECT_DOUBLE_EQ(layer.rope().attention_factor, variant["attention_scaling"].get<double>());
-    if (variant.contains("softmax_scale"))
+    if (variant.contains("softmax_scale")) {
       EXPECT_DOUBLE_EQ(layer.mla()->softmax_scale, variant["softmax_scale"].get<double>());
+    }
   }
 }
 

@@ -52,10 +52,11 @@ EXPERTS = {"num_experts": 16, "moe_intermediate_size": 4, "use_sliding_window": 
 BASES = {"llama": {}, "qwen2": {"use_sliding_window": True}, "qwen3": {"use_sliding_window": True},
          "qwen2_moe": {**EXPERTS, "shared_expert_intermediate_size": 12}, "qwen3_moe": EXPERTS,
          "deepseek_v2": {**LATENT, "n_group": 4, "topk_group": 2, "num_experts_per_tok": 2}, "deepseek_v3": LATENT}
+# deepseek_v2's has no dense layers.
 REQUIRED = {"llama": SIZES, "qwen2": SIZES, "qwen3": SIZES,
             "qwen2_moe": [*SIZES, *MOE_SIZES, "num_experts", "shared_expert_intermediate_size"],
             "qwen3_moe": [*SIZES, *MOE_SIZES, "num_experts"],
-            "deepseek_v2": [*SIZES, *MLA_SIZES, "num_experts_per_tok"], "deepseek_v3": [*SIZES, *MLA_SIZES]}
+            "deepseek_v2": [*(s for s in SIZES if s != "intermediate_size"), *MLA_SIZES, "num_experts_per_tok"], "deepseek_v3": [*SIZES, *MLA_SIZES]}
 
 
 def default_of(family: str, key: str) -> object:

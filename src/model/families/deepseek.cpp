@@ -21,8 +21,8 @@ static MlaSpec mla_spec(const Config& c, RopePairing pairing) {
         .in(c.where())
         .because("the cache holds its numbers in pairs");
 
-  // YaRN's temperature enters the softmax squared, and not cos and sin, where mscale_all_dim is given; so it does, as the
-  // reference has it, with every other scaling.
+  // YaRN's temperature enters the softmax squared, and not cos and sin, where mscale_all_dim is given; so it does, as
+  // the reference has it, with every other scaling.
   a.softmax_scale = 1 / std::sqrt(static_cast<double>(a.nope_dim + a.rope.dim));
   if (a.rope.scaling != RopeScaling::none) {
     const double mscale = rope_keys(c).number_or("mscale_all_dim", 0);
@@ -88,15 +88,10 @@ static std::optional<MoeSpec> v2_moe(const Config& c) {
   return moe;
 }
 
-static const nlohmann::json kV2Defaults = {{"max_position_embeddings", 2048},
-                                           {"rms_norm_eps", 1e-6},
-                                           {"q_lora_rank", 1536},
-                                           {"attention_bias", false},
-                                           {"n_shared_experts", 2},
-                                           {"routed_scaling_factor", 1.0},
-                                           {"topk_method", "greedy"},
-                                           {"norm_topk_prob", false},
-                                           {"first_k_dense_replace", 0}};
+static const nlohmann::json kV2Defaults = {
+    {"max_position_embeddings", 2048}, {"rms_norm_eps", 1e-6},    {"q_lora_rank", 1536},
+    {"attention_bias", false},         {"n_shared_experts", 2},   {"routed_scaling_factor", 1.0},
+    {"topk_method", "greedy"},         {"norm_topk_prob", false}, {"first_k_dense_replace", 0}};
 
 static ModelSpec v2_spec(const Config& config) {
   const Config c = config.with_alias("num_experts", "n_routed_experts").with_defaults(kV2Defaults);

@@ -8,8 +8,9 @@ namespace cachalot {
 static bool no_experts(const Config& c) { return c.integer("num_experts") == 0; }
 
 static nlohmann::json defaults(const nlohmann::json& own) {
-  nlohmann::json defaults = {{"max_position_embeddings", 32768}, {"rms_norm_eps", 1e-6},     {"use_sliding_window", false},
-                             {"sliding_window", 4096},           {"norm_topk_prob", false}, {"decoder_sparse_step", 1}};
+  nlohmann::json defaults = {{"max_position_embeddings", 32768}, {"rms_norm_eps", 1e-6},
+                             {"use_sliding_window", false},      {"sliding_window", 4096},
+                             {"norm_topk_prob", false},          {"decoder_sparse_step", 1}};
   defaults.update(own);
   return defaults;
 }
@@ -42,8 +43,7 @@ static ModelSpec qwen3_spec(const Config& config) {
   return m;
 }
 
-static const std::vector<IgnoredTensor> kIgnored = {
-    {"*.rotary_emb.inv_freq", "computed from the config"}};
+static const std::vector<IgnoredTensor> kIgnored = {{"*.rotary_emb.inv_freq", "computed from the config"}};
 
 extern const Family kQwen2Moe, kQwen3Moe;
 const Family kQwen2Moe = {
