@@ -151,7 +151,9 @@ std::vector<int> windows_of_layers(const Config& c, int layers, WindowRule rule)
   std::vector<bool> listed;
   for (size_t i = 0; i < types.size(); ++i) listed.push_back(listed_as_windowed(c, types, i));
 
-  const bool windows = c.boolean_or("use_sliding_window", false) && c.has("sliding_window");
+  const bool asked = c.boolean_or("use_sliding_window", false), windows = asked && c.has("sliding_window");
+  if (rule == WindowRule::even_below_max_window_layers && asked && !windows)  // the other classes take it for none
+    throw Error("use_sliding_window asks for windows, but sliding_window is null").in(c.where());
   const int window = windows ? c.integer("sliding_window", 1) : 0;
   if (rule == WindowRule::all) {
     if (std::find(listed.begin(), listed.end(), !windows) != listed.end())

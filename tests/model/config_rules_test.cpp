@@ -93,6 +93,7 @@ TEST(ConfigRules, MixturesOfExpertsHaveWindowRulesOfTheirOwn) {
   EXPECT_EQ(windows(WindowRule::even_below_max_window_layers, nlohmann::json::object()),
             (std::vector<int>{32, 0, 32, 0, 0}));
   EXPECT_EQ(windows(WindowRule::even_below_max_window_layers, off), none);
+  EXPECT_THROW(windows(WindowRule::even_below_max_window_layers, {{"sliding_window", nullptr}}), Error);
   EXPECT_EQ(windows(WindowRule::all, nlohmann::json::object()), all);
   EXPECT_EQ(windows(WindowRule::all, off), none);
   EXPECT_EQ(windows(WindowRule::all, {{"layer_types", std::vector<std::string>(5, "sliding_attention")}}), all);
