@@ -185,7 +185,7 @@ void inspect_family(const ModelOptions& o, Inspection& i) {
   const Family& family = family_of(i.config());
   i.family = family.name;
   ModelSpec spec = family.spec(i.config());
-  if (i.checkpoint) keep_stored_mtp(family, *i.checkpoint, spec);
+  if (i.checkpoint) keep_stored(family, *i.checkpoint, spec);
   i.counts = count_parameters(spec);
   i.spec = std::move(spec);
   if (i.context == 0) i.context = i.spec->context;

@@ -88,6 +88,7 @@ Importance calibrate(const Checkpoint& checkpoint, const std::string& file, int 
   const Family& family = family_of(checkpoint.config());
   ModelSpec spec = family.spec(checkpoint.config());
   spec.family = family.name;
+  keep_stored(family, checkpoint, spec);
   spec.mtp.clear();
   CpuOps cpu(best_kernels(), threads);
   const int window = std::min(kWindow, spec.context);

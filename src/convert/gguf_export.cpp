@@ -252,7 +252,7 @@ Export from_safetensors(const Checkpoint& checkpoint) {
   const Family& family = family_of(config);
   ModelSpec spec = family.spec(config);
   spec.family = family.name;
-  keep_stored_mtp(family, checkpoint, spec);
+  keep_stored(family, checkpoint, spec);
 
   Export e;
   e.metadata.add("general.architecture", architecture);

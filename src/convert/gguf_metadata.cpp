@@ -6,18 +6,17 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "model/family.h"
 
 namespace cachalot {
 namespace {
 
 struct Architecture {
-  std::string_view hf_class, name;
+  std::string_view family, name;
 };
 constexpr Architecture kArchitectures[] = {
-    {"LlamaForCausalLM", "llama"},         {"Qwen2ForCausalLM", "qwen2"},
-    {"Qwen3ForCausalLM", "qwen3"},         {"Qwen2MoeForCausalLM", "qwen2moe"},
-    {"Qwen3MoeForCausalLM", "qwen3moe"},   {"DeepseekV2ForCausalLM", "deepseek2"},
-    {"DeepseekV3ForCausalLM", "deepseek2"}};
+    {"llama", "llama"},        {"qwen2", "qwen2"},           {"qwen3", "qwen3"},          {"qwen2_moe", "qwen2moe"},
+    {"qwen3_moe", "qwen3moe"}, {"deepseek_v2", "deepseek2"}, {"deepseek_v3", "deepseek2"}};
 
 class MetadataWriter {
  public:
@@ -72,6 +71,8 @@ class MetadataWriter {
   void mla(const MlaSpec& a) {
     if (a.bias) throw cannot("latent attention with biases");
     if (a.rope.pairing != RopePairing::pairs) throw cannot("latent attention that rotates halves");
+    if (a.rope.scaling != RopeScaling::yarn && a.softmax_scale != 1 / std::sqrt(double(a.nope_dim + a.rope.dim)))
+      throw cannot("a softmax scale of its own without YaRN");
     integer("attention.head_count_kv", 1);
     integer("attention.key_length", a.kv_rank + a.rope.dim);
     integer("attention.value_length", a.kv_rank);
@@ -165,8 +166,7 @@ class MetadataWriter {
     const bool latent = spec_.layers[0].mla() != nullptr;
     double stated = latent ? 1 : r.factor > 1 ? 0.1 * std::log(r.factor) + 1 : 1;
     if (latent) {
-      const auto scaling = config_.object("rope_scaling"), parameters = config_.object("rope_parameters");
-      const Config& keys = scaling ? *scaling : *parameters;
+      const Config keys = rope_keys(config_);
       const double all = keys.number_or("mscale_all_dim", 0);
       if (all != 0) {
         if (keys.number_or("mscale", all) != all) throw cannot("YaRN whose mscale and mscale_all_dim differ");
@@ -186,13 +186,13 @@ class MetadataWriter {
 }  // namespace
 
 std::string_view gguf_architecture(const Config& config) {
-  const auto classes = config.texts("architectures");
+  const Family& family = family_of(config);
   std::vector<std::string_view> known;
   for (const Architecture& a : kArchitectures) {
-    if (!classes.empty() && classes[0] == a.hf_class) return a.name;
-    known.push_back(a.hf_class);
+    if (family.name == a.family) return a.name;
+    known.push_back(a.family);
   }
-  throw Error(fmt::format("models of class '{}' cannot be written as GGUF", classes.empty() ? "" : classes[0]))
+  throw Error(fmt::format("models of class '{}' cannot be written as GGUF", family.hf_classes[0]))
       .in(config.where())
       .because(fmt::format("these can: {}", fmt::join(known, ", ")));
 }

@@ -208,7 +208,7 @@ LoadedModel LoadedModel::load(const fs::path& path, const LoadOptions& o) {
   const Family& family = family_of(checkpoint.config());
   ModelSpec spec = family.spec(checkpoint.config());
   spec.family = family.name;
-  keep_stored_mtp(family, checkpoint, spec);
+  keep_stored(family, checkpoint, spec);
   const Speculation speculation = o.speculation.value_or(spec.mtp.empty() ? Speculation::off : Speculation::mtp);
   if (speculation == Speculation::mtp && spec.mtp.empty())
     throw Error("the checkpoint has no module that drafts tokens (MTP)")

@@ -159,7 +159,7 @@ class Translator {
     const int64_t blocks = integer("block_count"), mtp = integer_or("nextn_predict_layers", 0, 0);
     if (mtp >= blocks) throw error(fmt::format("{} of {} blocks are said to predict further tokens", mtp, blocks));
     out_["num_hidden_layers"] = blocks - mtp;
-    if (mtp > 0) out_["num_nextn_predict_layers"] = mtp;
+    out_["num_nextn_predict_layers"] = mtp;
     out_["num_attention_heads"] = layer_integer("attention.head_count");
     out_["intermediate_size"] = layer_integer("feed_forward_length");
     out_["max_position_embeddings"] = integer("context_length");
@@ -256,6 +256,7 @@ class Translator {
     out_["kv_lora_rank"] = integer("attention.kv_lora_rank");
     out_["q_lora_rank"] = has("attention.q_lora_rank") ? json(integer("attention.q_lora_rank")) : json();
     out_["attention_bias"] = false;
+    out_["n_routed_experts"] = nullptr;  // dense
     if (integer_or("expert_count", 0, 0) > 0) translate_deepseek_experts();
   }
 
@@ -369,6 +370,8 @@ class Translator {
     if (types.size() != out_["num_hidden_layers"])
       throw error(fmt::format("attention.sliding_window_pattern has {} entries for {} layers", types.size(),
                               out_["num_hidden_layers"].get<int64_t>()));
+    if (arch_ == "qwen3moe" && std::find(types.begin(), types.end(), "full_attention") != types.end())
+      throw error("attention.sliding_window_pattern leaves layers without a window, and this is not supported");
     out_["layer_types"] = types;
   }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <limits>
 
 #include "base/error.h"
 #include "base/quote.h"
@@ -17,8 +18,23 @@ static constexpr size_t kMaxConfigBytes = 16 << 20;
 static std::string shown(const nlohmann::json& value) {
   if (value.is_object()) return "an object";
   if (value.is_array()) return "a list";
+  if (value.is_number_float() && !std::isfinite(value.get<double>()))  // JSON has no words for them
+    return std::isnan(value.get<double>()) ? "NaN" : value.get<double>() < 0 ? "-Infinity" : "Infinity";
   const std::string text = quote(value.dump(-1, ' ', true), 60);
   return text.substr(1, text.size() - 2);
+}
+
+// transformers 5 writes numbers that JSON has no words for as {"__float__": "Infinity"}.
+static void decode_tagged_floats(nlohmann::json& value) {
+  if (!value.is_structured()) return;
+  if (value.is_object() && value.size() == 1 && value.begin().key() == "__float__") {
+    const nlohmann::json tag = *value.begin();
+    if (tag == "NaN") value = std::numeric_limits<double>::quiet_NaN();
+    if (tag == "Infinity") value = std::numeric_limits<double>::infinity();
+    if (tag == "-Infinity") value = -std::numeric_limits<double>::infinity();
+    return;
+  }
+  for (auto& item : value) decode_tagged_floats(item);
 }
 
 Config::Config(nlohmann::json json, std::string where) : json_(std::move(json)), where_(std::move(where)) {
@@ -26,7 +42,26 @@ Config::Config(nlohmann::json json, std::string where) : json_(std::move(json)),
 }
 
 Config Config::read(const std::filesystem::path& file) {
-  return Config(parse_json(read_checkpoint_text(file, kMaxConfigBytes), file.string()), file.string());
+  nlohmann::json json = parse_json(read_checkpoint_text(file, kMaxConfigBytes), file.string());
+  decode_tagged_floats(json);
+  return Config(std::move(json), file.string());
+}
+
+Config Config::with_defaults(const nlohmann::json& defaults) const {
+  nlohmann::json json = defaults;
+  json.update(json_);
+  return Config(std::move(json), where_);
+}
+
+Config Config::with(std::string_view key, nlohmann::json value) const {
+  Config changed = *this;
+  changed.json_[std::string(key)] = std::move(value);
+  return changed;
+}
+
+Config Config::with_alias(std::string_view alias, std::string_view key) const {
+  const auto found = json_.find(alias);
+  return found == json_.end() ? *this : with(key, *found);
 }
 
 const nlohmann::json* Config::value(std::string_view key) const {

@@ -17,8 +17,14 @@ class Config {
  public:
   // `where` names the file in errors. `json` must be an object (throws Error).
   Config(nlohmann::json json, std::string where);
-  // Reads and parses FOLDER/config.json: size and depth are bounded; a key whose value is null counts as absent.
+  // Reads and parses FOLDER/config.json: size and depth are bounded. Getters take a key whose value is null for absent.
   static Config read(const std::filesystem::path& file);
+
+  // The same config with each key of `defaults` that it lacks; a key whose value is null is there and stays null.
+  Config with_defaults(const nlohmann::json& defaults) const;
+  // The same config with what it has under `alias` under `key`, which it replaces.
+  Config with_alias(std::string_view alias, std::string_view key) const;
+  Config with(std::string_view key, nlohmann::json value) const;
 
   bool has(std::string_view key) const;  // present and not null
   // Each throws Error when the key is absent (without a fallback), of another type, or out of [min, max].

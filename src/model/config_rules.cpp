@@ -1,6 +1,5 @@
-// Readings of config keys that mean the same in every family (declared in family.h).
+// Readings of config keys that mean the same in every family (declared in family.h). RoPE's are in rope_rules.cpp.
 #include <algorithm>
-#include <cmath>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -49,8 +48,10 @@ ModelSpec decoder_spec(const Config& c) {
   m.context = c.integer("max_position_embeddings", 1);
   m.norm_eps = c.number("rms_norm_eps");
   if (m.norm_eps < 0) throw Error("rms_norm_eps is negative").in(c.where());
-  if (const auto activation = c.text_or("hidden_act", "silu"); activation != "silu")
-    throw Error(fmt::format("hidden_act '{}' is not supported", activation)).in(c.where()).because("known: silu");
+  if (const auto activation = c.text_or("hidden_act", "silu"); activation != "silu" && activation != "swish")
+    throw Error(fmt::format("hidden_act '{}' is not supported", activation))
+        .in(c.where())
+        .because("known: silu, also named swish");
   m.tied_head = c.boolean_or("tie_word_embeddings", false);
   m.layers.resize(static_cast<size_t>(c.integer("num_hidden_layers", 1, 4096)));
   return m;
@@ -87,11 +88,6 @@ ModelSpec dense_decoder_spec(const Config& c, const GqaSpec& attention, bool ffn
   return m;
 }
 
-void set_windows(const Config& c, ModelSpec& m) {
-  for (size_t i = 0; i < m.layers.size(); ++i)
-    std::get<GqaSpec>(m.layers[i].attention).window = window_of_layer(c, static_cast<int>(i));
-}
-
 int shared_hidden(const Config& c, std::string_view key, int expert_hidden) {
   return c.integer_or(key, 0, 0, (1 << 30) / expert_hidden) * expert_hidden;
 }
@@ -107,11 +103,11 @@ void check_gate(const Config& c, const MoeGateSpec& g) {
         .in(c.where());
 }
 
-MoeSpec qwen_moe_spec(const Config& c, bool normalised_by_default) {
+MoeSpec qwen_moe_spec(const Config& c) {
   MoeSpec moe;
   moe.gate = {.experts = c.integer("num_experts", 1, 1 << 16),
               .active = c.integer("num_experts_per_tok", 1, 1 << 16),
-              .normalised = c.boolean_or("norm_topk_prob", normalised_by_default)};
+              .normalised = c.boolean_or("norm_topk_prob", false)};
   check_gate(c, moe.gate);
   moe.expert.hidden = c.integer("moe_intermediate_size", 1);
   return moe;
@@ -125,87 +121,62 @@ void set_qwen_moe(const Config& c, const MoeSpec& moe, ModelSpec& m) {
       m.layers[i].ffn = moe;
 }
 
-double positive(const Config& c, std::string_view key, double fallback) {
-  const double value = c.number_or(key, fallback);
+double positive(const Config& c, std::string_view key) {
+  const double value = c.number(key);
   if (!(value > 0)) throw Error(fmt::format("'{}' must be positive, not {}", key, value)).in(c.where());
   return value;
 }
 
-static void read_yarn(const Config& s, const Config& c, RopeSpec& rope) {
-  rope.trained_tokens = s.integer_or("original_max_position_embeddings", c.integer("max_position_embeddings", 1), 1);
-  if (!s.has("factor"))
-    rope.factor = c.integer("max_position_embeddings", 1) / static_cast<double>(rope.trained_tokens);
-  rope.beta_fast = positive(s, "beta_fast", 32);
-  rope.beta_slow = positive(s, "beta_slow", 1);
-  rope.truncate = s.boolean_or("truncate", true);
-  const auto optional = [&](std::string_view key) {
-    return s.has(key) ? std::optional(s.number(key)) : std::nullopt;
-  };
-  if (s.has("attn_factor"))
-    warn("{}: 'attn_factor' is ignored, as the reference does; it reads 'attention_factor'", s.where());
-  rope.attention_factor = s.has("attention_factor")
-                              ? s.number("attention_factor")
-                              : yarn_attention_factor(rope.factor, optional("mscale"), optional("mscale_all_dim"));
+double positive(const Config& c, std::string_view key, double fallback) {
+  return c.has(key) ? positive(c, key) : fallback;
 }
 
-RopeSpec rope_spec(const Config& c, int dim, RopePairing pairing) {
-  RopeSpec rope{.dim = dim, .pairing = pairing};
-  if (dim % 2 != 0) throw Error(fmt::format("a head of {} components cannot be rotated in pairs", dim)).in(c.where());
-  const auto parameters = c.object("rope_parameters"), scaling = c.object("rope_scaling");
-  const Config& s = scaling ? *scaling : parameters ? *parameters : c;
-  rope.base = positive(s.has("rope_theta") ? s : c, "rope_theta", 10000);
-  if (!parameters && !scaling) return rope;
-
-  const std::string type = s.text_or("rope_type", s.text_or("type", "default"));
-  if (const double part = s.number_or("partial_rotary_factor", 1); part != 1)
-    throw Error(fmt::format("partial_rotary_factor {} is not supported", part)).in(s.where());
-  rope.factor = positive(s, "factor", 1);
-  if (type == "default" || type == "none") return rope;
-  if (type == "linear") {
-    rope.scaling = RopeScaling::linear;
-  } else if (type == "dynamic") {
-    rope.scaling = RopeScaling::dynamic;
-    rope.trained_tokens = c.integer("max_position_embeddings", 1);
-  } else if (type == "yarn") {
-    rope.scaling = RopeScaling::yarn;
-    read_yarn(s, c, rope);
-  } else if (type == "llama3") {
-    rope.scaling = RopeScaling::llama3;
-    rope.trained_tokens =
-        s.integer_or("original_max_position_embeddings", c.integer("max_position_embeddings", 1), 1);
-    rope.low_freq_factor = positive(s, "low_freq_factor", 1);
-    rope.high_freq_factor = positive(s, "high_freq_factor", 4);
-    if (rope.high_freq_factor == rope.low_freq_factor)
-      throw Error("high_freq_factor equals low_freq_factor").in(s.where());
-  } else if (type == "divisors") {
-    rope.scaling = RopeScaling::divisors;
-    rope.divisors = s.numbers("divisors");
-    if (static_cast<int>(rope.divisors.size()) != dim / 2)
-      throw Error(fmt::format("{} RoPE divisors for {} pairs", rope.divisors.size(), dim / 2)).in(s.where());
-  } else {
-    throw Error(fmt::format("RoPE scaling of type '{}' is not supported", type))
-        .in(s.where())
-        .because("known types: default, linear, dynamic, yarn, llama3");
-  }
-  return rope;
-}
-
-int window_of_layer(const Config& c, int layer) {
-  const auto types = c.texts("layer_types");
-  const bool windows = c.boolean_or("use_sliding_window", false) && c.has("sliding_window");
-  const int window = windows ? c.integer("sliding_window", 1) : 0;
-  if (types.empty()) return layer >= c.integer_or("max_window_layers", 28) ? window : 0;
-
-  if (static_cast<size_t>(layer) >= types.size())
-    throw Error(fmt::format("layer_types has {} entries, layer {} has none", types.size(), layer)).in(c.where());
-  const std::string& type = types[static_cast<size_t>(layer)];
-  if (type == "full_attention") return 0;
+// layer_types says layer by layer which are windowed.
+static bool listed_as_windowed(const Config& c, const std::vector<std::string>& types, size_t layer) {
+  const std::string& type = types[layer];
+  if (type == "full_attention" || type == "attention") return false;  // the latter in files of old
   if (type != "sliding_attention") throw Error(fmt::format("layer type '{}' is not supported", type)).in(c.where());
-  if (!windows)
-    throw Error(fmt::format("layer {} asks for a window, but none is given", layer))
-        .in(c.where())
-        .because("layer_types says sliding_attention while use_sliding_window is false or sliding_window is absent");
-  return window;
+  return true;
+}
+
+static bool windowed_by_rule(const Config& c, WindowRule rule, int layer) {
+  const int bound = c.integer("max_window_layers");
+  return rule == WindowRule::from_max_window_layers ? layer >= bound : layer % 2 == 0 && layer < bound;
+}
+
+std::vector<int> windows_of_layers(const Config& c, int layers, WindowRule rule) {
+  const auto types = c.texts("layer_types");
+  if (!types.empty() && std::ssize(types) != layers)
+    throw Error(fmt::format("layer_types has {} entries for {} layers", types.size(), layers)).in(c.where());
+  std::vector<bool> listed;
+  for (size_t i = 0; i < types.size(); ++i) listed.push_back(listed_as_windowed(c, types, i));
+
+  const bool asked = c.boolean_or("use_sliding_window", false), windows = asked && c.has("sliding_window");
+  if (rule == WindowRule::even_below_max_window_layers && asked && !windows)  // the other classes take it for none
+    throw Error("use_sliding_window asks for windows, but sliding_window is null").in(c.where());
+  const int window = windows ? c.integer("sliding_window", 1) : 0;
+  if (rule == WindowRule::all) {
+    if (std::find(listed.begin(), listed.end(), !windows) != listed.end())
+      warn("{}: layer_types is ignored, as the reference does: use_sliding_window is for all layers of this family",
+           c.where());
+    return std::vector<int>(static_cast<size_t>(layers), window);
+  }
+  std::vector<int> sizes;
+  for (int i = 0; i < layers; ++i) {
+    if (!listed.empty() && listed[static_cast<size_t>(i)] && !windows)
+      throw Error(fmt::format("layer {} asks for a window, but none is given", i))
+          .in(c.where())
+          .because(
+              "layer_types says sliding_attention while use_sliding_window is false or sliding_window is absent");
+    const bool windowed = listed.empty() ? windows && windowed_by_rule(c, rule, i) : listed[static_cast<size_t>(i)];
+    sizes.push_back(windowed ? window : 0);
+  }
+  return sizes;
+}
+
+void set_windows(const Config& c, ModelSpec& m, WindowRule rule) {
+  const auto windows = windows_of_layers(c, static_cast<int>(m.layers.size()), rule);
+  for (size_t i = 0; i < m.layers.size(); ++i) std::get<GqaSpec>(m.layers[i].attention).window = windows[i];
 }
 
 }  // namespace cachalot

@@ -3,9 +3,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cstring>
 #include <set>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "model/parameters.h"
 #include "tensor/quant_blocks.h"
 
@@ -53,16 +55,17 @@ class Binder {
       throw Error("there are no weights")
           .in(checkpoint_.path().string())
           .because("it holds no tensor: a vocabulary alone");
+    tied_head_ = spec.tied_head;
     ModelWeights weights;
     for_each_parameter(spec, weights, [&](const Parameter& p, Weight& weight) { weight = load_(bound(p)); });
     check_leftovers(spec);
     return weights;
   }
 
-  // Whether the checkpoint has the tensor of a slot in layer `layer`.
-  bool has(std::string_view slot, int layer) {
+  // The tensor of a slot in layer `layer`; nullptr when the checkpoint has none.
+  const StoredTensor* find_in(int layer, std::string_view slot) {
     layer_ = layer;
-    return find(slot) != nullptr;
+    return find(slot);
   }
 
  private:
@@ -157,10 +160,22 @@ class Binder {
     return text;
   }
 
-  // A tensor named so, with the suffix or, as transformers saves its fused experts, without.
-  const StoredTensor* find_named(const std::string& name, std::string_view suffix) const {
-    if (const StoredTensor* stored = checkpoint_.find(name + std::string(suffix))) return stored;
-    return suffix == ".weight" ? checkpoint_.find(name) : nullptr;
+  // A tensor named so, with the suffix or, as transformers saves its fused experts, without. A class without a head
+  // saves the same names less the prefix.
+  const StoredTensor* find_named(std::string name, std::string_view suffix) const {
+    for (;;) {
+      if (const StoredTensor* stored = checkpoint_.find(name + std::string(suffix))) return stored;
+      if (const StoredTensor* stored = suffix == ".weight" ? checkpoint_.find(name) : nullptr) return stored;
+      if (!name.starts_with(base_prefix())) return nullptr;
+      name.erase(0, base_prefix().size());
+    }
+  }
+
+  // "model.", where the name of the embedding begins with it.
+  std::string_view base_prefix() const {
+    const std::string_view embed = pattern_of(expected("embed"));
+    const auto dot = embed.find('.');
+    return dot == embed.npos ? "\n" : embed.substr(0, dot + 1);  // no name begins with a new line
   }
 
   // The slot's name that the checkpoint has a tensor for; nullptr when none.
@@ -182,8 +197,9 @@ class Binder {
   }
 
   const StoredTensor* find(std::string_view slot, std::string_view suffix = ".weight") const {
-    const SlotName* name = listed(slot, suffix);
-    return name ? find_named(stored_name(*name), suffix) : nullptr;
+    if (const SlotName* name = listed(slot, suffix)) return find_named(stored_name(*name), suffix);
+    return slot == "embed" && tied_head_ ? find("head", suffix)
+                                         : nullptr;  // some savers keep the other name of the two
   }
 
   const StoredTensor& required(std::string_view slot, std::string_view suffix, const std::vector<int64_t>& shape) {
@@ -191,8 +207,9 @@ class Binder {
     if (!stored)
       throw Error(fmt::format("tensor '{}{}' is missing", stored_name(expected(slot)), suffix))
           .in(checkpoint_.path().string())
-          .because(fmt::format("a model of family '{}' with this config needs it, of shape [{}]", family_.name,
-                               fmt::join(shape, ", ")))
+          .because(fmt::format("a model of family '{}' with this config needs it, of shape [{}]{}", family_.name,
+                               fmt::join(shape, ", "),
+                               slot == "head" ? "; it is the embedding only where tie_word_embeddings is true" : ""))
           .hint("the download may be incomplete; compare with `cachalot inspect --tensors`");
     if (!can_dequantize(stored->dtype))
       throw Error(fmt::format("tensor '{}' is stored as {}, which no weights are", stored->name,
@@ -216,19 +233,26 @@ class Binder {
   bool of_unused_mtp(const StoredTensor& tensor, const ModelSpec& spec) const {
     const auto layers = static_cast<int>(spec.layers.size());
     for (int layer = layers + static_cast<int>(spec.mtp.size()); layer < layers + spec.stored_mtp; ++layer)
-      for (const std::string_view prefix : {"model.layers.", "blk."})
+      for (const std::string_view prefix : {"model.layers.", "layers.", "blk."})
         if (tensor.name.starts_with(fmt::format("{}{}.", prefix, layer))) return true;
     return false;
   }
 
+  // Tensors that carry nothing the model lacks: without numbers (an expert of no width), the copy that a tied head is
+  // (keep_stored has compared it), or what the family lists.
+  bool ignored(const StoredTensor& tensor) const {
+    if (tensor.elements() == 0 || (tied_head_ && &tensor == find("head"))) return true;
+    const std::string whole = std::string(base_prefix()) + tensor.name;
+    return std::any_of(family_.ignored.begin(), family_.ignored.end(), [&](const IgnoredTensor& i) {
+      return matches(i.pattern, tensor.name) || matches(i.pattern, whole);
+    });
+  }
+
   void check_leftovers(const ModelSpec& spec) const {
     std::vector<std::string> unknown;
-    for (const StoredTensor& tensor : checkpoint_.tensors()) {
-      if (used_.contains(&tensor) || of_unused_mtp(tensor, spec)) continue;
-      const bool ignored = std::any_of(family_.ignored.begin(), family_.ignored.end(),
-                                       [&](const IgnoredTensor& i) { return matches(i.pattern, tensor.name); });
-      if (!ignored) unknown.push_back(tensor.name);
-    }
+    for (const StoredTensor& tensor : checkpoint_.tensors())
+      if (!used_.contains(&tensor) && !of_unused_mtp(tensor, spec) && !ignored(tensor))
+        unknown.push_back(tensor.name);
     if (unknown.empty()) return;
     const std::string more = unknown.size() > 3 ? fmt::format(" and {} more", unknown.size() - 3) : "";
     throw Error(
@@ -247,6 +271,7 @@ class Binder {
   Load load_;
   int layer_ = 0;
   int64_t expert_ = 0;
+  bool tied_head_ = false;
   std::set<const StoredTensor*> used_;
 };
 
@@ -262,10 +287,37 @@ std::vector<BoundTensor> bind_tensors(const Family& family, const ModelSpec& spe
   return bound;
 }
 
-void keep_stored_mtp(const Family& family, const Checkpoint& checkpoint, ModelSpec& spec) {
+// Whether two matrices hold the same numbers, whatever their types.
+static bool same_numbers(const StoredTensor& a, const StoredTensor& b) {
+  if (a.shape != b.shape) return false;
+  if (a.dtype == b.dtype && !a.scales && !b.scales)
+    return a.bytes.size() == b.bytes.size() && std::memcmp(a.bytes.data(), b.bytes.data(), a.bytes.size()) == 0;
+  const auto whole = [](DType type) { return DType::i8 <= type && type <= DType::boolean; };
+  if (whole(a.dtype) || whole(b.dtype)) return false;  // no weights: whoever loads them says so
+  std::vector<float> row_a(static_cast<size_t>(a.columns())), row_b = row_a;
+  for (int64_t r = 0; r < a.rows(); ++r) {
+    a.read_rows(r, r + 1, row_a.data());
+    b.read_rows(r, r + 1, row_b.data());
+    if (row_a != row_b) return false;
+  }
+  return true;
+}
+
+void keep_stored(const Family& family, const Checkpoint& checkpoint, ModelSpec& spec) {
   const WeightsPolicy policy;
   Binder binder(family, checkpoint, policy, {});
-  if (!spec.mtp.empty() && !binder.has("mtp.combine", static_cast<int>(spec.layers.size()))) spec.mtp.clear();
+  const auto last = static_cast<int>(spec.layers.size());
+  if (!spec.mtp.empty() && !binder.find_in(last, "mtp.combine")) spec.mtp.clear();
+  if (!spec.tied_head) return;
+  const StoredTensor *head = binder.find_in(0, "head"), *embed = binder.find_in(0, "embed");
+  if (!head || !embed) return;
+  spec.tied_head = same_numbers(*head, *embed);
+  checkpoint.release(*head);
+  if (!spec.tied_head)
+    warn(
+        "{}: '{}' is no copy of '{}', so it is used, although the config says that they are one "
+        "(tie_word_embeddings)",
+        checkpoint.path().string(), head->name, embed->name);
 }
 
 static Weight load_bound(const BoundTensor& tensor, Ops& ops) {

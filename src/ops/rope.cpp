@@ -68,17 +68,28 @@ static std::vector<float> yarn(const RopeSpec& s) {
   return inverse;
 }
 
+static std::vector<float> longrope(const RopeSpec& s, int sequence_tokens) {
+  const auto& divisors = sequence_tokens > s.trained_tokens ? s.long_divisors : s.divisors;
+  std::vector<float> periods = position_periods(s.dim, static_cast<float>(s.base));
+  CHECK(divisors.size() == periods.size());
+  for (size_t i = 0; i < periods.size(); ++i) periods[i] *= static_cast<float>(divisors[i]);
+  return inverted(std::move(periods));
+}
+
+// A number divided by a tensor is, in the reference, the number times the tensor's reciprocal.
+static float quotient(double number, float divisor) { return 1.0f / divisor * static_cast<float>(number); }
+
 static std::vector<float> llama3(const RopeSpec& s) {
   std::vector<float> inverse = inverted(position_periods(s.dim, static_cast<float>(s.base)));
-  const auto trained = static_cast<float>(s.trained_tokens), factor = static_cast<float>(s.factor);
+  const auto factor = static_cast<float>(s.factor);
   const auto longest = static_cast<float>(s.trained_tokens / s.low_freq_factor);
   const auto shortest = static_cast<float>(s.trained_tokens / s.high_freq_factor);
   for (float& inv : inverse) {
-    const float wavelength = static_cast<float>(2 * M_PI) / inv;
+    const float wavelength = quotient(2 * M_PI, inv);
     if (wavelength > longest) {
       inv /= factor;
     } else if (!(wavelength < shortest)) {
-      const float smooth = (trained / wavelength - static_cast<float>(s.low_freq_factor)) /
+      const float smooth = (quotient(s.trained_tokens, wavelength) - static_cast<float>(s.low_freq_factor)) /
                            static_cast<float>(s.high_freq_factor - s.low_freq_factor);
       const float a = (1.0f - smooth) * inv / factor, b = smooth * inv;
       inv = a + b;
@@ -102,6 +113,7 @@ std::vector<float> inverse_frequencies(const RopeSpec& s, int sequence_tokens) {
       return inverse;
     }
     case RopeScaling::yarn: return yarn(s);
+    case RopeScaling::longrope: return longrope(s, sequence_tokens);
     case RopeScaling::llama3: return llama3(s);
     case RopeScaling::linear: {
       auto inverse = inverted(position_periods(s.dim, base));

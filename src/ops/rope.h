@@ -17,6 +17,7 @@ enum class RopeScaling {
   qwen_ntk,  // Qwen1's form: the base grows in steps of doubled lengths
   log_ntk,   // the report's form: frequencies times 1 + gamma ln N
   yarn,
+  longrope,  // divisors, others for sequences longer than those of the training
   llama3,
   divisors
 };
@@ -28,18 +29,20 @@ struct RopeSpec {
 
   RopeScaling scaling = RopeScaling::none;
   double factor = 1;
-  // yarn, llama3: original_max_position_embeddings; dynamic: max_position_embeddings; qwen_ntk: seq_length
+  // yarn, llama3, longrope: original_max_position_embeddings; dynamic: max_position_embeddings; qwen_ntk: seq_length
   int trained_tokens = 0;
   double beta_fast = 32, beta_slow = 1;              // yarn: rotations that bound the ramp
   bool truncate = true;                              // yarn: the ramp's ends are whole indices
   double attention_factor = 1;                       // cos and sin are multiplied by it
   double low_freq_factor = 1, high_freq_factor = 4;  // llama3
   double gamma = 0;                                  // log_ntk
-  std::vector<double> divisors;                      // GGUF's stored form of llama3: R/2 numbers
+  std::vector<double> divisors;                      // GGUF's stored form of llama3, longrope: R/2 numbers
+  std::vector<double> long_divisors;                 // longrope: past trained_tokens
 
   bool operator==(const RopeSpec&) const = default;
   bool depends_on_length() const {
-    return scaling == RopeScaling::dynamic || scaling == RopeScaling::qwen_ntk || scaling == RopeScaling::log_ntk;
+    return scaling == RopeScaling::dynamic || scaling == RopeScaling::qwen_ntk || scaling == RopeScaling::log_ntk ||
+           scaling == RopeScaling::longrope;
   }
 };
 

@@ -20,7 +20,7 @@ class JsonWriter {
     switch (value.kind()) {
       case Kind::none: return put("null");
       case Kind::boolean: return put(value.as_bool() ? "true" : "false");
-      case Kind::integer: return put(std::to_string(value.as_integer()));
+      case Kind::integer: return put(digits(value));
       case Kind::real: return put(number(value.as_real()));
       case Kind::string: return write_text(value.as_text());
       case Kind::list:

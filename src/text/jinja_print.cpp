@@ -45,7 +45,7 @@ class Printer {
       case Kind::undefined: return put("Undefined");
       case Kind::none: return put("None");
       case Kind::boolean: return put(value.as_bool() ? "True" : "False");
-      case Kind::integer: return put(std::to_string(value.as_integer()));
+      case Kind::integer: return put(digits(value));
       case Kind::real: return put(repr(value.as_real()));
       case Kind::string: return put_text(value.as_text());
       case Kind::list: return print_items("[", value.items(), "]");

@@ -115,6 +115,17 @@ Value Heap::space(std::shared_ptr<Dict> attributes) {
   return Value(Kind::space, std::move(object));
 }
 
+Value Heap::long_integer(std::string digits) {
+  auto object = std::make_shared<LongInteger>();
+  object->digits = std::move(digits);
+  adopt(*object, static_cast<int64_t>(sizeof(LongInteger) + object->digits.capacity()), 0);
+  return Value(Kind::integer, std::move(object));
+}
+
+std::string digits(const Value& integer) {
+  return integer.object() ? integer.as<const LongInteger>().digits : std::to_string(integer.as_integer());
+}
+
 std::shared_ptr<Dict> Heap::dict() {
   auto object = std::make_shared<Dict>();
   adopt(*object, sizeof(Dict), 1);
@@ -238,7 +249,7 @@ bool truthy(const Value& value) {
     case Kind::undefined:
     case Kind::none: return false;
     case Kind::boolean:
-    case Kind::integer: return value.as_integer() != 0;
+    case Kind::integer: return value.object() || value.as_integer() != 0;
     case Kind::real: return value.as_real() != 0;
     case Kind::string: return !value.text().empty();
     case Kind::list:

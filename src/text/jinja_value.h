@@ -88,8 +88,11 @@ class Value {
   bool is_number() const { return is_integral() || kind_ == Kind::real; }
 
   bool as_bool() const { return integer_ != 0; }
-  int64_t as_integer() const { return integer_; }                                                 // of is_integral()
-  double as_real() const { return kind_ == Kind::real ? real_ : static_cast<double>(integer_); }  // of is_number()
+  int64_t as_integer() const {  // of is_integral()
+    if (object_) throw Failure{"an integer beyond 64 bits can only be printed"};
+    return integer_;
+  }
+  double as_real() const { return kind_ == Kind::real ? real_ : static_cast<double>(as_integer()); }  // of is_number()
   const Text& as_text() const;
   std::string_view text() const;
   const std::vector<Value>& items() const;  // list, tuple or view
@@ -131,6 +134,12 @@ struct Dict : Object {
   std::vector<std::pair<Value, Value>> entries;
   std::vector<uint32_t> slots;  // open addressing, entry number + 1; empty while there are few entries
 };
+
+// An integer beyond 64 bits, as variables may hold. It is printed and otherwise refused.
+struct LongInteger : Object {
+  std::string digits;
+};
+std::string digits(const Value& integer);
 
 struct Range : Object {
   int64_t start = 0, stop = 0, step = 1, count = 0;
@@ -177,6 +186,7 @@ class Heap {
 
   Value text(AttributedText text, bool markup = false);
   Value text(const char* chars) { return text(written(chars)); }  // the template's words
+  Value long_integer(std::string digits);
   Value list(Values values) { return items(Kind::list, std::move(values)); }
   Value tuple(Values values) { return items(Kind::tuple, std::move(values)); }
   Value view(const char* name, Values values);

@@ -22,8 +22,10 @@ class JsonReader {
       case Json::value_t::boolean: return Value::boolean(json.get<bool>());
       case Json::value_t::number_integer: return Value::integer(json.get<int64_t>());
       case Json::value_t::number_unsigned:
-        if (json.get<uint64_t>() > INT64_MAX) throw Failure{fmt::format("the integer {} is too large", json.dump())};
+        if (json.get<uint64_t>() > INT64_MAX) return heap_.long_integer(json.dump());
         return Value::integer(json.get<int64_t>());
+      case Json::value_t::binary:  // an integer of more digits, as parse_ordered_json holds it
+        return heap_.long_integer({json.get_binary().begin(), json.get_binary().end()});
       case Json::value_t::number_float: return Value::real(json.get<double>());
       case Json::value_t::string: return text(json.get_ref<const std::string&>(), "text");
       case Json::value_t::array: {

@@ -82,7 +82,10 @@ INSTANTIATE_TEST_SUITE_P(Export, SameNumbers,
                          ::testing::Values("qwen2/plain", "qwen2/window", "qwen3/plain", "qwen3/yarn", "llama/plain",
                                            "llama/linear", "qwen2_moe/plain", "qwen2_moe/fused", "qwen3_moe/plain",
                                            "qwen3_moe/fused", "deepseek_v2/plain", "deepseek_v3/plain",
-                                           "deepseek_v3/ungrouped", "deepseek_v3/fp8"),
+                                           "deepseek_v3/ungrouped", "deepseek_v3/fp8", "saved/untied_after_all",
+                                           "saved/head_alone", "saved/copied_head", "saved/llama_bare_names",
+                                           "saved/qwen3_base", "saved/qwen3_moe_again", "saved/yarn_beside",
+                                           "saved/empty_scaling", "saved/qwen3_moe_windows"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::replace(name.begin(), name.end(), '/', '_');
@@ -111,6 +114,8 @@ TEST(Export, RefusesByNameWhatGgufCannotSay) {
   const TemporaryFolder made;
   for (const auto& [golden, says] : std::vector<Refusal>{{"qwen/plain", "models of class 'QWenLMHeadModel'"},
                                                          {"qwen2/dynamic", "a RoPE that changes with the length"},
+                                                         {"saved/longrope", "a RoPE that changes with the length"},
+                                                         {"saved/linear_mscale", "a softmax scale of its own"},
                                                          {"qwen3_moe/mlp_only", "a dense layer"}}) {
     SCOPED_TRACE(golden);
     EXPECT_THAT(message_of([&] { write(golden_root() / golden, made.path() / "a.gguf", "f32"); }), HasSubstr(says));
@@ -273,6 +278,7 @@ Importance learned_from(const fs::path& path, const std::vector<int32_t>& tokens
   const Checkpoint checkpoint = Checkpoint::open(path);
   const Family& family = family_of(checkpoint.config());
   ModelSpec spec = family.spec(checkpoint.config());
+  keep_stored(family, checkpoint, spec);
   spec.mtp.clear();
   CpuOps cpu(best_kernels(), 1);
   ImportanceOps ops(cpu);

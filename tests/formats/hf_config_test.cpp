@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
+
 #include "formats/json_text.h"
 #include "formats/made_files.h"
 
@@ -89,6 +91,25 @@ TEST(HfConfig, AFileIsReadAndNamed) {
   EXPECT_THAT(message_of([&] { Config::read(path); }), HasSubstr("not valid JSON"));
 }
 
+TEST(HfConfig, NumbersWithoutWordsInJsonAreRefusedWhereANumberIsWanted) {
+  TemporaryFolder folder;
+  const Config c = Config::read(folder.write(
+      "config.json", R"({"a": NaN, "b": {"__float__": "-Infinity"}, "c": {"__float__": "x"}, "d": 1e400})"));
+  EXPECT_THAT(message_of([&] { c.number("a"); }), HasSubstr("a = NaN"));
+  EXPECT_THAT(message_of([&] { c.number("b"); }), HasSubstr("b = -Infinity"));
+  EXPECT_THAT(message_of([&] { c.number("c"); }), HasSubstr("c = an object"));
+  EXPECT_THAT(message_of([&] { c.integer("d"); }), HasSubstr("d = Infinity"));
+}
+
+TEST(HfConfig, DefaultsFillWhatIsAbsentAndNotWhatIsNull) {
+  const Config c = config(R"({"a": 1, "b": null})").with_defaults({{"a", 5}, {"b", 6}, {"c", 7}});
+  EXPECT_EQ(c.integer("a"), 1);
+  EXPECT_EQ(c.integer_or("b", 9), 9);
+  EXPECT_EQ(c.integer("c"), 7);
+  EXPECT_EQ(c.with_alias("c", "a").integer("a"), 7);
+  EXPECT_EQ(c.with_alias("z", "a").integer("a"), 1);
+}
+
 TEST(JsonText, DepthAndNumberOfValuesAreBounded) {
   EXPECT_THAT(message_of([] { parse_json(std::string(1 << 20, '['), "x"); }), HasSubstr("nested more than 64 deep"));
   std::string objects;
@@ -99,8 +120,51 @@ TEST(JsonText, DepthAndNumberOfValuesAreBounded) {
   EXPECT_THAT(message_of([] { parse_json("[[[1]]]", "x", {.depth = 2}); }), HasSubstr("nested"));
 }
 
+// As Python's json module reads them.
+TEST(JsonText, NumbersThatPythonWritesAreRead) {
+  const auto json =
+      parse_json(R"({"NaN": [NaN, 1, "NaN", "a\"Infinity"], "b" : {"Infinity": Infinity}, "c": -Infinity,
+    "d": 1e999, "e": -1.5E+4000, "f": 18446744073709551615, "g": 18446744073709551616, "h": -9223372036854775808,
+    "i": -9223372036854775809, "j": 1e-999, "k": 2})",
+                 "x");
+  EXPECT_TRUE(std::isnan(json["NaN"][0].get<double>()));
+  EXPECT_EQ(json["NaN"][1], 1);
+  EXPECT_EQ(json["NaN"][2], "NaN");
+  EXPECT_EQ(json["NaN"][3], "a\"Infinity");
+  EXPECT_EQ(json["b"]["Infinity"], INFINITY);
+  EXPECT_EQ(json["c"], -INFINITY);
+  EXPECT_EQ(json["d"], INFINITY);
+  EXPECT_EQ(json["e"], -INFINITY);
+  EXPECT_EQ(json["f"].get<uint64_t>(), UINT64_MAX);
+  EXPECT_EQ(json["g"], 0x1p64);
+  EXPECT_EQ(json["h"].get<int64_t>(), INT64_MIN);
+  EXPECT_EQ(json["i"], -0x1p63);
+  EXPECT_EQ(json["j"], 0.0);
+  EXPECT_EQ(json["k"], 2);
+}
+
+TEST(JsonText, TemplatesGetLongIntegersDigitByDigit) {
+  const auto json =
+      parse_ordered_json(R"({"a": 123456789012345678901234567890, "b": [-99999999999999999999, 1]})", "x");
+  const auto digits = [](const nlohmann::ordered_json& j) {
+    return std::string(j.get_binary().begin(), j.get_binary().end());
+  };
+  EXPECT_EQ(digits(json["a"]), "123456789012345678901234567890");
+  EXPECT_EQ(digits(json["b"][0]), "-99999999999999999999");
+  EXPECT_EQ(json["b"][1], 1);
+}
+
+TEST(JsonText, OddNumbersDoNotHideOtherErrors) {
+  for (const std::string text :
+       {"[NaN, NaN5]", "[infinity]", "[+Infinity]", "{NaN: 1}", "[NaN 1]", "[Infinity,]", "\"NaN",
+        "[012345678901234567890123]", "[1.e999]", "[--99999999999999999999]", "[1e9e999]"})
+    EXPECT_THAT(message_of([&] { parse_json(text, "x.json"); }), HasSubstr("in x.json: the text is not valid JSON"))
+        << text;
+  EXPECT_THAT(message_of([] { parse_json("[99999999999999999999, x]", "x"); }), HasSubstr("column 24"));
+}
+
 TEST(JsonText, WhatIsNoJsonIsRefused) {
-  for (const std::string text : {"", "{", "{} x", "nan", "\"\xff\"", "{\"a\":1e999}", "// c\n1"})
+  for (const std::string text : {"", "{", "{} x", "nan", "\"\xff\"", "// c\n1"})
     EXPECT_THAT(message_of([&] { parse_json(text, "x.json"); }), HasSubstr("in x.json: the text is not valid JSON"))
         << text;
   EXPECT_THAT(message_of([] { parse_json(std::string_view("{}\0{", 4), "x"); }), HasSubstr("byte 2 is NUL"));

@@ -13,6 +13,7 @@ static std::string refusal(nlohmann::json change) {
                          {"hidden_size", 64},
                          {"num_hidden_layers", 2},
                          {"num_attention_heads", 6},
+                         {"num_key_value_heads", 6},
                          {"head_dim", 16},
                          {"vocab_size", 100},
                          {"max_position_embeddings", 128},
@@ -40,14 +41,31 @@ TEST(ConfigRules, FactsThatCannotBeAreRefusedByName) {
   EXPECT_THAT(refusal({{"architectures", {"GPT2LMHeadModel"}}}), HasSubstr("'GPT2LMHeadModel' are not supported"));
 }
 
+TEST(ConfigRules, SwishIsAnotherNameOfSilu) { EXPECT_EQ(refusal({{"hidden_act", "swish"}}), "accepted"); }
+
+// No class of these families rotates a part of a head: transformers ignores the key with plain RoPE and fails with
+// any other. Here it is refused wherever it stands.
+TEST(ConfigRules, APartialRotationIsRefusedWhereverItStands) {
+  EXPECT_EQ(refusal({{"partial_rotary_factor", 1.0}}), "accepted");
+  EXPECT_THAT(refusal({{"partial_rotary_factor", 0.5}}), HasSubstr("partial_rotary_factor 0.5 is not supported"));
+  for (const char* key : {"rope_parameters", "rope_scaling"})
+    EXPECT_THAT(refusal({{key, {{"rope_type", "default"}, {"partial_rotary_factor", 0.5}}}}),
+                HasSubstr("partial_rotary_factor 0.5 is not supported"));
+  EXPECT_THAT(refusal({{"partial_rotary_factor", 0.5}, {"rope_scaling", {{"type", "linear"}, {"factor", 2.0}}}}),
+              HasSubstr("partial_rotary_factor 0.5 is not supported"));
+}
+
+TEST(ConfigRules, ARopeForEachTypeOfLayerIsRefusedByName) {
+  EXPECT_THAT(refusal({{"rope_parameters", {{"full_attention", {{"rope_theta", 1e4}}}}}}),
+              HasSubstr("layers of type 'full_attention'"));
+}
+
 TEST(ConfigRules, WindowsFollowTheReferencesRule) {
   const auto windows = [](nlohmann::json change) {
     nlohmann::json json = {{"sliding_window", 32}, {"max_window_layers", 2}, {"use_sliding_window", true}};
     json.update(change);
     const Config config(json, "config.json");
-    std::vector<int> windows;
-    for (int layer = 0; layer < 4; ++layer) windows.push_back(window_of_layer(config, layer));
-    return windows;
+    return windows_of_layers(config, 4, WindowRule::from_max_window_layers);
   };
   EXPECT_EQ(windows(nlohmann::json::object()), (std::vector<int>{0, 0, 32, 32}));
   EXPECT_EQ(windows({{"use_sliding_window", false}}), (std::vector<int>{0, 0, 0, 0}));
@@ -56,6 +74,30 @@ TEST(ConfigRules, WindowsFollowTheReferencesRule) {
       (std::vector<int>{32, 0, 0, 32}));
   EXPECT_THROW(windows({{"layer_types", {"sliding_attention"}}, {"use_sliding_window", false}}), Error);
   EXPECT_THROW(windows({{"layer_types", {"full_attention"}}}), Error) << "too few entries";
+  EXPECT_THROW(windows({{"layer_types", std::vector<std::string>(5, "full_attention")}}), Error)
+      << "too many entries";
+  EXPECT_EQ(windows({{"layer_types", {"attention", "sliding_attention", "attention", "full_attention"}}}),
+            (std::vector<int>{0, 32, 0, 0}));
+  EXPECT_EQ(windows({{"sliding_window", nullptr}}), (std::vector<int>{0, 0, 0, 0}));
+}
+
+// transformers 5.24: qwen2_moe windows every second layer below max_window_layers, qwen3_moe all of them.
+TEST(ConfigRules, MixturesOfExpertsHaveWindowRulesOfTheirOwn) {
+  const auto windows = [](WindowRule rule, nlohmann::json change) {
+    nlohmann::json json = {{"sliding_window", 32}, {"max_window_layers", 3}, {"use_sliding_window", true}};
+    json.update(change);
+    return windows_of_layers(Config(json, "config.json"), 5, rule);
+  };
+  const nlohmann::json off = {{"use_sliding_window", false}};
+  const std::vector<int> none(5, 0), all(5, 32);
+  EXPECT_EQ(windows(WindowRule::even_below_max_window_layers, nlohmann::json::object()),
+            (std::vector<int>{32, 0, 32, 0, 0}));
+  EXPECT_EQ(windows(WindowRule::even_below_max_window_layers, off), none);
+  EXPECT_THROW(windows(WindowRule::even_below_max_window_layers, {{"sliding_window", nullptr}}), Error);
+  EXPECT_EQ(windows(WindowRule::all, nlohmann::json::object()), all);
+  EXPECT_EQ(windows(WindowRule::all, off), none);
+  EXPECT_EQ(windows(WindowRule::all, {{"layer_types", std::vector<std::string>(5, "sliding_attention")}}), all);
+  EXPECT_EQ(windows(WindowRule::all, {{"layer_types", std::vector<std::string>(5, "full_attention")}}), all);
 }
 
 // Source: MoEGate of the modelling code released with DeepSeek-V2.

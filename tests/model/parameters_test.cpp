@@ -44,7 +44,7 @@ TEST_P(ParametersOfCheckpoints, AreWhatTheFilesHold) {
   const Checkpoint checkpoint = Checkpoint::open(GetParam());
   const Family& family = family_of(checkpoint.config());
   ModelSpec spec = family.spec(checkpoint.config());
-  keep_stored_mtp(family, checkpoint, spec);
+  keep_stored(family, checkpoint, spec);
   const auto listed = parameters_of(spec);
   const auto bound = bind_tensors(family, spec, checkpoint, {});
   ASSERT_EQ(listed.size(), bound.size());
@@ -65,7 +65,7 @@ TEST_P(ParametersOfCheckpoints, TakeTheBytesThatTheirTensorsTake) {
   const Checkpoint checkpoint = Checkpoint::open(GetParam());
   const Family& family = family_of(checkpoint.config());
   ModelSpec spec = family.spec(checkpoint.config());
-  keep_stored_mtp(family, checkpoint, spec);
+  keep_stored(family, checkpoint, spec);
   const CpuOps ops(best_kernels(), 1);
   const auto listed = parameters_of(spec);
   for (const WeightsPolicy& policy : {WeightsPolicy{DType::f32}, WeightsPolicy{DType::bf16}, WeightsPolicy{},

@@ -3,8 +3,11 @@
 // one ulp.
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
+#include <fstream>
 
+#include "base/error.h"
 #include "support/goldens.h"
 
 namespace cachalot::testing {
@@ -31,6 +34,31 @@ TEST(RopeTables, AreTheReferencesAtReleasedSizes) {
         EXPECT_EQ(std::nextafter(got[i], want[i]), want[i]) << "index " << i << " is off by more than one ulp";
       else
         EXPECT_EQ(got[i], want[i]) << "index " << i;
+    }
+  }
+}
+
+// Every place and spelling of the keys, as transformers reads them.
+TEST(RopeTables, AreTheReferencesInAllSpellingsOfAConfig) {
+  const auto golden = nlohmann::json::parse(std::ifstream(golden_root() / "rope/variants.json"));
+  EXPECT_GT(golden["variants"].size(), 150u);
+  for (const auto& variant : golden["variants"]) {
+    nlohmann::json raw = variant["config"];
+    raw["model_type"] = variant["family"];
+    SCOPED_TRACE(raw.dump());
+    const Config config(raw, "config.json");
+    if (variant.contains("refused")) {
+      EXPECT_THROW(family_of(config).spec(config), Error) << variant["refused"];
+      continue;
+    }
+    const LayerSpec layer = family_of(config).spec(config).layers[0];
+    std::vector<int32_t> bits;
+    for (const float f : inverse_frequencies(layer.rope(), variant["length"].get<int>()))
+      bits.push_back(std::bit_cast<int32_t>(f));
+    EXPECT_EQ(bits, variant["inv_freq"].get<std::vector<int32_t>>());
+    EXPECT_DOUBLE_EQ(layer.rope().attention_factor, variant["attention_scaling"].get<double>());
+    if (variant.contains("softmax_scale")) {
+      EXPECT_DOUBLE_EQ(layer.mla()->softmax_scale, variant["softmax_scale"].get<double>());
     }
   }
 }

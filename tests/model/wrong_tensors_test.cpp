@@ -16,7 +16,9 @@ using ::testing::HasSubstr;
 static void bind(const std::filesystem::path& path) {
   const Checkpoint checkpoint = Checkpoint::open(path);
   const Family& family = family_of(checkpoint.config());
-  bind_tensors(family, family.spec(checkpoint.config()), checkpoint, {});
+  ModelSpec spec = family.spec(checkpoint.config());
+  keep_stored(family, checkpoint, spec);
+  bind_tensors(family, spec, checkpoint, {});
 }
 
 // What binding a golden case says when its file claims another shape for a tensor, of as many numbers.

@@ -132,7 +132,7 @@ struct TestModel {
     const Checkpoint checkpoint = Checkpoint::open(path);
     const Family& family = family_of(checkpoint.config());
     ModelSpec spec = family.spec(checkpoint.config());
-    keep_stored_mtp(family, checkpoint, spec);
+    keep_stored(family, checkpoint, spec);
     if (!mtp) spec.mtp.clear();
     return {spec, load_weights(family, spec, checkpoint, {.fixed = weights}, ops, [](int64_t, int64_t) {})};
   }

@@ -87,7 +87,7 @@ static FfnSpec ffn(const Config& c, int hidden) {
 }
 
 static MoeSpec moe(const Config& c) {
-  MoeSpec s = qwen_moe_spec(c, /*normalised_by_default=*/false);
+  MoeSpec s = qwen_moe_spec(c);
   s.router_bias = c.boolean_or("router_bias", false);
   s.expert = ffn(c, s.expert.hidden);
   if (const int shared = shared_hidden(c, "num_shared_experts", s.expert.hidden); shared > 0)
@@ -140,6 +140,6 @@ const Family kCachalot = {
         {"shared.down", "model.layers.{}.mlp.shared_experts.down_proj", "", Split::columns},
         {"shared.down", "model.layers.{}.mlp.shared_experts.fc2", "", Split::columns},
     }),
-    .ignored = {{"lm_head.weight", "a tied head is the embedding; some savers write a copy"}}};
+    .ignored = {}};
 
 }  // namespace cachalot

@@ -21,12 +21,11 @@ static MlaSpec mla_spec(const Config& c, RopePairing pairing) {
         .in(c.where())
         .because("the cache holds its numbers in pairs");
 
-  // YaRN's temperature enters the softmax squared, and not cos and sin, where mscale_all_dim is given.
+  // YaRN's temperature enters the softmax squared, and not cos and sin, where mscale_all_dim is given; so it does, as
+  // the reference has it, with every other scaling.
   a.softmax_scale = 1 / std::sqrt(static_cast<double>(a.nope_dim + a.rope.dim));
-  const auto parameters = c.object("rope_parameters"), scaling = c.object("rope_scaling");
-  const Config* s = scaling ? &*scaling : parameters ? &*parameters : nullptr;
-  if (s && a.rope.scaling == RopeScaling::yarn) {
-    const double mscale = s->number_or("mscale_all_dim", 0);
+  if (a.rope.scaling != RopeScaling::none) {
+    const double mscale = rope_keys(c).number_or("mscale_all_dim", 0);
     if (mscale != 0) a.softmax_scale *= std::pow(yarn_mscale(a.rope.factor, mscale), 2);
   }
   return a;
@@ -38,7 +37,7 @@ static MoeSpec moe_spec(const Config& c) {
   moe.gate.experts = c.integer("n_routed_experts", 1, 1 << 16);
   moe.gate.active = c.integer("num_experts_per_tok", 1, 1 << 16);
   moe.gate.normalised = c.boolean_or("norm_topk_prob", false);
-  moe.gate.scale = c.number_or("routed_scaling_factor", 1);
+  moe.gate.scale = c.number("routed_scaling_factor");
   moe.expert.hidden = c.integer("moe_intermediate_size", 1);
   moe.shared.hidden = shared_hidden(c, "n_shared_experts", moe.expert.hidden);
   return moe;
@@ -64,8 +63,14 @@ static ModelSpec decoder(const Config& c, const MlaSpec& attention, const std::o
   return m;
 }
 
+// All layers are dense where the number of experts is null, as the released code has it. Left out it is missing.
+static bool no_experts(const Config& c) {
+  const auto found = c.json().find("n_routed_experts");
+  return found != c.json().end() && found->is_null();
+}
+
 static std::optional<MoeSpec> v2_moe(const Config& c) {
-  if (!c.has("n_routed_experts")) return std::nullopt;
+  if (no_experts(c)) return std::nullopt;
   MoeSpec moe = moe_spec(c);
   const std::string method = c.text_or("topk_method", "greedy");
   if (method == "group_limited_greedy")
@@ -83,10 +88,18 @@ static std::optional<MoeSpec> v2_moe(const Config& c) {
   return moe;
 }
 
-static ModelSpec v2_spec(const Config& c) { return decoder(c, mla_spec(c, RopePairing::pairs), v2_moe(c)); }
+static const nlohmann::json kV2Defaults = {
+    {"max_position_embeddings", 2048}, {"rms_norm_eps", 1e-6},    {"q_lora_rank", 1536},
+    {"attention_bias", false},         {"n_shared_experts", 2},   {"routed_scaling_factor", 1.0},
+    {"topk_method", "greedy"},         {"norm_topk_prob", false}, {"first_k_dense_replace", 0}};
+
+static ModelSpec v2_spec(const Config& config) {
+  const Config c = config.with_alias("num_experts", "n_routed_experts").with_defaults(kV2Defaults);
+  return decoder(c, mla_spec(c, RopePairing::pairs), v2_moe(c));
+}
 
 static std::optional<MoeSpec> v3_moe(const Config& c) {
-  if (!c.has("n_routed_experts")) return std::nullopt;
+  if (no_experts(c)) return std::nullopt;
   MoeSpec moe = moe_spec(c);
   for (const auto& [key, known] : {std::pair{"topk_method", "noaux_tc"}, {"scoring_func", "sigmoid"}})
     if (const auto text = c.text_or(key, known); text != known)
@@ -100,8 +113,25 @@ static std::optional<MoeSpec> v3_moe(const Config& c) {
   return moe;
 }
 
-static ModelSpec v3_spec(const Config& c) {
-  const auto pairing = c.boolean_or("rope_interleave", true) ? RopePairing::pairs : RopePairing::halves;
+static const nlohmann::json kV3Defaults = {{"max_position_embeddings", 4096},
+                                           {"rms_norm_eps", 1e-6},
+                                           {"q_lora_rank", 1536},
+                                           {"attention_bias", false},
+                                           {"rope_interleave", true},
+                                           {"n_shared_experts", 1},
+                                           {"num_experts_per_tok", 8},
+                                           {"n_group", 8},
+                                           {"topk_group", 4},
+                                           {"routed_scaling_factor", 2.5},
+                                           {"norm_topk_prob", true},
+                                           {"first_k_dense_replace", 3},
+                                           {"num_nextn_predict_layers", 1}};
+
+static ModelSpec v3_spec(const Config& config) {
+  Config c = config.with_alias("num_local_experts", "n_routed_experts");
+  if (!c.has("num_nextn_predict_layers")) c = c.with_alias("num_mtp_layers", "num_nextn_predict_layers");
+  c = c.with_defaults(kV3Defaults);
+  const auto pairing = c.boolean_or("rope_interleave", false) ? RopePairing::pairs : RopePairing::halves;
   const MlaSpec attention = mla_spec(c, pairing);
   const auto moe = v3_moe(c);
   ModelSpec m = decoder(c, attention, moe);
@@ -143,12 +173,12 @@ static const std::vector<IgnoredTensor> kIgnored = {
 
 extern const Family kDeepseekV2, kDeepseekV3;
 const Family kDeepseekV2 = {.name = "deepseek_v2",
-                            .hf_classes = {"DeepseekV2ForCausalLM"},
+                            .hf_classes = {"DeepseekV2ForCausalLM", "DeepseekV2Model"},
                             .spec = v2_spec,
                             .weights = names(),
                             .ignored = kIgnored};
 const Family kDeepseekV3 = {.name = "deepseek_v3",
-                            .hf_classes = {"DeepseekV3ForCausalLM"},
+                            .hf_classes = {"DeepseekV3ForCausalLM", "DeepseekV3Model"},
                             .spec = v3_spec,
                             .weights = names(),
                             .ignored = kIgnored};

@@ -7,35 +7,39 @@
 namespace cachalot {
 
 static RopeSpec rope(const Config& c, int head_dim) {
-  if (const double part = c.number_or("rotary_pct", 1); part != 1)
+  if (const double part = c.number("rotary_pct"); part != 1)
     throw Error(fmt::format("rotary_pct {} is not supported", part)).in(c.where());
   if (head_dim % 2 != 0)
     throw Error(fmt::format("a head of {} components cannot be rotated in pairs", head_dim)).in(c.where());
-  RopeSpec rope{.dim = head_dim, .base = positive(c, "rotary_emb_base", 10000), .pairing = RopePairing::halves};
-  if (c.boolean_or("use_dynamic_ntk", true)) {
+  RopeSpec rope{.dim = head_dim, .base = positive(c, "rotary_emb_base"), .pairing = RopePairing::halves};
+  if (c.boolean_or("use_dynamic_ntk", false)) {
     rope.scaling = RopeScaling::qwen_ntk;
     rope.trained_tokens = c.integer("seq_length", 1);
   }
   return rope;
 }
 
-static ModelSpec spec(const Config& c) {
+// configuration_qwen.py, released with the checkpoints. It has no seq_length, which the modelling code needs.
+static const nlohmann::json kDefaults = {
+    {"max_position_embeddings", 8192}, {"layer_norm_epsilon", 1e-6}, {"kv_channels", 128},    {"rotary_pct", 1.0},
+    {"rotary_emb_base", 10000},        {"use_dynamic_ntk", true},    {"use_logn_attn", true}, {"no_bias", true}};
+
+static ModelSpec spec(const Config& config) {
+  const Config c = config.with_defaults(kDefaults);
   ModelSpec m;
   m.width = c.integer("hidden_size", 1, 1 << 20);
   m.vocab = c.integer("vocab_size", 1, 1 << 24);
-  m.context = c.integer_or("max_position_embeddings", c.integer("seq_length", 1), 1);
-  m.norm_eps = positive(c, "layer_norm_epsilon", 1e-6);
+  m.context = c.integer("max_position_embeddings", 1);
+  m.norm_eps = positive(c, "layer_norm_epsilon");
   m.tied_head = c.boolean_or("tie_word_embeddings", false);
-  if (!c.boolean_or("no_bias", true))
+  if (!c.boolean_or("no_bias", false))
     throw Error("no_bias false is not supported").in(c.where()).because("no released checkpoint has these biases");
 
   GqaSpec attention{.heads = c.integer("num_attention_heads", 1, 1 << 16), .qkv_bias = true};
   attention.kv_heads = attention.heads;
-  if (m.width % attention.heads != 0)
-    throw Error("hidden_size is not a multiple of num_attention_heads").in(c.where());
-  attention.head_dim = c.integer_or("kv_channels", m.width / attention.heads, 1, 1 << 16);
+  attention.head_dim = c.integer("kv_channels", 1, 1 << 16);
   attention.rope = rope(c, attention.head_dim);
-  if (c.boolean_or("use_logn_attn", true))
+  if (c.boolean_or("use_logn_attn", false))
     attention.logn = {.form = LogNSpec::Form::released, .trained_tokens = c.integer("seq_length", 2)};
 
   const int both = c.integer("intermediate_size", 2);
@@ -48,7 +52,7 @@ static ModelSpec spec(const Config& c) {
 
 extern const Family kQwen;
 const Family kQwen = {.name = "qwen",
-                      .hf_classes = {"QWenLMHeadModel"},
+                      .hf_classes = {"QWenLMHeadModel", "QWenModel"},
                       .spec = spec,
                       .weights =
                           {// slot       safetensors                    GGUF               split between ranks

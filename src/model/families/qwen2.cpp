@@ -3,18 +3,22 @@
 
 namespace cachalot {
 
-static ModelSpec spec(const Config& c) {
+static const nlohmann::json kDefaults = {{"num_key_value_heads", 32}, {"max_position_embeddings", 32768},
+                                         {"rms_norm_eps", 1e-6},      {"use_sliding_window", false},
+                                         {"sliding_window", 4096},    {"max_window_layers", 28}};
+
+static ModelSpec spec(const Config& config) {
+  const Config c = config.with_defaults(kDefaults);
   ModelSpec m = dense_decoder_spec(c, {.qkv_bias = true, .rope = {.pairing = RopePairing::halves}});
-  set_windows(c, m);
+  set_windows(c, m, WindowRule::from_max_window_layers);
   return m;
 }
 
 extern const Family kQwen2;
 const Family kQwen2 = {.name = "qwen2",
-                       .hf_classes = {"Qwen2ForCausalLM"},
+                       .hf_classes = {"Qwen2ForCausalLM", "Qwen2Model"},
                        .spec = spec,
                        .weights = decoder_names(),
-                       .ignored = {{"*.rotary_emb.inv_freq", "computed from the config"},
-                                   {"lm_head.weight", "a tied head is the embedding; Qwen1.5-0.5B ships a copy"}}};
+                       .ignored = {{"*.rotary_emb.inv_freq", "computed from the config"}}};
 
 }  // namespace cachalot

@@ -3,27 +3,32 @@
 
 namespace cachalot {
 
-static ModelSpec spec(const Config& c) {
+static const nlohmann::json kDefaults = {{"num_key_value_heads", 32},        {"head_dim", 128},
+                                         {"max_position_embeddings", 32768}, {"rms_norm_eps", 1e-6},
+                                         {"attention_bias", false},          {"use_sliding_window", false},
+                                         {"sliding_window", 4096},           {"max_window_layers", 28}};
+
+static ModelSpec spec(const Config& config) {
+  const Config c = config.with_defaults(kDefaults);
   const bool bias = c.boolean_or("attention_bias", false);
-  ModelSpec m = dense_decoder_spec(c, {.head_dim = c.integer_or("head_dim", 128, 1, 1 << 16),
+  ModelSpec m = dense_decoder_spec(c, {.head_dim = c.integer("head_dim", 1, 1 << 16),
                                        .qkv_bias = bias,
                                        .out_bias = bias,
                                        .qk_norm = true,
                                        .rope = {.pairing = RopePairing::halves}});
-  set_windows(c, m);
+  set_windows(c, m, WindowRule::from_max_window_layers);
   return m;
 }
 
 extern const Family kQwen3;
 const Family kQwen3 = {
     .name = "qwen3",
-    .hf_classes = {"Qwen3ForCausalLM"},
+    .hf_classes = {"Qwen3ForCausalLM", "Qwen3Model"},
     .spec = spec,
     .weights =
         decoder_names({// slot         safetensors                         GGUF                  split between ranks
                        {"attn.q_norm", "model.layers.{}.self_attn.q_norm", "blk.{}.attn_q_norm", Split::none},
                        {"attn.k_norm", "model.layers.{}.self_attn.k_norm", "blk.{}.attn_k_norm", Split::none}}),
-    .ignored = {{"*.rotary_emb.inv_freq", "computed from the config"},
-                {"lm_head.weight", "a tied head is the embedding; some savers write a copy"}}};
+    .ignored = {{"*.rotary_emb.inv_freq", "computed from the config"}}};
 
 }  // namespace cachalot
