@@ -18,7 +18,7 @@
 
 #include "base/page_buffer.h"
 #include "base/random.h"
-#include "ops/cpu_ops.h"
+#include "ops/cpu/cpu_ops.h"
 
 namespace cachalot {
 namespace {

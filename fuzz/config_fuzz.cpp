@@ -1,10 +1,10 @@
 // config.json, up to what the families and the reader of quantised weights make of it, and the weight map of an
 // index.
 #include "base/error.h"
-#include "formats/hf_config.h"
-#include "formats/hf_quantisation.h"
+#include "formats/config.h"
+#include "formats/huggingface/quantization.h"
 #include "formats/json_text.h"
-#include "formats/safetensors.h"
+#include "formats/safetensors/file.h"
 #include "model/family.h"
 
 using namespace cachalot;

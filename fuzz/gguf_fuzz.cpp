@@ -4,8 +4,8 @@
 
 #include "base/check.h"
 #include "base/error.h"
-#include "formats/gguf.h"
-#include "formats/gguf_config.h"
+#include "formats/gguf/config.h"
+#include "formats/gguf/file.h"
 #include "tensor/quant_blocks.h"
 
 using namespace cachalot;

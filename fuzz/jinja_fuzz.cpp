@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "text/jinja.h"
+#include "jinja/template.h"
 
 namespace {
 

@@ -1,7 +1,7 @@
 // safetensors: what the reader accepts must be a tiling of the data.
 #include "base/check.h"
 #include "base/error.h"
-#include "formats/safetensors.h"
+#include "formats/safetensors/file.h"
 
 using namespace cachalot;
 

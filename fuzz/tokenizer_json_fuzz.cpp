@@ -8,10 +8,10 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "formats/hf_tokenizer.h"
-#include "formats/tiktoken.h"
-#include "text/stream_decoder.h"
-#include "text/tokenizer.h"
+#include "formats/huggingface/tiktoken.h"
+#include "formats/huggingface/tokenizer.h"
+#include "text/tokenizer/stream_decoder.h"
+#include "text/tokenizer/tokenizer.h"
 #include "text/unicode.h"
 
 using namespace cachalot;

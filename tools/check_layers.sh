@@ -4,8 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 rank() {
   case $1 in
-    base) echo 0 ;; tensor | text) echo 1 ;; kernels | formats | comm) echo 2 ;; ops) echo 3 ;; model) echo 4 ;;
-    engine | convert) echo 5 ;; train | server) echo 6 ;; cli) echo 7 ;; *) echo unknown ;;
+    base) echo 0 ;; tensor | jinja) echo 1 ;; text | kernels) echo 2 ;; formats | comm) echo 3 ;; ops) echo 4 ;; model) echo 5 ;;
+    engine | convert) echo 6 ;; load) echo 7 ;; session | train) echo 8 ;; server) echo 9 ;; cli) echo 10 ;; *) echo unknown ;;
   esac
 }
 failures=0 checked=0

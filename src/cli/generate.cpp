@@ -8,10 +8,10 @@
 #include "base/log.h"
 #include "base/quote.h"
 #include "cli/terminal.h"
-#include "text/chat_prompt.h"
-#include "text/reasoning.h"
-#include "text/stop_strings.h"
-#include "text/stream_decoder.h"
+#include "text/chat/chat_prompt.h"
+#include "text/chat/reasoning.h"
+#include "text/chat/stop_strings.h"
+#include "text/tokenizer/stream_decoder.h"
 
 namespace cachalot {
 

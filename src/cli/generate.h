@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "cli/interrupt.h"
-#include "engine/loaded_model.h"
+#include "load/loaded_model.h"
 
 namespace cachalot {
 

@@ -9,7 +9,7 @@
 
 #include "base/log.h"
 #include "cli/terminal.h"
-#include "engine/find_model.h"
+#include "load/find_model.h"
 #include "ops/weight_types.h"
 
 namespace cachalot {

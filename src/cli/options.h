@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/loaded_model.h"
+#include "load/loaded_model.h"
 
 namespace cachalot {
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "formats/gguf_writer.h"
+#include "formats/gguf/writer.h"
 #include "ops/ops.h"
 
 namespace cachalot {

@@ -1,10 +1,10 @@
-// A model's configuration in GGUF's keys: what formats/gguf_config.cpp reads back.
+// A model's configuration in GGUF's keys: what formats/gguf/config.cpp reads back.
 #pragma once
 
 #include <string_view>
 
-#include "formats/gguf_writer.h"
-#include "formats/hf_config.h"
+#include "formats/config.h"
+#include "formats/gguf/writer.h"
 #include "model/spec.h"
 
 namespace cachalot {

@@ -12,10 +12,10 @@
 #include "base/log.h"
 #include "base/quote.h"
 #include "formats/foreign.h"
-#include "formats/gguf.h"
-#include "formats/gguf_config.h"
-#include "formats/hf_quantisation.h"
-#include "formats/safetensors.h"
+#include "formats/gguf/config.h"
+#include "formats/gguf/file.h"
+#include "formats/huggingface/quantization.h"
+#include "formats/safetensors/file.h"
 #include "tensor/quant_blocks.h"
 
 namespace cachalot {

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "base/mapped_file.h"
-#include "formats/hf_config.h"
+#include "formats/config.h"
 #include "tensor/dtype.h"
 
 namespace cachalot {

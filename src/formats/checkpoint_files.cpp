@@ -5,7 +5,7 @@
 #include <set>
 #include <string_view>
 
-#include "formats/gguf.h"
+#include "formats/gguf/file.h"
 
 namespace cachalot {
 

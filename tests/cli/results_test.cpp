@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "cli/program.h"
-#include "formats/safetensors.h"
+#include "formats/safetensors/file.h"
 
 namespace cachalot {
 namespace {

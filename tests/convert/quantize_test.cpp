@@ -6,10 +6,10 @@
 #include <cmath>
 
 #include "convert/importance_ops.h"
-#include "engine/loaded_model.h"
 #include "engine/scoring.h"
-#include "formats/gguf.h"
+#include "formats/gguf/file.h"
 #include "formats/made_files.h"
+#include "load/loaded_model.h"
 #include "support/goldens.h"
 
 namespace cachalot::testing {

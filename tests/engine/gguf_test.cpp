@@ -3,8 +3,8 @@
 
 #include <cmath>
 
-#include "engine/loaded_model.h"
 #include "engine/scoring.h"
+#include "load/loaded_model.h"
 #include "support/goldens.h"
 
 namespace cachalot::testing {

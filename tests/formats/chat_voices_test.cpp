@@ -8,9 +8,9 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
-#include "formats/hf_tokenizer.h"
+#include "formats/huggingface/tokenizer.h"
 #include "formats/real_vocabularies.h"
-#include "text/chat_prompt.h"
+#include "text/chat/chat_prompt.h"
 
 namespace cachalot {
 namespace {

@@ -4,9 +4,9 @@
 
 #include <fmt/format.h>
 
-#include "formats/gguf.h"
+#include "formats/gguf/file.h"
 #include "formats/made_files.h"
-#include "formats/safetensors.h"
+#include "formats/safetensors/file.h"
 #include "tensor/quant_blocks.h"
 
 namespace cachalot {

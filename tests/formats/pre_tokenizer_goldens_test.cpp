@@ -8,9 +8,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/mapped_file.h"
-#include "formats/gguf_pre_tokenizers.h"
-#include "formats/hf_tokenizer.h"
-#include "text/pretokenizer.h"
+#include "formats/gguf/pre_tokenizers.h"
+#include "formats/huggingface/tokenizer.h"
+#include "text/pretokenizer/pretokenizer.h"
 #include "text/unicode.h"
 
 namespace cachalot {

@@ -10,10 +10,10 @@
 #include <nlohmann/json.hpp>
 
 #include "base/mapped_file.h"
-#include "formats/hf_tokenizer.h"
+#include "formats/huggingface/tokenizer.h"
 #include "formats/real_vocabularies.h"
-#include "text/stream_decoder.h"
-#include "text/tokenizer.h"
+#include "text/tokenizer/stream_decoder.h"
+#include "text/tokenizer/tokenizer.h"
 #include "text/unicode.h"
 
 namespace cachalot {

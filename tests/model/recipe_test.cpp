@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
-#include "formats/gguf.h"
+#include "formats/gguf/file.h"
 #include "tensor/quant_encode.h"
 
 namespace cachalot {

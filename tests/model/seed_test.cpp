@@ -10,8 +10,8 @@
 
 #include "model/blocks.h"
 #include "model/transformer.h"
-#include "ops/cpu_experts.h"
-#include "ops/cpu_ops.h"
+#include "ops/cpu/cpu_ops.h"
+#include "ops/cpu/experts.h"
 #include "support/goldens.h"
 #include "support/kernels.h"
 

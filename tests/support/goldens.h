@@ -11,10 +11,10 @@
 #include <string>
 #include <vector>
 
-#include "formats/safetensors.h"
+#include "formats/safetensors/file.h"
 #include "model/family.h"
 #include "model/transformer.h"
-#include "ops/cpu_ops.h"
+#include "ops/cpu/cpu_ops.h"
 
 namespace cachalot::testing {
 

@@ -1,5 +1,5 @@
 """Token ids by the tiktoken library, set up as the released tokenization_qwen.py sets it up, for
-tests/formats/tiktoken_test.cpp and tests/text.
+tests/formats/huggingface/tiktoken_test.cpp and tests/text.
 
     python tools/goldens/tiktoken_ids.py [FOLDER]
 

@@ -93,8 +93,8 @@ static I32x repeat_unit(const void* p) {
   __builtin_memcpy(&unit, p, sizeof unit);
   return I32x{} + unit;
 }
-// Asks for a line of memory, to the second cache, or to the first or second when `first` is there. Neither moves: left
-// to itself the compiler asks for many lines at once, which is more than the processor takes.
+// Asks for a line of memory, to the second cache, or to the first or second when `first` is there. Neither moves:
+// left to itself the compiler asks for many lines at once, which is more than the processor takes.
 static void ask_for(const char* p) { __builtin_prefetch(p, 0, 2); }
 template <int cache>
 static void ask_after(I32x&, const char* p) {

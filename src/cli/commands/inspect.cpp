@@ -1,0 +1,48 @@
+// cachalot inspect: what a checkpoint holds, what it takes to run it here, and why it may not run. Reads headers
+// only; a config.json alone will do.
+#include <fmt/format.h>
+
+#include "cli/command.h"
+#include "cli/commands/inspect_report.h"
+#include "load/find_model.h"
+
+namespace cachalot {
+
+namespace {
+
+struct InspectOptions {
+  ModelOptions model;
+  bool tensors = false, json = false;
+};
+
+int inspect(const InspectOptions& o) {
+  const Inspection inspection = inspect_model(resolve_model(o.model.model), o.model);
+  if (o.json) {
+    using Json = nlohmann::ordered_json;
+    fmt::print("{}\n", inspection_json(inspection).dump(-1, ' ', false, Json::error_handler_t::replace));
+    return 0;
+  }
+  print_inspection(inspection);
+  if (o.tensors) print_tensors(inspection);
+  return 0;
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& program, Work& chosen) {
+  auto o = std::make_shared<InspectOptions>();
+  CLI::App& command = new_command(program, "inspect", "Show what a checkpoint holds and whether it runs here");
+  o->model.add_to(command);
+  command.remove_option(command.get_option("--threads"));  // nothing is computed
+  command.add_flag("--tensors", o->tensors, "list every tensor (JSON always does)");
+  add_json_flag(command, o->json);
+  command.footer(
+      "MODEL may also be a config.json, or a folder with no more than that: what a model needs can be seen before "
+      "it\n"
+      "is downloaded.\n\n"
+      "Examples:\n  cachalot inspect ./Qwen3-0.6B --context 32768\n  cachalot inspect model.gguf --tensors\n"
+      "  cachalot inspect DeepSeek-R1/config.json --context 8192 --weights bf16");
+  when_chosen(command, chosen, o, inspect);
+}
+
+}  // namespace cachalot

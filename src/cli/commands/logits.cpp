@@ -1,0 +1,66 @@
+// cachalot logits: given tokens through the model, their logits streamed into a file.
+#include <algorithm>
+#include "base/log.h"
+
+#include "base/progress.h"
+#include "cli/command.h"
+#include "cli/input.h"
+#include "cli/options.h"
+#include "engine/scoring.h"
+#include "formats/safetensors/writer.h"
+
+namespace cachalot {
+namespace {
+
+struct LogitsOptions {
+  ModelOptions model;
+  TokensInput tokens;
+  std::string out;
+  bool last = false;
+};
+
+int logits(const LogitsOptions& o) {
+  const auto tokens = o.tokens.read();
+  const LoadedModel model = o.model.load_to_score(/*text=*/false, o.tokens.chunk);
+  check_fits(tokens.size(), model.plan.context);
+  const int64_t rows = o.last ? 1 : std::ssize(tokens);
+  SafetensorsWriter writer(o.out, {{"logits", DType::f32, {rows, model.transformer->spec().vocab}}}, {},
+                           o.tokens.files_with(model.checkpoint));
+  Progress bar("computing", true);
+  score(
+      *model.ops, *model.transformer, tokens,
+      {.kv = model.kv,
+       .chunk = o.tokens.chunk,
+       .decode_from = o.tokens.decode_from,
+       .declared_tokens = std::clamp<int>(o.tokens.decode_from, 0, static_cast<int>(tokens.size())),  // as a prompt's
+       .expanded_tokens = expanded_tokens(static_cast<int>(tokens.size())),
+       .last_only = o.last},
+      [&](int row, std::span<const float> logits_W) {
+        writer.append(logits_W);
+        bar.update(row, std::ssize(tokens));
+      });
+  bar.finish();
+  writer.finish();
+  note("{} rows of {} logits written to {}", rows, model.transformer->spec().vocab, o.out);
+  return 0;
+}
+
+}  // namespace
+
+void add_logits(CLI::App& program, Work& chosen) {
+  auto o = std::make_shared<LogitsOptions>();
+  CLI::App& command = new_command(program, "logits", "Write the logits of given tokens to a file");
+  o->model.add_to(command);
+  o->tokens.add_to(command);
+  command.add_option("--out", o->out, "the safetensors file to write: one tensor 'logits' [tokens, vocabulary], f32")
+      ->required()
+      ->type_name("FILE");
+  command.add_flag("--last", o->last, "only the last row");
+  command.footer("Example:\n  cachalot logits tiny-r1 --tokens 1,2,3 --weights f32 --out logits.safetensors");
+  command.callback([&chosen, o] {
+    if (!o->tokens.given()) throw CLI::RequiredError("--tokens or --tokens-file");
+    chosen = [o] { return logits(*o); };
+  });
+}
+
+}  // namespace cachalot

@@ -1,0 +1,137 @@
+#include "formats/huggingface/chat_template.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "formats/config.h"
+#include "formats/foreign.h"
+#include "formats/huggingface/tiktoken.h"
+
+namespace cachalot {
+namespace {
+
+namespace fs = std::filesystem;
+
+// ChatML as make_context of the released qwen_generation_utils.py writes it, with the system text of chat().
+constexpr const char* kQwen1Template =
+    "{%- if messages and messages[0]['role'] == 'system' -%}\n"
+    "    {%- set system = messages[0]['content'] -%}\n"
+    "    {%- set turns = messages[1:] -%}\n"
+    "{%- else -%}\n"
+    "    {%- set system = 'You are a helpful assistant.' -%}\n"
+    "    {%- set turns = messages -%}\n"
+    "{%- endif -%}\n"
+    "{{- '<|im_start|>system\\n' ~ system ~ '<|im_end|>' -}}\n"
+    "{%- for turn in turns -%}\n"
+    "    {{- '\\n<|im_start|>' ~ turn['role'] ~ '\\n' ~ turn['content'] ~ '<|im_end|>' -}}\n"
+    "{%- endfor -%}\n"
+    "{%- if add_generation_prompt -%}\n"
+    "    {{- '\\n<|im_start|>assistant\\n' -}}\n"
+    "{%- endif -%}\n";
+
+using Sources = std::vector<ChatTemplateSource>;
+
+// A name given twice means the later text.
+void set(Sources& sources, std::string_view name, std::string text) {
+  for (ChatTemplateSource& known : sources)
+    if (known.name == name) return void(known.text = std::move(text));
+  sources.push_back({std::string(name), std::move(text)});
+}
+
+// Those in tokenizer_config.json.
+Sources configured_templates(const fs::path& config) {
+  const Config settings = Config::read(config);
+  Sources sources;
+  if (!settings.has("chat_template")) return sources;
+  const auto wrong = [&] {
+    return Error("chat_template is neither a text nor a list or dictionary of named ones").in(settings.where());
+  };
+  const auto& value = settings.json()["chat_template"];
+  if (value.is_string()) {
+    set(sources, "default", value.get<std::string>());
+  } else if (value.is_object()) {
+    for (const auto& [name, text] : value.items()) {
+      if (!text.is_string()) throw wrong();
+      set(sources, name, text.get<std::string>());
+    }
+  } else if (value.is_array()) {
+    for (const auto& entry : value) {
+      const auto part = [&](const char* key) {
+        if (!entry.is_object() || !entry.contains(key) || !entry[key].is_string()) throw wrong();
+        return entry[key].template get<std::string>();
+      };
+      set(sources, part("name"), part("template"));
+    }
+  } else {
+    throw wrong();
+  }
+  std::erase_if(sources, [](const ChatTemplateSource& source) { return source.text.empty(); });
+  return sources;
+}
+
+// Those in files of their own.
+Sources filed_templates(const fs::path& folder) {
+  std::error_code code;
+  Sources sources;
+  if (const auto file = folder / "chat_template.jinja"; fs::exists(file, code))
+    set(sources, "default", read_checkpoint_text(file));
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(folder / "additional_chat_templates", code))
+    if (entry.path().extension() == ".jinja") files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  for (const fs::path& file : files) set(sources, file.stem().string(), read_checkpoint_text(file));
+  return sources;
+}
+
+bool is_qwen1_chat(const fs::path& folder) {
+  std::error_code code;
+  const auto generation = folder / "generation_config.json";
+  return fs::exists(folder / kQwenTiktoken, code) && fs::exists(generation, code) &&
+         Config::read(generation).text_or("chat_format", "") == "chatml";
+}
+
+}  // namespace
+
+std::vector<ChatTemplateSource> read_hf_chat_templates(const fs::path& folder) {
+  Sources sources = filed_templates(folder);
+  std::error_code code;
+  const auto config = folder / "tokenizer_config.json";
+  if (sources.empty() && fs::exists(config, code)) sources = configured_templates(config);
+  if (sources.empty() && is_qwen1_chat(folder)) set(sources, "default", kQwen1Template);
+  return sources;
+}
+
+constexpr std::string_view kGgufTemplate = "tokenizer.chat_template";
+
+std::vector<ChatTemplateSource> read_gguf_chat_templates(const GgufFile& file) {
+  Sources sources;
+  if (const auto text = file.text_or(kGgufTemplate, ""); !text.empty()) set(sources, "default", std::string(text));
+  const std::string prefix = std::string(kGgufTemplate) + ".";
+  for (const std::string_view key : file.keys())
+    if (key.starts_with(prefix) && key.size() > prefix.size())
+      set(sources, key.substr(prefix.size()), std::string(file.text(key)));
+  return sources;
+}
+
+void write_gguf_chat_templates(const std::vector<ChatTemplateSource>& templates, GgufMetadata& out) {
+  Sources named;
+  for (const ChatTemplateSource& source : templates) {
+    std::string name = source.name;
+    for (char& c : name)
+      if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))) c = '_';
+    if (source.name == "default") {
+      out.add(kGgufTemplate, source.text);
+    } else if (!name.empty()) {
+      set(named, name, source.text);
+    }
+  }
+  if (named.empty()) return;
+  std::vector<std::string> names;
+  for (const ChatTemplateSource& source : named) {
+    names.push_back(source.name);
+    out.add(std::string(kGgufTemplate) + "." + source.name, source.text);
+  }
+  out.add_array("tokenizer.chat_templates", names);
+}
+
+}  // namespace cachalot

@@ -1,0 +1,250 @@
+#include "load/loaded_model.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <set>
+
+#include "base/available_memory.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/progress.h"
+#include "engine/scoring.h"
+#include "formats/gguf/ends.h"
+#include "formats/gguf/file.h"
+#include "formats/gguf/tokenizer.h"
+#include "formats/huggingface/chat_template.h"
+#include "formats/huggingface/tokenizer.h"
+#include "ops/cpu/latent.h"
+#include "ops/weight_types.h"
+
+namespace cachalot {
+
+namespace fs = std::filesystem;
+
+// -- Text side and defaults
+
+TextModel TextModel::read(const Checkpoint& checkpoint) {
+  const GgufFile* gguf = checkpoint.gguf();
+  const Vocabulary vocabulary = gguf ? read_gguf_vocabulary(*gguf) : read_hf_vocabulary(checkpoint.path());
+  TextModel text{.tokenizer = Tokenizer(vocabulary), .chat_template = {}};
+  NamedTokens tokens = vocabulary.named;
+  const auto name_token = [&](const char* name, std::optional<int> id) {
+    if (id) tokens.emplace_back(name, text.tokenizer.bytes(*id));
+  };
+  name_token("bos_token", text.tokenizer.bos());
+  name_token("eos_token", text.tokenizer.eos());
+  try {
+    const auto sources = gguf ? read_gguf_chat_templates(*gguf) : read_hf_chat_templates(checkpoint.path());
+    if (!sources.empty()) text.chat_template.emplace(sources, std::move(tokens));
+  } catch (const Error& error) { text.chat_template.emplace(error); }
+  return text;
+}
+
+GenerationDefaults GenerationDefaults::read(const Checkpoint& checkpoint, const Tokenizer& tokenizer) {
+  GenerationDefaults d;
+  const auto add_ends = [&](const std::vector<int>& ids) {
+    for (const int id : ids)
+      if (std::find(d.end_tokens.begin(), d.end_tokens.end(), id) == d.end_tokens.end()) d.end_tokens.push_back(id);
+  };
+  SamplingDefaults sampling = read_sampling_defaults(checkpoint);
+  d.sampling = sampling.params;
+  d.max_tokens = sampling.max_tokens;
+  d.unusable = std::move(sampling.unusable);
+  if (const auto config = generation_config(checkpoint)) {
+    const Config& g = *config;
+    add_ends(g.integers("eos_token_id"));
+    // Qwen 1's chat models name no more than <|endoftext|> there; their code adds the two marks of a turn.
+    if (g.text_or("chat_format", "") == "chatml")
+      for (const char* mark : {"<|im_end|>", "<|im_start|>"})
+        if (const auto id = tokenizer.find(mark)) add_ends({*id});
+  }
+  add_ends(checkpoint.config().integers("eos_token_id"));
+  if (tokenizer.eos()) add_ends({*tokenizer.eos()});
+  if (checkpoint.gguf()) add_ends(gguf_end_tokens(*checkpoint.gguf(), tokenizer));
+  return d;
+}
+
+// -- Memory
+
+// Numbers of one row that attention computes: queries, keys and values, and what is between them.
+static int64_t attention_numbers(const LayerSpec& l) {
+  if (const GqaSpec* a = l.gqa())
+    return int64_t{a->heads + 2 * a->kv_heads} * a->head_dim + 3 * int64_t{a->compressed_dim};
+  const MlaSpec& a = *l.mla();
+  return a.q_rank + int64_t{a.heads} * (a.nope_dim + a.rope.dim + a.value_dim);
+}
+
+// And of a row in the latent space, of which few are computed together.
+static int64_t absorbed_numbers(const LayerSpec& l) {
+  const MlaSpec* a = l.mla();
+  return a ? int64_t{a->heads} * (2 * int64_t{a->kv_rank} + a->rope.dim + a->value_dim) : 0;
+}
+
+static int64_t ffn_numbers(const LayerSpec& l, int width) {
+  if (l.dense()) return 3 * int64_t{l.dense()->hidden};
+  const MoeSpec& moe = *l.moe();
+  return moe.gate.active * (3 * int64_t{moe.expert.hidden} + width) + 3 * int64_t{moe.shared.hidden};
+}
+
+// Rows whose logits are alive at once: of everyone who runs the last one and the drafts, and what the module guesses.
+static int64_t logit_rows(const ModelSpec& spec, const LoadOptions& o, int max_rows) {
+  if (o.scores) return std::min(max_rows, scored_at_once(spec.vocab));
+  const bool module = !spec.mtp.empty();
+  const int drafts = module ? 1 : o.speculation == Speculation::lookup ? EngineOptions().lookup_drafts : 0;
+  const int64_t sequences = std::min(o.scheduler.max_sequences, max_rows);
+  return std::min<int64_t>(max_rows, sequences * (1 + drafts)) + (module ? sequences : 0);
+}
+
+// The widest rows of a step, times how many of them are alive at once; logits, and what sampling them takes.
+static int64_t activation_bytes(const ModelSpec& spec, const LoadOptions& o, int max_rows) {
+  int64_t widest = 0, widest_absorbed = 0;
+  std::vector<LayerSpec> layers = spec.layers;
+  layers.insert(layers.end(), spec.mtp.begin(), spec.mtp.end());
+  for (const LayerSpec& l : layers) {
+    widest = std::max(widest, ffn_numbers(l, spec.width) + 2 * attention_numbers(l) + 6 * int64_t{spec.width});
+    widest_absorbed = std::max(widest_absorbed, absorbed_numbers(l));
+  }
+  // In f64, as a config may describe more than 63 bits count.
+  const double numbers =
+      static_cast<double>(max_rows) * static_cast<double>(widest) +
+      static_cast<double>(std::min(max_rows, kAbsorbedRows)) * static_cast<double>(widest_absorbed);
+  const double logits =
+      (4.0 * static_cast<double>(logit_rows(spec, o, max_rows)) + SamplerRoom::kBytesPerToken) * spec.vocab;
+  return static_cast<int64_t>(std::min(2 * 4 * numbers + logits, 1e18));
+}
+
+static std::string gib(int64_t bytes) { return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / (1 << 30)); }
+
+MemoryPlan memory_at(const ModelSpec& spec, int64_t weight_bytes, const Ops& ops, const LoadOptions& o, DType kv,
+                     int context) {
+  const CacheLayout layout = cache_layout(spec);
+  SchedulerOptions scheduler = o.scheduler;
+  if (!spec.causal()) scheduler.max_rows = std::max(scheduler.max_rows, context);  // texts are read whole
+  const int cache_tokens = std::max(context, o.cache_tokens);
+  MemoryPlan plan{.weight_bytes = weight_bytes,
+                  .cache_bytes = cache_bytes(ops, layout, cache_tokens, scheduler, kv),
+                  .activation_bytes = activation_bytes(spec, o, scheduler.max_rows),
+                  .available_bytes = available_memory_bytes(),
+                  .context = context,
+                  .cache_tokens = cache_tokens,
+                  .scheduler = o.scheduler};
+  for (const auto& layer : layout.layers)
+    plan.cache_bytes_per_token += ops.cache_block_bytes(layer, kv) / kBlockTokens;
+  return plan;
+}
+
+MemoryPlan memory_for(const ModelSpec& spec, int64_t weight_bytes, const Ops& ops, const LoadOptions& o, DType kv) {
+  if (spec.learned_positions > 0 && o.context > spec.learned_positions)
+    throw Error(fmt::format("a context of {} tokens is asked for, but the model knows {} positions", o.context,
+                            spec.learned_positions));
+  MemoryPlan plan = memory_at(spec, weight_bytes, ops, o, kv, o.context > 0 ? o.context : spec.context);
+  while (o.context == 0 && !plan.fits() && plan.context > 512)
+    plan = memory_at(spec, weight_bytes, ops, o, kv, plan.context / 2);
+  return plan;
+}
+
+int64_t trained_tokens(const ModelSpec& spec) {
+  const RopeSpec& rope = spec.layers[0].rope();
+  double tokens = spec.context;
+  if (rope.scaling == RopeScaling::yarn) tokens = std::max(tokens, rope.trained_tokens * rope.factor);
+  if (rope.scaling == RopeScaling::linear || rope.scaling == RopeScaling::dynamic)
+    tokens *= std::max(1.0, rope.factor);
+  return static_cast<int64_t>(std::min(tokens, 1e15));
+}
+
+void warn_beyond_training(const ModelSpec& spec, int tokens) {
+  if (const int64_t trained = trained_tokens(spec); tokens > trained)
+    warn(
+        "a context of {} tokens is asked for, but the model was made for {}: what comes after them is predicted "
+        "worse",
+        tokens, trained);
+}
+
+MemoryPlan plan_memory(const ModelSpec& spec, const std::vector<BoundTensor>& tensors, const Ops& ops,
+                       const LoadOptions& o, DType kv) {
+  int64_t weight_bytes = 0;
+  for (const BoundTensor& t : tensors) weight_bytes += t.held_bytes(ops);
+  MemoryPlan plan = memory_for(spec, weight_bytes, ops, o, kv);
+  if (!plan.fits())
+    throw Error("the model does not fit the memory")
+        .because(fmt::format("weights {} + cache {} for {} tokens + activations {} = {}, but {} is available",
+                             gib(plan.weight_bytes), gib(plan.cache_bytes), plan.cache_tokens,
+                             gib(plan.activation_bytes), gib(plan.total_bytes()), gib(plan.available_bytes)))
+        .hint("lower --context, or take a smaller --weights type or model");
+  if (o.context == 0 && plan.context < spec.context)
+    note("context cut from {} to {} tokens to fit the memory (--context N sets it)", spec.context, plan.context);
+  return plan;
+}
+
+// -- Loading
+
+// Says which matrices are held in another type than asked for, or than the checkpoint has.
+static void note_other_types(const std::vector<BoundTensor>& tensors, const WeightsPolicy& policy) {
+  if (!policy.fixed) {
+    const auto narrowed = std::find_if(tensors.begin(), tensors.end(), [](const BoundTensor& t) {
+      return t.held_as == DType::bf16 && !has_kernels(t.sources[0]->dtype);
+    });
+    if (narrowed != tensors.end())
+      note("{} weights are held as bf16: that type has no kernels of its own (--weights f32 is exact)",
+           name(narrowed->sources[0]->dtype));
+    return;
+  }
+  std::map<DType, std::set<std::string_view>> others;
+  for (const BoundTensor& t : tensors)
+    if (t.held_as != policy.fixed && t.held_as != DType::f32) others[t.held_as].insert(t.slot);
+  if (others.empty()) return;
+  std::vector<std::string> lists;
+  for (const auto& [type, slots] : others)
+    lists.push_back(fmt::format("{} ({})", name(type), fmt::join(slots, ", ")));
+  note("not all weights are held as {}: {}", name(*policy.fixed), fmt::join(lists, ", "));
+}
+
+LoadedModel LoadedModel::load(const fs::path& path, const LoadOptions& o) {
+  const auto start = std::chrono::steady_clock::now();
+  Checkpoint checkpoint = Checkpoint::open(path);
+  const Family& family = family_of(checkpoint.config());
+  ModelSpec spec = family.spec(checkpoint.config());
+  spec.family = family.name;
+  keep_stored(family, checkpoint, spec);
+  const Speculation speculation = o.speculation.value_or(spec.mtp.empty() ? Speculation::off : Speculation::mtp);
+  if (speculation == Speculation::mtp && spec.mtp.empty())
+    throw Error("the checkpoint has no module that drafts tokens (MTP)")
+        .in(checkpoint.path().string())
+        .hint("--speculate lookup works with every model");
+  if (speculation != Speculation::mtp) spec.mtp.clear();
+  const auto tensors = bind_tensors(family, spec, checkpoint, o.weights);
+
+  auto ops = std::make_unique<CpuOps>(best_kernels(), o.threads > 0 ? o.threads : default_threads());
+  const DType kv = o.kv.value_or(o.weights.fixed == DType::f32 ? DType::f32 : DType::bf16);
+  const MemoryPlan plan = plan_memory(spec, tensors, *ops, o, kv);
+  std::optional<TextModel> text;
+  GenerationDefaults defaults;
+  if (o.text) {
+    text = TextModel::read(checkpoint);
+    defaults = GenerationDefaults::read(checkpoint, text->tokenizer);
+  }
+
+  note_other_types(tensors, o.weights);
+  Progress bar("loading", o.progress);
+  auto transformer = std::make_unique<Transformer>(
+      spec, load_weights(family, spec, checkpoint, o.weights, *ops,
+                         [&](int64_t done, int64_t total) { bar.update(done, total); }));
+  bar.finish();
+  const std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start;
+  return {
+      std::move(checkpoint), std::move(text), std::move(defaults), std::move(ops), std::move(transformer), plan, kv,
+      speculation,           elapsed.count()};
+}
+
+EngineOptions LoadedModel::engine_options() const {
+  return {.context = plan.context,
+          .cache_tokens = plan.cache_tokens,
+          .kv = kv,
+          .scheduler = plan.scheduler,
+          .speculation = speculation};
+}
+
+}  // namespace cachalot

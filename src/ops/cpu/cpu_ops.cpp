@@ -1,0 +1,438 @@
+#include "ops/cpu/cpu_ops.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "ops/cpu/experts.h"
+#include "ops/cpu/gqa.h"
+#include "ops/cpu/latent.h"
+#include "tensor/dims.h"
+
+namespace cachalot {
+
+// Fewer numbers than this are not worth waking another thread for.
+static constexpr int64_t kNumbersPerTask = 16384;
+
+CpuOps::CpuOps(const KernelTable& kernels, int threads) : kernels_(kernels), pool_(threads) {}
+
+void CpuOps::for_rows(int64_t rows, int64_t numbers_per_row, const std::function<void(int64_t, int64_t)>& job) {
+  pool_.for_each_chunk(rows, std::max<int64_t>(1, kNumbersPerTask / std::max<int64_t>(1, numbers_per_row)), job);
+}
+
+Tensor CpuOps::like(const Tensor& x) {
+  Tensor t = x;
+  t.data = static_cast<float*>(arena_.allocate(static_cast<size_t>(x.elements()) * sizeof(float)));
+  int64_t stride = 1;
+  for (int i = t.rank - 1; i >= 0; --i) {
+    t.stride[static_cast<size_t>(i)] = stride;
+    stride *= t.shape[static_cast<size_t>(i)];
+  }
+  return t;
+}
+
+// -- Parameters
+
+int64_t CpuOps::matrix_bytes(int64_t rows, int64_t columns, DType held_as) const {
+  const MatmulKernel& kernel = matmul(held_as);
+  return divide_up(rows, kernel.columns) * kernel.panel_bytes(columns);
+}
+
+Weight CpuOps::load_matrix(const MatrixPart& part, DType held_as) {
+  Weight w = load_matrices({&part, 1}, held_as);
+  w.rank = 2;
+  w.shape = {w.shape[1], w.shape[2]};
+  return w;
+}
+
+Weight CpuOps::load_matrices(std::span<const MatrixPart> parts, DType held_as) {
+  const int64_t rows = parts[0].rows(), columns = parts[0].columns();
+  for (const MatrixPart& part : parts) CHECK(part.rows() == rows && part.columns() == columns);
+  auto storage = pack_matrices(parts, held_as, kernels_, pool_);
+  return {.rank = 3,
+          .shape = {std::ssize(parts), rows, columns},
+          .held_as = held_as,
+          .held_bytes = std::ssize(parts) * storage->part_bytes,
+          .storage = std::move(storage)};
+}
+
+Weight CpuOps::load_vector(const StoredTensor& stored) {
+  Weight w = load_vectors({&stored, 1});
+  w.rank = 1;
+  w.shape = {w.shape[1]};
+  return w;
+}
+
+Weight CpuOps::load_vectors(std::span<const StoredTensor> parts) {
+  const int64_t count = parts[0].elements();
+  auto storage = std::make_unique<VectorStorage>();
+  storage->values.resize(static_cast<size_t>(std::ssize(parts) * count));
+  float* out = storage->values.data();
+  for (const StoredTensor& part : parts) {
+    CHECK(part.elements() == count);
+    part.read_rows(0, part.rows(), out);
+    out += count;
+  }
+  return {.rank = 2,
+          .shape = {std::ssize(parts), count},
+          .held_as = DType::f32,
+          .held_bytes = 4 * std::ssize(parts) * count,
+          .storage = std::move(storage)};
+}
+
+std::unique_ptr<KvCache> CpuOps::make_cache(const KvCacheSpec& spec) {
+  return std::make_unique<CpuKvCache>(spec, kernels_);
+}
+
+int64_t CpuOps::cache_block_bytes(const KvCache::Layer& layer, DType dtype) const {
+  return CpuKvCache::block_bytes(layer, kernels_, dtype);
+}
+
+// -- Verbs, row by row
+
+Tensor CpuOps::embed(std::span<const int32_t> ids_T, const Weight& table_WD) {
+  const MatmulKernel& kernel = matmul(table_WD.held_as);
+  const int64_t width = table_WD.shape[1];
+  const Tensor x_TD = arena_.tensor(static_cast<int64_t>(ids_T.size()), width);
+  for_rows(x_TD.dim(0), width * 8, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t id = ids_T[static_cast<size_t>(t)];
+      CHECK(id >= 0 && id < table_WD.shape[0], "token {} outside a vocabulary of {}", id, table_WD.shape[0]);
+      read_packed_row(kernel, panels_of(table_WD), width, id, x_TD.row(t));
+    }
+  });
+  return x_TD;
+}
+
+Tensor CpuOps::rms_norm(const Tensor& x, const Weight& gain, double eps) {
+  CHECK(gain.rank == 1 && gain.shape[0] == x.last());
+  const Tensor y = like(x);
+  for_rows(x.rows(), x.last(), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      kernels_.rms_norm(x.row(r), vector_of(gain), static_cast<float>(eps), x.last(), y.row(r));
+  });
+  return y;
+}
+
+Tensor CpuOps::add(const Tensor& a, const Tensor& b) {
+  CHECK(a.rank == b.rank && a.shape == b.shape, "{} + {}", shape_text(a), shape_text(b));
+  const Tensor y = like(a);
+  for_rows(a.rows(), a.last(), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) kernels_.add(a.row(r), b.row(r), a.last(), y.row(r));
+  });
+  return y;
+}
+
+Tensor CpuOps::activate(const Tensor& x, const Activation& form) {
+  const Tensor y = like(x);
+  for_rows(y.rows(), 4 * y.last(), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) activate_row(kernels_, form, x.row(r), y.last(), y.row(r));
+  });
+  return y;
+}
+
+Tensor CpuOps::gated(const Tensor& gate_TF, const Tensor& up_TF, const Activation& form) {
+  SHAPES(gate_TF, up_TF);
+  const Tensor y = like(gate_TF);
+  for_rows(y.rows(), 4 * y.last(), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) gated_row(kernels_, form, gate_TF.row(r), up_TF.row(r), y.last(), y.row(r));
+  });
+  return y;
+}
+
+Tensor CpuOps::sigmoid(const Tensor& x) {
+  const Tensor y = like(x);
+  for (int64_t r = 0; r < x.rows(); ++r)
+    for (int64_t i = 0; i < x.last(); ++i) y.row(r)[i] = 1.0f / (1.0f + std::exp(-x.row(r)[i]));
+  return y;
+}
+
+Tensor CpuOps::scale_rows(const Tensor& x, const Tensor& factor_T1) {
+  CHECK(factor_T1.last() == 1 && factor_T1.dim(0) == x.dim(0), "{} * {}", shape_text(x), shape_text(factor_T1));
+  const Tensor y = like(x);
+  const int64_t rows_per_token = x.rows() / std::max<int64_t>(1, x.dim(0));
+  for_rows(x.rows(), x.last(), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      std::copy(x.row(r), x.row(r) + x.last(), y.row(r));
+      kernels_.scale(y.row(r), y.last(), *factor_T1.row(r / rows_per_token));
+    }
+  });
+  return y;
+}
+
+Tensor CpuOps::concat(const Tensor& a_TA, const Tensor& b_TB) {
+  CHECK(a_TA.rank == 2 && b_TB.rank == 2 && a_TA.dim(0) == b_TB.dim(0));
+  const Tensor y = arena_.tensor(a_TA.dim(0), a_TA.last() + b_TB.last());
+  for (int64_t t = 0; t < y.dim(0); ++t) {
+    float* rest = std::copy(a_TA.row(t), a_TA.row(t) + a_TA.last(), y.row(t));
+    std::copy(b_TB.row(t), b_TB.row(t) + b_TB.last(), rest);
+  }
+  return y;
+}
+
+Tensor CpuOps::gather_rows(const Tensor& x_TD, std::span<const int32_t> rows) {
+  const Tensor y = arena_.tensor(static_cast<int64_t>(rows.size()), x_TD.last());
+  for (size_t i = 0; i < rows.size(); ++i)
+    std::memcpy(y.row(static_cast<int64_t>(i)), x_TD.row(rows[i]), static_cast<size_t>(x_TD.last()) * sizeof(float));
+  return y;
+}
+
+Tensor CpuOps::rope_angles(const Batch& batch, const RopeSpec& spec) {
+  const int64_t half = spec.dim / 2;
+  const Tensor angles_TR = arena_.tensor(batch.rows(), 2 * half);
+  const auto attention_factor = static_cast<float>(spec.attention_factor);
+  std::vector<float> inverse;
+  for (const BatchSequence& s : batch.sequences) {
+    if (inverse.empty() || spec.depends_on_length()) inverse = inverse_frequencies(spec, s.rope_tokens);
+    for_rows(s.rows, 32 * half, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        float* cos = angles_TR.row(s.first_row + r);
+        const auto position = static_cast<float>(s.first_position + r);
+        for (int64_t i = 0; i < half; ++i) {
+          const float angle = position * inverse[static_cast<size_t>(i)];
+          cos[i] = std::cos(angle) * attention_factor;
+          cos[half + i] = std::sin(angle) * attention_factor;
+        }
+      }
+    });
+  }
+  return angles_TR;
+}
+
+Tensor CpuOps::logn_factors(const Batch& batch, const LogNSpec& spec) {
+  const Tensor factor_T1 = arena_.tensor(batch.rows(), 1);
+  for (const BatchSequence& s : batch.sequences)
+    for (int r = 0; r < s.rows; ++r) *factor_T1.row(s.first_row + r) = logn_factor(spec, s.first_position + r);
+  return factor_T1;
+}
+
+Tensor CpuOps::rope(const Tensor& x_THR, const Tensor& angles_TR, RopePairing pairing) {
+  SHAPES(x_THR, angles_TR);
+  const Tensor y = like(x_THR);
+  const int64_t heads = x_THR.dim(1), dim = x_THR.last();
+  const auto rotate = pairing == RopePairing::halves ? kernels_.rope_halves : kernels_.rope_pairs;
+  for_rows(x_THR.rows(), dim, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const float* cos = angles_TR.row(r / heads);
+      rotate(x_THR.row(r), cos, cos + dim / 2, dim, y.row(r));
+    }
+  });
+  return y;
+}
+
+// -- Matrix products
+
+// A matrix that x meets.
+struct CpuOps::Product {
+  const Weight& w_UD;
+  const Weight& bias_U;
+  const MatmulKernel* kernel = nullptr;
+  std::byte* inputs = nullptr;  // x as the kernel wants it
+  Tensor y_TU = {};
+
+  int64_t panels() const { return divide_up(w_UD.shape[0], kernel->columns); }
+};
+
+// Many rows like to meet a few panels at once, as long as every thread has some.
+static int64_t panels_per_task(const MatmulKernel& kernel, int64_t panels, int64_t rows, int threads) {
+  if (kernel.together(rows) == 0) return 1;
+  return std::clamp<int64_t>(panels / (int64_t{2} * threads), 1, kernel.panels_together);
+}
+
+void CpuOps::multiply(const Tensor& x_TD, std::span<Product> products) {
+  const int64_t rows = x_TD.dim(0), inputs = x_TD.last();
+  int64_t panels = 0;
+  for (Product& p : products) {
+    SHAPES(x_TD, p.w_UD);
+    CHECK(!p.bias_U || p.bias_U.shape[0] == p.w_UD.shape[0]);
+    p.kernel = &matmul(p.w_UD.held_as);
+    p.y_TU = arena_.tensor(rows, p.w_UD.shape[0]);
+    panels += p.panels();
+    for (const Product& other : products)
+      if (other.kernel == p.kernel && other.inputs) p.inputs = other.inputs;
+    if (p.inputs) continue;
+    p.inputs = static_cast<std::byte*>(arena_.allocate(static_cast<size_t>(p.kernel->inputs_bytes(rows, inputs))));
+    for_rows(rows, inputs, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) p.kernel->prepare_row(x_TD.row(r), inputs, r, rows, p.inputs);
+    });
+  }
+  int64_t grain = 1;
+  for (const Product& p : products)
+    grain = std::max({grain, divide_up(kNumbersPerTask * 4, rows * inputs * p.kernel->columns),
+                      panels_per_task(*p.kernel, panels, rows, pool_.threads())});
+
+  const auto multiply_panels = [&](const Product& p, int64_t begin, int64_t end) {
+    const MatmulKernel& kernel = *p.kernel;
+    const int64_t outputs = p.y_TU.last(), first = begin * kernel.columns,
+                  used = std::min(end * kernel.columns, outputs) - first;
+    float* y = p.y_TU.data + first;
+    kernel.multiply(p.inputs, rows, panels_of(p.w_UD) + begin * kernel.panel_bytes(inputs), inputs,
+                    static_cast<int>(used), y, outputs);
+    if (p.bias_U)
+      for (int64_t r = 0; r < rows; ++r)
+        kernels_.add(y + r * outputs, vector_of(p.bias_U) + first, used, y + r * outputs);
+  };
+  pool_.for_each_chunk(panels, grain, [&](int64_t begin, int64_t end) {
+    for (const Product& p : products) {
+      const int64_t first = std::max<int64_t>(begin, 0), last = std::min(end, p.panels());
+      if (first < last) multiply_panels(p, first, last);
+      begin -= p.panels(), end -= p.panels();
+    }
+  });
+}
+
+Tensor CpuOps::linear(const Tensor& x_TD, const Weight& w_UD, const Weight& bias) {
+  Product product{w_UD, bias};
+  multiply(x_TD, {&product, 1});
+  return product.y_TU;
+}
+
+std::vector<Tensor> CpuOps::linears(const Tensor& x_TD, std::initializer_list<const Linear*> matrices) {
+  std::vector<Product> products;
+  products.reserve(matrices.size());
+  for (const Linear* l : matrices) products.push_back({l->w, l->bias});
+  multiply(x_TD, products);
+  std::vector<Tensor> results;
+  results.reserve(products.size());
+  for (const Product& p : products) results.push_back(p.y_TU);
+  return results;
+}
+
+Tensor CpuOps::logits(const Tensor& hidden_TD, const Weight& w_WD, const Weight& bias_W) {
+  if (w_WD.held_as != DType::q8_0) return linear(hidden_TD, w_WD, bias_W);
+  const int64_t rows = hidden_TD.dim(0), inputs = hidden_TD.last();
+  const Tensor parts_TTD = arena_.tensor(2 * rows, inputs);
+  for (int64_t t = 0; t < rows; ++t) {
+    std::copy(hidden_TD.row(t), hidden_TD.row(t) + inputs, parts_TTD.row(t));
+    matmul(w_WD.held_as).rounding_rest(hidden_TD.row(t), inputs, parts_TTD.row(rows + t));
+  }
+  const Tensor of_parts_TTW = linear(parts_TTD, w_WD, {});
+  Tensor logits_TW = of_parts_TTW;
+  logits_TW.shape[0] = rows;
+  for_rows(rows, logits_TW.last(), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      float* y = logits_TW.row(t);
+      kernels_.add(y, of_parts_TTW.row(rows + t), logits_TW.last(), y);
+      if (bias_W) kernels_.add(y, vector_of(bias_W), logits_TW.last(), y);
+    }
+  });
+  return logits_TW;
+}
+
+// -- Cache and attention
+
+void CpuOps::for_cache_rows(const CpuKvCache& cache, int layer, const Batch& batch,
+                            const std::function<void(int, int32_t, int64_t)>& write) {
+  const auto& shape = cache.layer(layer);
+  for (const BatchSequence& s : batch.sequences) {
+    const auto table = s.block_tables[static_cast<size_t>(shape.group)];
+    for (int position = (s.first_position + kBlockTokens - 1) / kBlockTokens * kBlockTokens;
+         position < s.first_position + s.rows; position += kBlockTokens)
+      cache.clear_block(layer, table[static_cast<size_t>(position / kBlockTokens)]);
+    for_rows(s.rows, int64_t{shape.kv_heads} * (shape.key_dim + shape.value_dim) * 2,
+             [&](int64_t begin, int64_t end) {
+               for (int64_t r = begin; r < end; ++r) {
+                 const auto position = s.first_position + static_cast<int>(r);
+                 write(position, table[static_cast<size_t>(position / kBlockTokens)], s.first_row + r);
+               }
+             });
+  }
+}
+
+void CpuOps::append(KvCache& cache, int layer, const Batch& batch, const Tensor& k_TGK, const Tensor& v_TGV) {
+  const auto& kv = static_cast<const CpuKvCache&>(cache);
+  const auto& shape = kv.layer(layer);
+  CHECK(k_TGK.dim(1) == shape.kv_heads && k_TGK.last() == shape.key_dim && v_TGV.last() == shape.value_dim);
+  for_cache_rows(kv, layer, batch, [&](int position, int32_t block, int64_t row) {
+    for (int g = 0; g < shape.kv_heads; ++g)
+      kv.write(layer, block, g, position % kBlockTokens, k_TGK.row(row * shape.kv_heads + g),
+               v_TGV.row(row * shape.kv_heads + g));
+  });
+}
+
+void CpuOps::append_latent(KvCache& cache, int layer, const Batch& batch, const Tensor& c_TC, const Tensor& kr_TR) {
+  const auto& kv = static_cast<const CpuKvCache&>(cache);
+  const auto& shape = kv.layer(layer);
+  CHECK(c_TC.last() == shape.latent_dim && c_TC.last() + kr_TR.last() == shape.key_dim);
+  const Tensor key_TL = concat(c_TC, kr_TR);
+  for_cache_rows(kv, layer, batch, [&](int position, int32_t block, int64_t row) {
+    kv.write(layer, block, 0, position % kBlockTokens, key_TL.row(row), nullptr);
+  });
+}
+
+// Threads worth waking for attention that multiplies so many pairs of numbers per query row and key.
+int CpuOps::workers_for(const Batch& batch, int64_t products_per_key) const {
+  int64_t products = 0;
+  for (const BatchSequence& s : batch.sequences)
+    products += int64_t{s.rows} * (s.first_position + s.rows) * products_per_key;
+  return products < 4 * kNumbersPerTask ? 1 : pool_.threads();
+}
+
+// All rows of the batch.
+static std::vector<AttendSpan> whole_spans(const Batch& batch) {
+  std::vector<AttendSpan> spans;
+  spans.reserve(batch.sequences.size());
+  for (const BatchSequence& s : batch.sequences) spans.push_back({&s, s.first_row, s.rows, s.first_position});
+  return spans;
+}
+
+Tensor CpuOps::attend(const Tensor& q_THK, KvCache& cache, int layer, const Batch& batch, const AttendSpec& spec) {
+  const auto& kv = static_cast<const CpuKvCache&>(cache);
+  const auto& shape = kv.layer(layer);
+  const auto heads = static_cast<int>(q_THK.dim(1));
+  CHECK(heads % shape.kv_heads == 0 && q_THK.last() == shape.key_dim);
+  const Tensor o_THV = arena_.tensor(q_THK.dim(0), heads, shape.value_dim);
+  const int workers = workers_for(batch, int64_t{heads} * shape.key_dim);
+
+  attend_grouped({kernels_, pool_, arena_, workers}, {kv, layer, spec, q_THK, o_THV}, whole_spans(batch));
+  return o_THV;
+}
+
+Tensor CpuOps::attend_latent(const Tensor& qn_THN, const Tensor& qr_THR, const LatentWeights& w, KvCache& cache,
+                             int layer, const Batch& batch, const AttendSpec& spec) {
+  const auto& kv = static_cast<const CpuKvCache&>(cache);
+  const Weight &k_up_HCN = w.k_up_HCN, &v_up_HVC = w.v_up_HVC;
+  SHAPES(qn_THN, qr_THR, k_up_HCN, v_up_HVC);
+  CHECK(kv.layer(layer).latent_dim == k_up_HCN.shape[1] &&
+        qr_THR.last() == kv.layer(layer).key_dim - k_up_HCN.shape[1]);
+  const Tensor o_THV = arena_.tensor(qn_THN.dim(0), qn_THN.dim(1), v_up_HVC.shape[1]);
+
+  std::vector<AttendSpan> absorbed, expanded;
+  for (const BatchSequence& s : batch.sequences) {
+    const int leading = std::clamp(s.expanded_tokens - s.first_position, 0, s.rows);
+    if (leading > 0) expanded.push_back({&s, s.first_row, leading, s.first_position});
+    if (leading < s.rows)
+      absorbed.push_back({&s, s.first_row + leading, s.rows - leading, s.first_position + leading});
+  }
+  const LatentCall call{kv, layer, spec, qn_THN, qr_THR, w, o_THV};
+  const AttendMachine machine{kernels_, pool_, arena_, workers_for(batch, qn_THN.dim(1) * kv.layer(layer).key_dim)};
+  attend_absorbed(machine, call, absorbed);
+  attend_expanded(machine, call, expanded);
+  return o_THV;
+}
+
+// -- Mixture of experts
+
+Routing CpuOps::route(const Tensor& logits_TE, const Weight& correction_E, const MoeGateSpec& spec) {
+  CHECK(logits_TE.last() == spec.experts && (!correction_E || correction_E.shape[0] == spec.experts));
+  const int64_t tokens = logits_TE.dim(0);
+  const auto experts = static_cast<size_t>(spec.experts), active = static_cast<size_t>(spec.active);
+  const Routing routing{arena_.tensor(tokens, spec.active), arena_.tensor(tokens, spec.active)};
+  const std::span<const float> correction(correction_E ? vector_of(correction_E) : nullptr,
+                                          correction_E ? experts : 0);
+  for_rows(tokens, int64_t{spec.experts} * 16, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t)
+      choose_experts(spec, {logits_TE.row(t), experts}, correction, {routing.expert_TA.row(t), active},
+                     {routing.weight_TA.row(t), active});
+  });
+  return routing;
+}
+
+Tensor CpuOps::experts(const Tensor& x_TD, const Routing& routing, const ExpertWeights& w, const FfnForm& form) {
+  const Tensor y_TD = like(x_TD);
+  std::fill(y_TD.data, y_TD.data + y_TD.elements(), 0.0f);
+  ExpertRun(kernels_, pool_, arena_, w, form).run(x_TD, ExpertGroups(routing, w.up_EFD.shape[0]), y_TD);
+  return y_TD;
+}
+
+}  // namespace cachalot

@@ -1,0 +1,256 @@
+#include "ops/cpu/kv_cache.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "tensor/quant_blocks.h"
+
+namespace cachalot {
+
+namespace {
+
+int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
+
+const MatmulKernel& panel_kernel(const KernelTable& kernels, DType dtype) {
+  return dtype == DType::f32 ? kernels.matmul_f32 : kernels.matmul_bf16;
+}
+
+int64_t panel_bytes(int64_t outputs, int64_t inputs, const MatmulKernel& kernel) {
+  return divide_up(outputs, kernel.columns) * kernel.panel_bytes(inputs);
+}
+
+// Codes and scales of a q8_0 block: one byte for every number of the bf16 panels, then [group][kBlockTokens] scales.
+int64_t coded_bytes(int64_t outputs, int64_t inputs, const MatmulKernel& kernel) {
+  return panel_bytes(outputs, inputs, kernel) / 2;
+}
+constexpr int64_t kScaleBytes = 2;  // but of keys that turn
+
+// Which scale the components 2u and 2u + 1 of a latent and its rotary key take; see the top of cpu_kv_cache.h.
+std::vector<uint16_t> latent_groups(const KvCache::Layer& layer) {
+  const int64_t units = divide_up(layer.key_dim, 2), latent_units = layer.latent_dim / 2;
+  const int64_t groups = divide_up(latent_units, 16);
+  std::vector<uint16_t> group_of_unit;
+  group_of_unit.reserve(static_cast<size_t>(units));
+  for (int64_t u = 0; u < units; ++u)
+    group_of_unit.push_back(static_cast<uint16_t>(u < latent_units ? u / 16 : groups + (u - latent_units) / 8));
+  return group_of_unit;
+}
+// Units of a key that have scales of their own.
+int64_t half_units(const KvCache::Layer& layer) { return divide_up(divide_up(layer.key_dim, 2), 2); }
+
+int64_t key_scale_bytes(const KvCache::Layer& layer) {
+  if (layer.latent_dim == 0) return half_units(layer);
+  const auto groups = latent_groups(layer);
+  return (*std::max_element(groups.begin(), groups.end()) + 1) * kScaleBytes;
+}
+
+struct SideBytes {
+  int64_t keys, values;
+};
+SideBytes side_bytes(const KvCache::Layer& layer, const KernelTable& kernels, DType dtype) {
+  const MatmulKernel& kernel = panel_kernel(kernels, dtype);
+  if (dtype != DType::q8_0)
+    return {panel_bytes(kBlockTokens, layer.key_dim, kernel), panel_bytes(layer.value_dim, kBlockTokens, kernel)};
+  return {coded_bytes(kBlockTokens, layer.key_dim, kernel) + key_scale_bytes(layer) * kBlockTokens,
+          coded_bytes(layer.value_dim, kBlockTokens, kernel) +
+              divide_up(layer.value_dim, kValueGroup) * kBlockTokens * kScaleBytes};
+}
+
+}  // namespace
+
+int64_t CpuKvCache::block_bytes(const Layer& layer, const KernelTable& kernels, DType dtype) {
+  const SideBytes bytes = side_bytes(layer, kernels, dtype);
+  return layer.kv_heads * (bytes.keys + bytes.values);
+}
+
+CpuKvCache::CpuKvCache(const KvCacheSpec& spec, const KernelTable& kernels)
+    : spec_(spec), kernels_(kernels), kernel_(panel_kernel(kernels, spec.dtype)) {
+  CHECK(spec.dtype == DType::f32 || spec.dtype == DType::bf16 || spec.dtype == DType::q8_0);
+  layers_.reserve(spec.layers.size());
+  for (const Layer& layer : spec.layers) {
+    const SideBytes bytes = side_bytes(layer, kernels, spec.dtype);
+    const int64_t block_bytes = layer.kv_heads * (bytes.keys + bytes.values);
+    const int blocks = spec.blocks_of_group[static_cast<size_t>(layer.group)];
+    layers_.push_back(
+        {.memory = PageBuffer(static_cast<size_t>(block_bytes * blocks)),
+         .key_bytes = bytes.keys,
+         .value_bytes = bytes.values,
+         .block_bytes = block_bytes,
+         .group_of_unit = coded() && layer.latent_dim > 0 ? latent_groups(layer) : std::vector<uint16_t>()});
+  }
+}
+
+int64_t CpuKvCache::bytes_per_block(int group) const {
+  int64_t bytes = 0;
+  for (size_t i = 0; i < layers_.size(); ++i)
+    if (spec_.layers[i].group == group) bytes += layers_[i].block_bytes;
+  return bytes;
+}
+
+int64_t CpuKvCache::key_panel_bytes(int layer) const {
+  return panel_bytes(kBlockTokens, this->layer(layer).key_dim, kernel_);
+}
+int64_t CpuKvCache::value_panel_bytes(int layer) const {
+  return panel_bytes(this->layer(layer).value_dim, kBlockTokens, kernel_);
+}
+
+std::byte* CpuKvCache::keys(int layer, int32_t block, int kv_head) const {
+  const Storage& s = layers_[static_cast<size_t>(layer)];
+  DCHECK(block >= 0 && (block + 1) * s.block_bytes <= static_cast<int64_t>(s.memory.bytes()));
+  return s.memory.data() + block * s.block_bytes + kv_head * (s.key_bytes + s.value_bytes);
+}
+std::byte* CpuKvCache::values(int layer, int32_t block, int kv_head) const {
+  return keys(layer, block, kv_head) + layers_[static_cast<size_t>(layer)].key_bytes;
+}
+
+Wanted CpuKvCache::stored_keys(int layer, int32_t block, int kv_head) const {
+  return {keys(layer, block, kv_head), layers_[static_cast<size_t>(layer)].key_bytes};
+}
+Wanted CpuKvCache::stored_values(int layer, int32_t block, int kv_head) const {
+  return {values(layer, block, kv_head), layers_[static_cast<size_t>(layer)].value_bytes};
+}
+
+const std::byte* CpuKvCache::key_panels(int layer, int32_t block, int kv_head, std::byte* room) const {
+  const std::byte* stored = keys(layer, block, kv_head);
+  if (!coded()) return stored;
+  const Layer& shape = this->layer(layer);
+  const auto* codes = reinterpret_cast<const int8_t*>(stored);
+  const std::byte* scales = stored + coded_bytes(kBlockTokens, shape.key_dim, kernel_);
+  auto* panels = reinterpret_cast<uint16_t*>(room);
+  const int64_t units = divide_up(shape.key_dim, 2);
+  if (shape.latent_dim == 0)
+    kernels_.coded_cache.decode_turning_keys(codes, reinterpret_cast<const uint8_t*>(scales), units, kBlockTokens,
+                                             panels);
+  else
+    kernels_.coded_cache.decode_keys(codes, reinterpret_cast<const uint16_t*>(scales),
+                                     layers_[static_cast<size_t>(layer)].group_of_unit.data(), units, kBlockTokens,
+                                     panels);
+  return room;
+}
+
+const std::byte* CpuKvCache::value_panels(int layer, int32_t block, int kv_head, std::byte* room) const {
+  const std::byte* stored = values(layer, block, kv_head);
+  if (!coded()) return stored;
+  const int64_t dim = this->layer(layer).value_dim, codes = coded_bytes(dim, kBlockTokens, kernel_);
+  kernels_.coded_cache.decode_values(reinterpret_cast<const int8_t*>(stored),
+                                     reinterpret_cast<const uint16_t*>(stored + codes), kBlockTokens, dim,
+                                     reinterpret_cast<uint16_t*>(room));
+  return room;
+}
+
+void CpuKvCache::clear_block(int layer, int32_t block) const {
+  std::memset(keys(layer, block, 0), 0, static_cast<size_t>(layers_[static_cast<size_t>(layer)].block_bytes));
+}
+
+namespace {
+
+// Number (k, output) of panels that hold `inputs` numbers k per output.
+template <typename T>
+T& panel_cell(std::byte* panels, const MatmulKernel& kernel, int64_t inputs, int64_t k, int64_t output) {
+  constexpr int64_t per_unit = 4 / sizeof(T);
+  auto* panel = panels + output / kernel.columns * kernel.panel_bytes(inputs);
+  return reinterpret_cast<T*>(
+      panel)[(k / per_unit * kernel.columns + output % kernel.columns) * per_unit + k % per_unit];
+}
+
+// The scale of a group whose largest magnitude is given. What is not finite makes it NaN, and with it every number of
+// the group.
+constexpr float kSmallest = 0x1p-100f;  // below, a group is zeros
+struct Bf16Scale {
+  using Bits = uint16_t;
+  static Bits of(float largest, bool finite) {
+    if (!finite) return 0x7fc0;
+    return largest < kSmallest ? 0 : f32_to_bf16(largest / 127);
+  }
+  static float number(Bits bits) { return bf16_to_f32(bits); }
+};
+// Rounded up, so that codes stay within 127.
+struct SmallScale {
+  using Bits = uint8_t;
+  static Bits of(float largest, bool finite) {
+    constexpr uint32_t kStep = 1 << 21;
+    if (!finite) return kSmallScaleNaN;
+    const auto bits = std::bit_cast<uint32_t>(largest / 127);
+    if (bits <= kSmallScaleBase) return 0;
+    return static_cast<Bits>(std::min<uint32_t>((bits - kSmallScaleBase + kStep - 1) / kStep, kSmallScaleNaN - 1));
+  }
+  static float number(Bits bits) { return small_scale(bits); }
+};
+int8_t code_of(float x, float scale) {
+  if (!(scale > 0)) return 0;
+  return static_cast<int8_t>(std::clamp(std::nearbyint(x / scale), -127.0f, 127.0f));
+}
+
+// Quantises x_D, component d in group_of(d), and hands each code to put(d, code). Scale g goes to scales[g * stride].
+template <typename Scale, typename GroupOf, typename Put>
+void quantise(const float* x_D, int64_t D, int64_t groups, const GroupOf& group_of, typename Scale::Bits* scales,
+              int64_t stride, const Put& put) {
+  thread_local std::vector<float> largest;
+  thread_local std::vector<char> finite;
+  largest.assign(static_cast<size_t>(groups), 0.0f);
+  finite.assign(static_cast<size_t>(groups), 1);
+  for (int64_t d = 0; d < D; ++d) {
+    const auto g = static_cast<size_t>(group_of(d));
+    largest[g] = std::max(largest[g], std::abs(x_D[d]));
+    finite[g] = static_cast<char>(finite[g] && std::isfinite(x_D[d]));
+  }
+  for (int64_t g = 0; g < groups; ++g) {
+    const auto i = static_cast<size_t>(g);
+    scales[g * stride] = Scale::of(largest[i], finite[i] != 0);
+    largest[i] = Scale::number(scales[g * stride]);
+  }
+  for (int64_t d = 0; d < D; ++d) put(d, code_of(x_D[d], largest[static_cast<size_t>(group_of(d))]));
+}
+
+// Codes lie as [panel][input][columns].
+int8_t& code_cell(std::byte* codes, int64_t columns, int64_t inputs, int64_t k, int64_t output) {
+  return reinterpret_cast<int8_t*>(codes)[(output / columns * inputs + k) * columns + output % columns];
+}
+
+}  // namespace
+
+void CpuKvCache::write(int layer, int32_t block, int kv_head, int slot, const float* key, const float* value) const {
+  const Layer& shape = this->layer(layer);
+  std::byte* k_panels = keys(layer, block, kv_head);
+  std::byte* v_panels = values(layer, block, kv_head);
+  if (spec_.dtype == DType::f32) {
+    for (int d = 0; d < shape.key_dim; ++d) panel_cell<float>(k_panels, kernel_, shape.key_dim, d, slot) = key[d];
+    for (int d = 0; d < shape.value_dim; ++d) panel_cell<float>(v_panels, kernel_, kBlockTokens, slot, d) = value[d];
+  } else if (spec_.dtype == DType::bf16) {
+    for (int d = 0; d < shape.key_dim; ++d)
+      panel_cell<uint16_t>(k_panels, kernel_, shape.key_dim, d, slot) = f32_to_bf16(key[d]);
+    for (int d = 0; d < shape.value_dim; ++d)
+      panel_cell<uint16_t>(v_panels, kernel_, kBlockTokens, slot, d) = f32_to_bf16(value[d]);
+  } else {
+    write_codes(layer, k_panels, v_panels, slot, key, value);
+  }
+}
+
+void CpuKvCache::write_codes(int layer, std::byte* keys, std::byte* values, int slot, const float* key,
+                             const float* value) const {
+  const Layer& shape = this->layer(layer);
+  const int64_t columns = kernel_.columns, units = divide_up(shape.key_dim, 2);
+  std::byte* key_scales = keys + coded_bytes(kBlockTokens, shape.key_dim, kernel_);
+  std::byte* value_scales = values + coded_bytes(shape.value_dim, kBlockTokens, kernel_);
+  const auto put_key = [&](int64_t d, int8_t code) { code_cell(keys, columns, 2 * units, d, slot) = code; };
+  if (shape.latent_dim == 0) {
+    const int64_t half = half_units(shape);
+    quantise<SmallScale>(
+        key, shape.key_dim, half, [&](int64_t d) { return d / 2 % half; },
+        reinterpret_cast<uint8_t*>(key_scales) + slot, kBlockTokens, put_key);
+  } else {
+    const auto& groups = layers_[static_cast<size_t>(layer)].group_of_unit;
+    quantise<Bf16Scale>(
+        key, shape.key_dim, key_scale_bytes(shape) / kScaleBytes,
+        [&](int64_t d) { return groups[static_cast<size_t>(d / 2)]; }, reinterpret_cast<uint16_t*>(key_scales) + slot,
+        kBlockTokens, put_key);
+  }
+  quantise<Bf16Scale>(
+      value, shape.value_dim, divide_up(shape.value_dim, kValueGroup), [](int64_t d) { return d / kValueGroup; },
+      reinterpret_cast<uint16_t*>(value_scales) + slot, kBlockTokens,
+      [&](int64_t d, int8_t code) { code_cell(values, columns, kBlockTokens, slot, d) = code; });
+}
+
+}  // namespace cachalot

@@ -1,0 +1,40 @@
+#include "text/chat/chat_prompt.h"
+
+#include "text/unicode.h"
+
+namespace cachalot {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+void repair(std::string& text) {
+  if (!is_valid_utf8(text)) text = repaired_utf8(text);
+}
+
+// Repairs every string below `json`, the keys of objects included.
+void repair_all(Json& json) {
+  if (json.is_string()) {
+    repair(json.get_ref<std::string&>());
+  } else if (json.is_array()) {
+    for (Json& value : json) repair_all(value);
+  } else if (json.is_object()) {
+    Json repaired = Json::object();
+    for (auto& [old_key, value] : json.items()) {
+      std::string key = old_key;
+      repair(key);
+      repair_all(value);
+      repaired[key] = std::move(value);
+    }
+    json = std::move(repaired);
+  }
+}
+
+}  // namespace
+
+ChatPrompt encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_template, Json variables) {
+  repair_all(variables);
+  AttributedText rendered = chat_template.write(variables);
+  return {.tokens = tokenizer.encode(rendered), .text = std::move(rendered.text)};
+}
+
+}  // namespace cachalot

@@ -1,0 +1,165 @@
+#include "text/chat/chat_template.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/check.h"
+#include "base/error.h"
+
+namespace cachalot {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// What is null counts as absent, as in transformers: many templates ask only whether a key is there.
+Json without_nulls(const Json& message) {
+  Json kept = Json::object();
+  for (const auto& [name, value] : message.items())
+    if (!value.is_null()) kept[name] = value;
+  return kept;
+}
+
+// Gives a message's reasoning the names that templates know it under, as transformers does.
+Json with_reasoning_names(const Json& message) {
+  const Json* reasoning = nullptr;
+  for (const char* name : {"reasoning", "thinking", "reasoning_content"}) {
+    const auto found = message.find(name);
+    if (found != message.end()) reasoning = &*found;
+  }
+  if (!reasoning) return message;
+  Json named = {{"thinking", *reasoning}};
+  for (const auto& [name, value] : message.items()) named[name] = value;
+  named["reasoning_content"] = *reasoning;
+  return named;
+}
+
+Json checked_messages(const Json& variables) {
+  const auto found = variables.find("messages");
+  if (found == variables.end() || !found->is_array()) {
+    throw Error("a conversation needs 'messages', a list")
+        .hint(R"(for example {"messages": [{"role": "user", "content": "Hi"}]})");
+  }
+  Json messages = Json::array();
+  for (const Json& message : *found) {
+    if (!message.is_object()) {
+      throw Error(fmt::format("messages[{}] is not an object with 'role' and 'content'", messages.size()));
+    }
+    messages.push_back(with_reasoning_names(without_nulls(message)));
+  }
+  return messages;
+}
+
+constexpr std::array<std::string_view, 4> kAssistantTags = {"<think>", "</think>", "<tool_call>", "</tool_call>"};
+
+// All of the text but the tags that models write as tokens.
+Provenance said_by_assistant(std::string_view text) {
+  Provenance said;
+  size_t begin = 0;
+  for (size_t at = 0; (at = text.find('<', at)) != text.npos;) {
+    const auto tag = std::find_if(kAssistantTags.begin(), kAssistantTags.end(),
+                                  [&](std::string_view t) { return text.substr(at).starts_with(t); });
+    if (tag == kAssistantTags.end()) {
+      ++at;
+      continue;
+    }
+    said.add(begin, at - begin);
+    begin = at += tag->size();
+  }
+  said.add(begin, text.size() - begin);
+  return said;
+}
+
+bool is_name(std::string_view text) {
+  return !text.empty() && text.size() <= 64 && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  });
+}
+
+// Notes what was said in the strings below `json`.
+void attribute(const Json& json, bool by_assistant, Attribution& attribution) {
+  if (json.is_string()) {
+    const auto& text = json.get_ref<const std::string&>();
+    attribution[&text] = by_assistant ? said_by_assistant(text) : Provenance::all_said(text.size());
+  } else if (json.is_array()) {
+    for (const Json& item : json) attribute(item, by_assistant, attribution);
+  } else if (json.is_object()) {
+    for (const auto& [key, value] : json.get_ref<const Json::object_t&>()) {
+      attribution[&key] = Provenance::all_said(key.size());
+      attribute(value, by_assistant, attribution);
+    }
+  }
+}
+
+void attribute_message(const Json& message, Attribution& attribution) {
+  const auto role = message.find("role");
+  const bool named = role != message.end() && role->is_string();
+  attribute(message, named && *role == "assistant", attribution);
+  if (named && is_name(role->get_ref<const std::string&>())) attribution.erase(role->get_ptr<const std::string*>());
+}
+
+}  // namespace
+
+ChatTemplate::ChatTemplate(const std::vector<ChatTemplateSource>& sources, NamedTokens tokens)
+    : tokens_(std::move(tokens)) {
+  CHECK(!sources.empty());
+  for (const ChatTemplateSource& source : sources) {
+    Choice choice{.name = source.name, .parsed = {}, .error = {}};
+    try {
+      choice.parsed.emplace(source.text);
+    } catch (const Error& error) { choice.error = error; }
+    choices_.push_back(std::move(choice));
+  }
+}
+
+ChatTemplate::ChatTemplate(Error error) {
+  choices_.push_back({.name = "default", .parsed = {}, .error = std::move(error)});
+}
+
+ChatTemplate::ChatTemplate(std::string source, std::string bos_token, std::string eos_token)
+    : ChatTemplate({{"default", std::move(source)}},
+                   {{"bos_token", std::move(bos_token)}, {"eos_token", std::move(eos_token)}}) {
+  check();
+}
+
+const ChatTemplate::Choice* ChatTemplate::find(std::string_view name) const {
+  const auto found = std::find_if(choices_.begin(), choices_.end(), [&](const Choice& c) { return c.name == name; });
+  return found == choices_.end() ? nullptr : &*found;
+}
+
+// As transformers chooses: "tool_use" when there are tools, even an empty list of them; else "default".
+const jinja::Template& ChatTemplate::chosen(bool with_tools) const {
+  const Choice* choice = with_tools ? find("tool_use") : nullptr;
+  if (!choice) choice = find("default");
+  if (!choice) {
+    std::string names;
+    for (const Choice& c : choices_) names += (names.empty() ? "" : ", ") + c.name;
+    throw Error("none of the checkpoint's chat templates is the default").because("they are named " + names);
+  }
+  if (choice->error) throw *choice->error;
+  return *choice->parsed;
+}
+
+AttributedText ChatTemplate::write(const Json& variables) const {
+  if (!variables.is_object()) throw Error("the variables of a chat template must be a JSON object");
+  Json all = Json::object();
+  for (const auto& [name, text] : tokens_)
+    if (!text.empty()) all[name] = text;
+  all["tools"] = nullptr;  // defined in every case: templates ask `tools is not none`
+  all["documents"] = nullptr;
+  all["add_generation_prompt"] = true;
+  Json messages = checked_messages(variables);
+  for (const auto& [name, value] : variables.items()) {
+    if (name != "messages") all[name] = value;
+  }
+  all["messages"] = std::move(messages);
+  Attribution attribution;
+  for (const Json& message : all["messages"]) attribute_message(message, attribution);
+  for (const auto& [name, value] : variables.items()) {
+    if (name != "messages") attribute(all[name], false, attribution);
+  }
+  return chosen(!all["tools"].is_null()).render(all, attribution);
+}
+
+}  // namespace cachalot
