@@ -56,7 +56,7 @@ Times times_of(double for_seconds, const std::function<void()>& work) {
 Tensor random_tensor(Arena& arena, uint64_t seed, int64_t a, int64_t b, int64_t c) {
   const Tensor t = arena.tensor(a, b, c);
   const auto some = random_normal(std::min<int64_t>(t.elements(), 10007), seed);
-  for (int64_t i = 0; i < t.elements(); ++i) t.data[i] = some[static_cast<size_t>(i) % some.size()];
+  for (int64_t i = 0; i < t.elements(); ++i) t.data()[i] = some[static_cast<size_t>(i) % some.size()];
   return t;
 }
 
@@ -142,7 +142,7 @@ void gqa(const Options& o, const char* name, int rows) {
   const Tensor q = random_tensor(arena, 1, 512, kHeads, kDim), k = random_tensor(arena, 2, 512, kKvHeads, kDim),
                v = random_tensor(arena, 3, 512, kKvHeads, kDim);
   const auto first_rows = [](const Tensor& t, const Batch& b) {
-    return tensor_view(t.data, b.rows(), t.dim(1), t.last());
+    return tensor_view(t.data(), b.rows(), t.dim(1), t.last());
   };
   bench.run(
       name, rows, 4.0 * kHeads * kDim,
@@ -174,17 +174,16 @@ void mla(const Options& o, const char* name, int rows) {
   w.k_up_HCN = matrices(C, N, k_numbers);
   w.v_up_HVC = matrices(V, C, v_numbers);
   const Tensor qn = random_tensor(arena, 1, 512, kHeads, N), qr = random_tensor(arena, 2, 512, kHeads, R),
-               c = random_tensor(arena, 3, 512, 1, C), kr = random_tensor(arena, 4, 512, 1, R);
+               keys = random_tensor(arena, 3, 512, 1, C + R);
   const double per_key = rows > 1 ? 2.0 * kHeads * (N + R + V) : 2.0 * kHeads * (2 * C + R);
   bench.run(
       name, rows, per_key,
       [&](int layer, const Batch& b) {
-        bench.ops().append_latent(bench.cache(), layer, b, tensor_view(c.data, b.rows(), C),
-                                  tensor_view(kr.data, b.rows(), R));
+        bench.ops().append(bench.cache(), layer, b, tensor_view(keys.data(), b.rows(), 1, C + R), {});
       },
       [&](int layer, const Batch& b) {
-        bench.ops().attend_latent(tensor_view(qn.data, b.rows(), kHeads, N),
-                                  tensor_view(qr.data, b.rows(), kHeads, R), w, bench.cache(), layer, b,
+        bench.ops().attend_latent(tensor_view(qn.data(), b.rows(), kHeads, N),
+                                  tensor_view(qr.data(), b.rows(), kHeads, R), w, bench.cache(), layer, b,
                                   {.scale = 0.07f});
       });
 }

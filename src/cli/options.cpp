@@ -78,15 +78,18 @@ void ModelOptions::add_to(CLI::App& command, bool model_required) {
 
 LoadOptions ModelOptions::load_options() const {
   LoadOptions o;
-  o.threads = threads;
   o.context = context;
   if (!kv.empty()) o.kv = dtype_from_name(kv);
   if (weights != "auto") o.weights.fixed = dtype_from_name(weights);
   return o;
 }
 
+std::unique_ptr<CpuOps> ModelOptions::make_ops() const {
+  return std::make_unique<CpuOps>(best_kernels(), threads > 0 ? threads : default_threads());
+}
+
 LoadedModel ModelOptions::load(const LoadOptions& options) const {
-  LoadedModel loaded = LoadedModel::load(resolve_model(model), options);
+  LoadedModel loaded = LoadedModel::load(resolve_model(model), options, make_ops());
   warn_beyond_training(loaded.transformer->spec(), context);
   return loaded;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "load/loaded_model.h"
+#include "ops/cpu/cpu_ops.h"
 
 namespace cachalot {
 
@@ -27,6 +28,7 @@ struct ModelOptions {
   // `model_required` is false where another option can stand in for the model.
   void add_to(CLI::App& command, bool model_required = true);
   LoadOptions load_options() const;
+  std::unique_ptr<CpuOps> make_ops() const;
   // Resolves the name, loads, and says on stderr when weights are held in another type than asked for.
   LoadedModel load(const LoadOptions& options) const;
   // For score(). `text`: with tokenizer and template, which a checkpoint that only computes need not have. `chunk`:

@@ -3,13 +3,13 @@
 namespace cachalot {
 
 Weight ImportanceOps::load_matrix(const MatrixPart& part, DType held_as) {
-  Weight w = TraceOps::load_matrix(part, held_as);
+  Weight w = ForwardingOps::load_matrix(part, held_as);
   if (!part.transposed) sources_[w.storage.get()] = {.names = {part.stored.name}, .matrices = 1, .seen = {{}}};
   return w;
 }
 
 Weight ImportanceOps::load_matrices(std::span<const MatrixPart> parts, DType held_as) {
-  Weight w = TraceOps::load_matrices(parts, held_as);
+  Weight w = ForwardingOps::load_matrices(parts, held_as);
   if (parts.empty() || parts[0].transposed) return w;
   Source source{.names = {}, .matrices = std::ssize(parts), .seen = std::vector<Squares>(parts.size())};
   for (const MatrixPart& part : parts) source.names.push_back(part.stored.name);
@@ -17,35 +17,29 @@ Weight ImportanceOps::load_matrices(std::span<const MatrixPart> parts, DType hel
   return w;
 }
 
-void ImportanceOps::add_row(const Weight& w, int64_t matrix, const float* x, int64_t count) {
+// Matrix `matrix` of w, counted from its first one.
+void ImportanceOps::add_row(const Weight& w, int64_t matrix, std::span<const float> x) {
   const auto found = sources_.find(w.storage.get());
   if (found == sources_.end()) return;
-  Squares& squares = found->second.seen[static_cast<size_t>(matrix)];
-  squares.sum.resize(static_cast<size_t>(count));
-  for (int64_t i = 0; i < count; ++i)
-    squares.sum[static_cast<size_t>(i)] += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  Squares& squares = found->second.seen[static_cast<size_t>(w.first + matrix)];
+  squares.sum.resize(x.size());
+  for (size_t i = 0; i < x.size(); ++i) squares.sum[i] += static_cast<double>(x[i]) * static_cast<double>(x[i]);
   ++squares.rows;
 }
 
-Tensor ImportanceOps::linear(const Tensor& x, const Weight& w, const Weight& bias) {
-  for (int64_t r = 0; r < x.rows(); ++r) add_row(w, 0, x.row(r), x.last());
-  return TraceOps::linear(x, w, bias);
+Tensor ImportanceOps::linear(const Tensor& x_TD, const Linear& l) {
+  const auto numbers = read(x_TD, room_);
+  const auto width = static_cast<size_t>(x_TD.last());
+  for (size_t at = 0; at < numbers.size(); at += width) add_row(l.w, 0, numbers.subspan(at, width));
+  return ForwardingOps::linear(x_TD, l);
 }
 
-Tensor ImportanceOps::logits(const Tensor& hidden, const Weight& w, const Weight& bias) {
-  for (int64_t r = 0; r < hidden.rows(); ++r) add_row(w, 0, hidden.row(r), hidden.last());
-  return TraceOps::logits(hidden, w, bias);
-}
-
-Tensor ImportanceOps::experts(const Tensor& x, const Routing& routing, const ExpertWeights& w, const FfnForm& form) {
-  for (int64_t r = 0; r < x.rows(); ++r) {
-    for (int64_t a = 0; a < routing.expert_TA.last(); ++a) {
-      const auto expert = static_cast<int64_t>(routing.expert_TA.row(r)[a]);
-      if (w.gate_EFD) add_row(w.gate_EFD, expert, x.row(r), x.last());
-      add_row(w.up_EFD, expert, x.row(r), x.last());
-    }
-  }
-  return TraceOps::experts(x, routing, w, form);
+Tensor ImportanceOps::linear_per_head(const Tensor& x_THI, const Weight& w_HOI) {
+  const auto numbers = read(x_THI, room_);
+  const auto width = static_cast<size_t>(x_THI.last());
+  for (int64_t r = 0; r < x_THI.rows(); ++r)
+    add_row(w_HOI, r % x_THI.dim(1), numbers.subspan(static_cast<size_t>(r) * width, width));
+  return ForwardingOps::linear_per_head(x_THI, w_HOI);
 }
 
 // A stack that is one stored tensor has the numbers of all its matrices, one after the other; several weights may be

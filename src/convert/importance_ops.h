@@ -6,23 +6,21 @@
 #include <unordered_map>
 
 #include "convert/quantize.h"
-#include "ops/trace_ops.h"
+#include "ops/forwarding.h"
 
 namespace cachalot {
 
-class ImportanceOps final : public TraceOps {
+class ImportanceOps final : public ForwardingOps {
  public:
   // Borrows `inner` for its life.
-  explicit ImportanceOps(Ops& inner) : TraceOps(inner, [](std::string_view, const Tensor&) {}) {}
+  explicit ImportanceOps(Ops& inner) : ForwardingOps(inner) {}
 
   Weight load_matrix(const MatrixPart& part, DType held_as) override;
   Weight load_matrices(std::span<const MatrixPart> parts, DType held_as) override;
-  Tensor linear(const Tensor& x, const Weight& w, const Weight& bias) override;
-  Tensor logits(const Tensor& hidden, const Weight& w, const Weight& bias) override;
-  Tensor experts(const Tensor& x, const Routing& routing, const ExpertWeights& w, const FfnForm& form) override;
+  Tensor linear(const Tensor& x_TD, const Linear& l) override;
+  Tensor linear_per_head(const Tensor& x_THI, const Weight& w_HOI) override;
 
-  // What was seen so far, under the checkpoint's names. Not of the matrices whose inputs exist only inside a verb:
-  // the experts' output matrices, the up-projections of latents.
+  // What was seen so far, under the checkpoint's names.
   Importance importance() const;
 
  private:
@@ -36,9 +34,10 @@ class ImportanceOps final : public TraceOps {
     int64_t matrices = 1;
     std::vector<Squares> seen;  // per matrix
   };
-  void add_row(const Weight& w, int64_t matrix, const float* x, int64_t count);
+  void add_row(const Weight& w, int64_t matrix, std::span<const float> x);
 
   std::unordered_map<const Weight::Storage*, Source> sources_;
+  std::vector<float> room_;
 };
 
 }  // namespace cachalot

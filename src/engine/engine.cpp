@@ -114,13 +114,14 @@ Batch Engine::batch_of(std::span<const Work> works) const {
 
 // Chooses tokens from the rows of one sequence, one after another as long as the next row computed the token that was
 // chosen. Returns how many of the work's rows hold tokens of the text.
-int Engine::take_answers(const Work& work, const Tensor& logits_TW, int64_t first_row) {
+int Engine::take_answers(const Work& work, std::span<const float> logits_TW, int64_t first_row) {
   Sequence& s = *work.sequence;
   const int choosing = work.choosing_rows(), drafted = choosing - 1;
   int accepted = 0;
   while (true) {
-    const float* row = logits_TW.row(first_row + accepted);
-    const auto token = s.sampler.sample({row, static_cast<size_t>(logits_TW.last())}, sampler_room_);
+    const auto vocab = static_cast<size_t>(model_.spec().vocab);
+    const auto row = logits_TW.subspan(static_cast<size_t>(first_row + accepted) * vocab, vocab);
+    const auto token = s.sampler.sample(row, sampler_room_);
     pending_.push_back(answer(s, token));
     const bool right = accepted < drafted && token == s.drafts[static_cast<size_t>(accepted)];
     accepted += right;
@@ -171,10 +172,11 @@ void Engine::draft_by_module(std::span<const Work> works, std::span<const int> k
   if (rows.empty()) return;
   const Tensor drafted_TD = model_.forward_mtp(ops_, next, ops_.gather_rows(hidden_TD, rows), *cache_);
   if (guessing.empty()) return;
-  const Tensor logits_TW = model_.head(ops_, ops_.gather_rows(drafted_TD, next.logit_rows));
+  const auto logits_TW = ops_.read(model_.head(ops_, ops_.gather_rows(drafted_TD, next.logit_rows)), host_logits_);
+  const auto vocab = static_cast<ptrdiff_t>(model_.spec().vocab);
   for (size_t i = 0; i < guessing.size(); ++i) {
-    const float* row = logits_TW.row(static_cast<int64_t>(i));
-    guessing[i]->drafts = {static_cast<int32_t>(std::max_element(row, row + logits_TW.last()) - row)};
+    const auto row = logits_TW.begin() + static_cast<ptrdiff_t>(i) * vocab;
+    guessing[i]->drafts = {static_cast<int32_t>(std::max_element(row, row + vocab) - row)};
   }
 }
 
@@ -199,7 +201,7 @@ void Engine::end_with_error(Work& work, const std::string& reason) {
 }
 
 // Takes the answers of a work that has been computed. Returns how many of its rows are kept.
-int Engine::finish(Work& work, const Tensor& logits_TW, int64_t first_row) {
+int Engine::finish(Work& work, std::span<const float> logits_TW, int64_t first_row) {
   if (work.choosing_rows() == 0) {
     scheduler_.commit(work, work.rows);
     return work.rows;
@@ -218,8 +220,9 @@ int Engine::finish(Work& work, const Tensor& logits_TW, int64_t first_row) {
 void Engine::compute(std::span<Work> works) {
   const Batch batch = batch_of(works);
   const Tensor hidden_TD = model_.forward(ops_, batch, *cache_);
-  Tensor logits_TW;
-  if (!batch.logit_rows.empty()) logits_TW = model_.head(ops_, ops_.gather_rows(hidden_TD, batch.logit_rows));
+  std::span<const float> logits_TW;
+  if (!batch.logit_rows.empty())
+    logits_TW = ops_.read(model_.head(ops_, ops_.gather_rows(hidden_TD, batch.logit_rows)), host_logits_);
   std::vector<int> kept(works.size());
   int64_t row = 0;
   for (size_t i = 0; i < works.size(); ++i) {

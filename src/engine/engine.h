@@ -47,8 +47,8 @@ class Engine {
   Batch batch_of(std::span<const Work> works) const;
   void compute(std::span<Work> works);
   Event answer(Sequence& sequence, std::optional<int32_t> token);
-  int take_answers(const Work& work, const Tensor& logits_TW, int64_t first_row);
-  int finish(Work& work, const Tensor& logits_TW, int64_t first_row);
+  int take_answers(const Work& work, std::span<const float> logits_TW, int64_t first_row);
+  int finish(Work& work, std::span<const float> logits_TW, int64_t first_row);
   void end(Work& work);
   void end_with_error(Work& work, const std::string& reason);
   void draft(std::span<const Work> works, std::span<const int> kept, const Batch& batch, const Tensor& hidden_TD);
@@ -60,6 +60,7 @@ class Engine {
   EngineOptions options_;
   Scheduler scheduler_;
   std::unique_ptr<KvCache> cache_;
+  std::vector<float> host_logits_;  // where the Ops' own lie out of the host's reach
   SamplerRoom sampler_room_;
   std::vector<Event> pending_;  // news that no step has returned yet
   RequestId last_id_ = 0;

@@ -19,13 +19,15 @@ static void stream_head(Ops& ops, const Transformer& model, const Tensor& hidden
                         bool last_only, const RowSink& sink) {
   const auto rows = static_cast<int>(hidden_TD.dim(0));
   const int step = scored_at_once(model.spec().vocab);
+  std::vector<float> room;
   for (int begin = last_only ? rows - 1 : 0; begin < rows; begin += step) {
     std::vector<int32_t> wanted(static_cast<size_t>(std::min(step, rows - begin)));
     std::iota(wanted.begin(), wanted.end(), begin);
     const ArenaScope scope(ops.arena());
-    const Tensor logits = model.head(ops, ops.gather_rows(hidden_TD, wanted));
-    for (size_t i = 0; i < wanted.size(); ++i)
-      sink(first_position + wanted[i], {logits.row(static_cast<int64_t>(i)), static_cast<size_t>(logits.last())});
+    const Tensor logits_TW = model.head(ops, ops.gather_rows(hidden_TD, wanted));
+    const auto logits = ops.read(logits_TW, room);
+    const auto vocab = static_cast<size_t>(logits_TW.last());
+    for (size_t i = 0; i < wanted.size(); ++i) sink(first_position + wanted[i], logits.subspan(i * vocab, vocab));
   }
 }
 

@@ -202,7 +202,7 @@ static void note_other_types(const std::vector<BoundTensor>& tensors, const Weig
   note("not all weights are held as {}: {}", name(*policy.fixed), fmt::join(lists, ", "));
 }
 
-LoadedModel LoadedModel::load(const fs::path& path, const LoadOptions& o) {
+LoadedModel LoadedModel::load(const fs::path& path, const LoadOptions& o, std::unique_ptr<Ops> ops) {
   const auto start = std::chrono::steady_clock::now();
   Checkpoint checkpoint = Checkpoint::open(path);
   const Family& family = family_of(checkpoint.config());
@@ -217,7 +217,6 @@ LoadedModel LoadedModel::load(const fs::path& path, const LoadOptions& o) {
   if (speculation != Speculation::mtp) spec.mtp.clear();
   const auto tensors = bind_tensors(family, spec, checkpoint, o.weights);
 
-  auto ops = std::make_unique<CpuOps>(best_kernels(), o.threads > 0 ? o.threads : default_threads());
   const DType kv = o.kv.value_or(o.weights.fixed == DType::f32 ? DType::f32 : DType::bf16);
   const MemoryPlan plan = plan_memory(spec, tensors, *ops, o, kv);
   std::optional<TextModel> text;

@@ -10,7 +10,6 @@
 #include "engine/engine.h"
 #include "load/sampling_defaults.h"
 #include "model/family.h"
-#include "ops/cpu/cpu_ops.h"
 #include "text/chat/chat_template.h"
 #include "text/tokenizer/tokenizer.h"
 
@@ -40,7 +39,6 @@ struct GenerationDefaults {
 struct LoadOptions {
   WeightsPolicy weights;
   std::optional<DType> kv;  // none: f32 with f32 weights, else bf16
-  int threads = 0;          // 0 = default_threads()
   int context = 0;          // 0 = the checkpoint's own, bounded by memory
   int cache_tokens = 0;     // over all sequences, where that is to be more than `context`
   SchedulerOptions scheduler = {.max_rows = 512, .max_sequences = 1};  // what will run: memory is planned for that
@@ -90,14 +88,15 @@ struct LoadedModel {
   Checkpoint checkpoint;
   std::optional<TextModel> text;  // none and no defaults unless LoadOptions::text
   GenerationDefaults defaults;
-  std::unique_ptr<CpuOps> ops;
+  std::unique_ptr<Ops> ops;
   std::unique_ptr<Transformer> transformer;
   MemoryPlan plan;
   DType kv = DType::bf16;
   Speculation speculation = Speculation::off;
   double load_ms = 0;
 
-  static LoadedModel load(const std::filesystem::path& path, const LoadOptions& options);
+  // On the machine that `ops` is.
+  static LoadedModel load(const std::filesystem::path& path, const LoadOptions& options, std::unique_ptr<Ops> ops);
   EngineOptions engine_options() const;
 };
 

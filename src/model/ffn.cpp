@@ -10,10 +10,10 @@ Tensor ffn(Ops& op, const FfnSpec& s, const FfnWeights& w, const Tensor& x_TD, c
     const std::vector<Tensor> gate_and_up = op.linears(x_TD, {&w.gate, &w.up});
     hidden_TF = op.gated(gate_and_up[0], gate_and_up[1], s.form.activation);
   } else {
-    hidden_TF = op.activate(op.linear(x_TD, w.up.w, w.up.bias), s.form.activation);
+    hidden_TF = op.activate(op.linear(x_TD, w.up), s.form.activation);
   }
   op.mark(point, hidden_TF);
-  return op.linear(hidden_TF, w.down.w, w.down.bias);
+  return op.linear(hidden_TF, w.down);
 }
 
 }  // namespace cachalot

@@ -22,9 +22,9 @@ Tensor gqa(Ops& op, const GqaSpec& s, const GqaWeights& w, const Tensor& x_TD, d
     k_TGK = op.rope(k_TGK, step.angles_TR, s.rope.pairing);
   }
   if (s.compressed_dim > 0) {
-    q_THK = op.linear(q_THK.merge_heads(), w.k_compress, {}).split_heads(s.heads);
-    k_TGK = op.linear(k_TGK.merge_heads(), w.k_compress, {}).split_heads(s.kv_heads);
-    v_TGK = op.linear(v_TGK.merge_heads(), w.v_compress, {}).split_heads(s.kv_heads);
+    q_THK = op.linear(q_THK.merge_heads(), w.k_compress).split_heads(s.heads);
+    k_TGK = op.linear(k_TGK.merge_heads(), w.k_compress).split_heads(s.kv_heads);
+    v_TGK = op.linear(v_TGK.merge_heads(), w.v_compress).split_heads(s.kv_heads);
   }
   if (s.logn.form != LogNSpec::Form::none) q_THK = op.scale_rows(q_THK, op.logn_factors(step.batch, s.logn));
   op.mark(step.prefix + "attn.q", q_THK);
@@ -37,7 +37,7 @@ Tensor gqa(Ops& op, const GqaSpec& s, const GqaWeights& w, const Tensor& x_TD, d
                           .ahead = s.ahead};
   const Tensor o_THK = op.attend(q_THK, step.cache, step.layer, step.batch, attend);
   op.mark(step.prefix + "attn.heads", o_THK);
-  return op.linear(o_THK.merge_heads(), w.out.w, w.out.bias);
+  return op.linear(o_THK.merge_heads(), w.out);
 }
 
 }  // namespace cachalot

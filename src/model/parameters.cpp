@@ -55,8 +55,8 @@ class Walk {
     for (size_t i = 0; i < spec_.mtp.size(); ++i, ++layer_) mtp(spec_.mtp[i], w.mtp[i]);
     layer_ = 0;
     vector("norm", w.norm_D, width_);
-    if (!spec_.tied_head) matrix("head", w.head_WD, spec_.vocab, width_);
-    if (spec_.head_bias) bias("head", w.head_bias_W, spec_.vocab);
+    if (!spec_.tied_head) matrix("head", w.head.w, spec_.vocab, width_);
+    if (spec_.head_bias) bias("head", w.head.bias, spec_.vocab);
   }
 
  private:
@@ -102,8 +102,8 @@ class Walk {
       vector("attn.k_norm", w.k_norm_K, a.head_dim);
     }
     if (a.compressed_dim > 0) {
-      matrix("attn.k_compress", w.k_compress, a.compressed_dim, kv);
-      matrix("attn.v_compress", w.v_compress, a.compressed_dim, kv);
+      matrix("attn.k_compress", w.k_compress.w, a.compressed_dim, kv);
+      matrix("attn.v_compress", w.v_compress.w, a.compressed_dim, kv);
     }
     linear("attn.out", w.out, width_, int64_t{a.heads} * a.cached_head_dim(), a.out_bias);
   }
@@ -155,16 +155,16 @@ class Walk {
     if (s.correction_bias)
       visit_({.slot = "moe.correction", .suffix = "", .kind = Kind::vector, .layer = layer_, .columns = E},
              w.correction_E);
-    if (gated) experts("experts.gate", w.experts.gate_EFD, E, F, width_, in_gate_up(s, 0));
-    experts("experts.up", w.experts.up_EFD, E, F, width_, in_gate_up(s, F));
-    experts("experts.down", w.experts.down_EDF, E, width_, F, {});
+    if (gated) experts("experts.gate", w.experts.gate.w, E, F, width_, in_gate_up(s, 0));
+    experts("experts.up", w.experts.up.w, E, F, width_, in_gate_up(s, F));
+    experts("experts.down", w.experts.down.w, E, width_, F, {});
     if (s.expert.bias) {
-      if (gated) expert_biases("experts.gate", w.experts.gate_bias_EF, E, F);
-      expert_biases("experts.up", w.experts.up_bias_EF, E, F);
-      expert_biases("experts.down", w.experts.down_bias_ED, E, width_);
+      if (gated) expert_biases("experts.gate", w.experts.gate.bias, E, F);
+      expert_biases("experts.up", w.experts.up.bias, E, F);
+      expert_biases("experts.down", w.experts.down.bias, E, width_);
     }
     if (s.shared.hidden > 0) ffn("shared", s.shared, w.shared);
-    if (s.shared_gate) precise("shared.scale", w.shared_gate, 1, width_);
+    if (s.shared_gate) precise("shared.scale", w.shared_gate.w, 1, width_);
   }
 
   // Gated experts are also stored as one stack: per expert the rows of gate, then of up.
@@ -177,7 +177,7 @@ class Walk {
   void mtp(const LayerSpec& s, MtpWeights& w) {
     vector("mtp.embed_norm", w.embed_norm_D, width_);
     vector("mtp.hidden_norm", w.hidden_norm_D, width_);
-    matrix("mtp.combine", w.combine, width_, 2 * width_);
+    matrix("mtp.combine", w.combine.w, width_, 2 * width_);
     layer(s, w.layer);
     vector("mtp.norm", w.norm_D, width_);
   }

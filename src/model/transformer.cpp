@@ -99,14 +99,13 @@ Tensor Transformer::forward_mtp(Ops& op, const Batch& batch, const Tensor& hidde
   const std::vector<Tensor> angles = rope_angles(op, batch);
   const Tensor embed_TD = op.rms_norm(op.embed(batch.tokens_T, weights_.embed_WD), w.embed_norm_D, spec_.norm_eps);
   const Tensor normed_TD = op.rms_norm(hidden_TD, w.hidden_norm_D, spec_.norm_eps);
-  const Tensor x_TD = op.linear(op.concat(embed_TD, normed_TD), w.combine, {});
+  const Tensor x_TD = op.linear(op.concat(embed_TD, normed_TD), w.combine);
   const StepContext step{batch, cache, static_cast<int>(layer), angles[rope_of_layer_[layer]], "mtp."};
   return op.rms_norm(block(op, spec_.mtp[0], w.layer, x_TD, step), w.norm_D, spec_.norm_eps);
 }
 
 Tensor Transformer::head(Ops& op, const Tensor& hidden_TD) const {
-  const Weight& w = spec_.tied_head ? weights_.embed_WD : weights_.head_WD;
-  const Tensor logits_TW = op.logits(hidden_TD, w, weights_.head_bias_W);
+  const Tensor logits_TW = op.logits(hidden_TD, weights_.head);
   op.mark("logits", logits_TW);
   return logits_TW;
 }

@@ -337,15 +337,15 @@ ModelWeights load_weights(const Family& family, const ModelSpec& spec, const Che
   int64_t total_bytes = 0, done_bytes = 0;
   for (const BoundTensor& tensor : bind_tensors(family, spec, checkpoint, policy))
     total_bytes += tensor.stored_bytes();
-  return Binder(family, checkpoint, policy,
-                [&](const BoundTensor& tensor) {
-                  Weight weight = load_bound(tensor, ops);
-                  for (const StoredTensor* source : tensor.sources) checkpoint.release(*source);
-                  done_bytes += tensor.stored_bytes();
-                  progress(done_bytes, total_bytes);
-                  return weight;
-                })
-      .bind(spec);
+  ModelWeights weights = Binder(family, checkpoint, policy, [&](const BoundTensor& tensor) {
+                           Weight weight = load_bound(tensor, ops);
+                           for (const StoredTensor* source : tensor.sources) checkpoint.release(*source);
+                           done_bytes += tensor.stored_bytes();
+                           progress(done_bytes, total_bytes);
+                           return weight;
+                         }).bind(spec);
+  if (spec.tied_head) weights.head.w = weights.embed_WD;
+  return weights;
 }
 
 }  // namespace cachalot

@@ -14,7 +14,7 @@ namespace cachalot {
 struct GqaWeights {
   Linear q, k, v, out;
   Weight q_norm_K, k_norm_K;
-  Weight k_compress, v_compress;  // [D', U]
+  Linear k_compress, v_compress;  // [D', U], no biases
 };
 
 struct MlaWeights {
@@ -38,7 +38,7 @@ struct MoeWeights {
   Weight correction_E;
   ExpertWeights experts;
   FfnWeights shared;
-  Weight shared_gate;  // [1, D]
+  Linear shared_gate;  // [1, D], no bias
 };
 
 struct LayerWeights {
@@ -49,7 +49,7 @@ struct LayerWeights {
 
 struct MtpWeights {
   Weight embed_norm_D, hidden_norm_D;
-  Weight combine;  // [D, 2 D]: the embedding's half first
+  Linear combine;  // [D, 2 D], no bias: the embedding's half first
   LayerWeights layer;
   Weight norm_D;
 };
@@ -60,8 +60,7 @@ struct ModelWeights {
   std::vector<LayerWeights> layers;
   std::vector<MtpWeights> mtp;
   Weight norm_D;
-  Weight head_WD;  // empty when tied
-  Weight head_bias_W;
+  Linear head;  // [W, D]; tied: the embedding's matrix, which exists once
 };
 
 // One parameter that the model needs and where the checkpoint has it: whole tensors or parts of them.

@@ -55,7 +55,7 @@ static void close_groups(const MoeGateSpec& spec, std::span<float> selection_E) 
 }
 
 void choose_experts(const MoeGateSpec& spec, std::span<const float> logits_E, std::span<const float> correction_E,
-                    std::span<float> expert_A, std::span<float> weight_A) {
+                    std::span<int32_t> expert_A, std::span<float> weight_A) {
   const auto experts = static_cast<size_t>(spec.experts), active = static_cast<size_t>(spec.active);
   CHECK(logits_E.size() == experts && expert_A.size() == active && weight_A.size() == active);
   CHECK(correction_E.empty() || correction_E.size() == experts);

@@ -2,6 +2,7 @@
 // and the plain softmax of the reports differ in these facts alone.
 #pragma once
 
+#include <cstdint>
 #include <span>
 
 namespace cachalot {
@@ -32,6 +33,6 @@ struct MoeGateSpec {
 // some choice and NaN weights. Source: DeepSeek-V2, arXiv:2405.04434, section 2.2; DeepSeek-V3, arXiv:2412.19437,
 // section 2.1.2.
 void choose_experts(const MoeGateSpec& spec, std::span<const float> logits_E, std::span<const float> correction_E,
-                    std::span<float> expert_A, std::span<float> weight_A);
+                    std::span<int32_t> expert_A, std::span<float> weight_A);
 
 }  // namespace cachalot

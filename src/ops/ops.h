@@ -1,6 +1,10 @@
 // The seam: the verbs that a transformer is written in, and the nouns they take. Blocks (model/) know nothing else of
-// the machine. CpuOps computes; TraceOps is a decorator that records marked points. Tensors, weights, caches and the
-// arena are all made by an Ops, and the host reads values only through read().
+// the machine. Tensors, weights, caches and the arena's memory all belong to an Ops, and the host reads numbers only
+// through read().
+//
+// Plain verbs are what an implementation must have. Fused verbs do what several plain ones do, and have a body made
+// of those (plain.cpp): their definition, their fallback, and what decorators see. PlainOps is the slow readable
+// implementation and the oracle of the others; CpuOps is the fast one; TraceOps looks at what passes.
 //
 // Verbs never write their inputs (append alone changes the cache). Results live in the step's arena.
 // A verb's result for a row depends on that row's sequence alone, bit for bit: not on the batch, chunking or threads.
@@ -30,9 +34,9 @@ struct MatrixPart {
   int64_t columns() const { return transposed ? stored.rows() : stored.columns(); }
 };
 
-// A parameter as the Ops that loaded it holds it; only that Ops knows the bytes. Empty when the model has none
-// (a bias that is absent). rank and shape are the mathematical ones: [out, in] for a matrix, [E, out, in] for the
-// matrices of E experts or heads.
+// A parameter as the Ops that loaded it holds it; only that Ops knows the bytes. Copies share them. Empty when the
+// model has none (a bias that is absent). rank and shape are the mathematical ones: [out, in] for a matrix,
+// [E, out, in] for the matrices of E experts or heads.
 struct Weight {
   struct Storage {
     virtual ~Storage() = default;
@@ -41,9 +45,12 @@ struct Weight {
   std::array<int64_t, Tensor::kMaxRank> shape{};
   DType held_as = DType::f32;
   int64_t held_bytes = 0;
-  std::unique_ptr<Storage> storage;
+  int64_t first = 0;  // of the matrices or vectors in the storage, the first of this weight
+  std::shared_ptr<Storage> storage;
 
   explicit operator bool() const { return storage != nullptr; }
+  // Matrix or vector i of a stack. Of an empty weight, an empty one.
+  Weight part(int64_t i) const;
 };
 
 // The cache of all layers. Opaque: only append and attend know its layout.
@@ -51,7 +58,7 @@ struct KvCache {
   struct Layer {
     int kv_heads, key_dim, value_dim;
     // MLA (kv_heads 1, key_dim L, value_dim 0): the first latent_dim = C components of the one key are the latent,
-    // the others the rotary key. Nothing else is cached.
+    // the others the rotary key. Nothing else is cached: the latent is the value, too.
     int latent_dim = 0;
     int group = 0;  // layers of one group share their block tables
   };
@@ -83,20 +90,20 @@ struct FfnForm {
   Activation activation;
 };
 
-// A matrix [out, D] with its bias [out], which may be empty.
+// A projection: a matrix [out, in] with its bias [out], which may be empty; or a stack of them.
 struct Linear {
   Weight w;
   Weight bias;
+
+  Linear part(int64_t i) const { return {w.part(i), bias.part(i)}; }
 };
 
-// The feed-forward networks of E experts. gate is empty unless gated, biases where there are none.
+// The feed-forward networks of E experts, as stacks: [E, F, D], [E, F, D] and [E, D, F]. gate is empty unless gated.
 struct ExpertWeights {
-  Weight gate_EFD, up_EFD, down_EDF;
-  Weight gate_bias_EF, up_bias_EF, down_bias_ED;
+  Linear gate, up, down;
 };
 
-// Which experts each token uses and with which weight, best first. Ids are held as numbers, so that they can be
-// marked.
+// Which experts each token uses (i32) and with which weight, best first.
 struct Routing {
   Tensor expert_TA, weight_TA;
 };
@@ -128,53 +135,61 @@ class Ops {
   // Bytes of one block of one layer in a cache of `dtype`.
   virtual int64_t cache_block_bytes(const KvCache::Layer& layer, DType dtype) const = 0;
 
-  // -- Verbs
+  // -- Plain verbs
   virtual Tensor embed(std::span<const int32_t> ids_T, const Weight& table_WD) = 0;  // -> [T, D]
-  virtual Tensor linear(const Tensor& x, const Weight& w,
-                        const Weight& bias) = 0;  // [T, D] -> [T, out]; bias may be empty
-  // linear() with several matrices of the same x: it is prepared once, and threads divide the outputs of all.
-  virtual std::vector<Tensor> linears(const Tensor& x, std::initializer_list<const Linear*> matrices) = 0;
-  // linear() of the output head. Where the rounding of inputs to 8 bits would cost logits more than the weights' own
-  // does (q8_0), inputs count twice: rounded, and what rounding left.
-  virtual Tensor logits(const Tensor& hidden_TD, const Weight& w_WD, const Weight& bias_W) = 0;
+  virtual Tensor linear(const Tensor& x_TD, const Linear& l) = 0;                    // -> [T, out]
+  // Every head by its own matrix: [T, H, in] -> [T, H, out].
+  virtual Tensor linear_per_head(const Tensor& x_THI, const Weight& w_HOI) = 0;
   virtual Tensor rms_norm(const Tensor& x, const Weight& gain, double eps) = 0;  // over the last dimension
   virtual Tensor add(const Tensor& a, const Tensor& b) = 0;
+  virtual Tensor multiply(const Tensor& a, const Tensor& b) = 0;  // element by element
   virtual Tensor activate(const Tensor& x, const Activation& form) = 0;
-  virtual Tensor gated(const Tensor& gate_TF, const Tensor& up_TF, const Activation& form) = 0;  // act(gate) * up
   virtual Tensor sigmoid(const Tensor& x) = 0;
   virtual Tensor scale_rows(const Tensor& x, const Tensor& factor_T1) = 0;  // [T, …], row t times factor t
-  virtual Tensor concat(const Tensor& a_TA, const Tensor& b_TB) = 0;        // -> [T, A + B]
+  virtual Tensor concat(const Tensor& a, const Tensor& b) = 0;              // [.., A], [.., B] -> [.., A + B]
+  virtual Tensor zeros(int64_t rows, int64_t columns) = 0;
+  virtual Tensor gather_rows(const Tensor& x_TD, std::span<const int32_t> rows) = 0;
+  // y with row m of x added to its row rows[m], one after another.
+  virtual Tensor scatter_add(const Tensor& y_TD, const Tensor& x_MD, std::span<const int32_t> rows) = 0;
   // cos and sin of every row's angles: [T, R], the R/2 cosines first. One call per RopeSpec and step serves all
   // layers.
   virtual Tensor rope_angles(const Batch& batch, const RopeSpec& spec) = 0;
   virtual Tensor rope(const Tensor& x_THK, const Tensor& angles_TR, RopePairing pairing) = 0;  // R = K
   // Factors of LogN attention for every row: [T, 1].
   virtual Tensor logn_factors(const Batch& batch, const LogNSpec& spec) = 0;
-  // Writes the rows' keys and values at their positions; the rest of a block that is begun is zeros.
+  // Writes the rows' keys and values at their positions; the rest of a block that is begun is zeros. MLA: k is
+  // [T, 1, L], the latents (after their norm) and rotary keys (after RoPE), and v is empty.
   virtual void append(KvCache& cache, int layer, const Batch& batch, const Tensor& k_TGK, const Tensor& v_TGV) = 0;
-  // Causal attention of the rows over their sequences' cached keys; head h reads kv head h / (H / G). -> [T, H, V]
+  // Causal attention of the rows over their sequences' cached keys; head h reads kv head h / (H / G). -> [T, H, V];
+  // MLA: [T, H, C], as a token's latent is its value.
   virtual Tensor attend(const Tensor& q_THK, KvCache& cache, int layer, const Batch& batch,
                         const AttendSpec& spec) = 0;
-  // MLA: writes the rows' latents (after their norm) and rotary keys (after RoPE).
-  virtual void append_latent(KvCache& cache, int layer, const Batch& batch, const Tensor& c_TC,
-                             const Tensor& kr_TR) = 0;
+  // Chooses experts from the router's logits; `correction_E` may be empty (choose_experts in moe_gate.h).
+  virtual Routing route(const Tensor& logits_TE, const Weight& correction_E, const MoeGateSpec& spec) = 0;
+
+  // -- Fused verbs
+  // linear() with several matrices of the same x.
+  virtual std::vector<Tensor> linears(const Tensor& x_TD, std::initializer_list<const Linear*> matrices);
+  // linear() of the output head. Where the rounding of inputs to 8 bits would cost logits more than the weights' own
+  // does (q8_0), an implementation may let inputs count twice: rounded, and what rounding left.
+  virtual Tensor logits(const Tensor& hidden_TD, const Linear& head);
+  virtual Tensor gated(const Tensor& gate_TF, const Tensor& up_TF, const Activation& form);  // act(gate) * up
   // MLA: attention of the rows with unrotated queries qn and rotated ones qr over their sequences' latents -> [T, H,
-  // V]. Each row takes the form that its sequence states (Batch); both are the same mathematics.
+  // V]. Both forms are the same mathematics; each row takes that which its sequence states (Batch), where an
+  // implementation has both:
   //   absorbed: q = [k_up qn ; qr] against the cached [c ; kr], the latent output through v_up
   //   expanded: keys [k_up^T c ; kr] and values v_up c of a block of tokens are built, then attention as ever
   virtual Tensor attend_latent(const Tensor& qn_THN, const Tensor& qr_THR, const LatentWeights& w, KvCache& cache,
-                               int layer, const Batch& batch, const AttendSpec& spec) = 0;
-
-  // Chooses experts from the router's logits; `correction_E` may be empty (choose_experts in moe_gate.h).
-  virtual Routing route(const Tensor& logits_TE, const Weight& correction_E, const MoeGateSpec& spec) = 0;
+                               int layer, const Batch& batch, const AttendSpec& spec);
   // Sum over a token's experts, in ascending order of their ids, of weight * FFN_e(x). -> [T, D]
-  virtual Tensor experts(const Tensor& x_TD, const Routing& routing, const ExpertWeights& w, const FfnForm& form) = 0;
-
-  virtual Tensor gather_rows(const Tensor& x_TD, std::span<const int32_t> rows) = 0;
+  virtual Tensor experts(const Tensor& x_TD, const Routing& routing, const ExpertWeights& w, const FfnForm& form);
 
   // -- Scopes and observation
   // Ends a scope: frees all that was computed since `mark` but `tensor`, and returns it at its new place.
-  virtual Tensor keep_only(Arena::Mark mark, const Tensor& tensor) { return arena().keep_only(mark, tensor); }
+  virtual Tensor keep_only(Arena::Mark mark, const Tensor& tensor) = 0;
+  // The tensor's numbers, row after row, where the host may read them: in `room`, unless they lie so already. Valid
+  // as long as both are.
+  virtual std::span<const float> read(const Tensor& tensor, std::vector<float>& room) = 0;
   // A named point that tools may look at ("layer.3.attn.q"); free unless someone does.
   virtual void mark(std::string_view /*point*/, const Tensor& /*tensor*/) {}
 };

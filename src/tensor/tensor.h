@@ -1,5 +1,6 @@
-// A view of f32 numbers in memory: pointer, shape, strides. Passed by value; never owns (the step's Arena does).
-// Names carry shape suffixes, x_TD: the letters are listed in docs/tensors.md.
+// A view of numbers in the memory of some Ops: type, shape, strides. Passed by value; never owns (the step's Arena
+// does). Only that Ops may follow its pointers; everybody else reads through Ops::read. Names carry shape suffixes,
+// x_TD: the letters are listed in docs/tensors.md.
 #pragma once
 
 #include <array>
@@ -8,13 +9,15 @@
 #include <utility>
 
 #include "base/check.h"
+#include "tensor/dtype.h"
 
 namespace cachalot {
 
 struct Tensor {
   static constexpr int kMaxRank = 4;
 
-  float* data = nullptr;
+  void* memory = nullptr;
+  DType dtype = DType::f32;  // or i32
   int rank = 0;
   std::array<int64_t, kMaxRank> shape{};
   std::array<int64_t, kMaxRank> stride{};  // in elements; the last one is always 1
@@ -36,15 +39,26 @@ struct Tensor {
     }
     return true;
   }
-  // The start of row r, counted over all leading dimensions.
-  float* row(int64_t r) const {
+  // Elements between the first one and the start of row r, counted over all leading dimensions.
+  int64_t row_offset(int64_t r) const {
     int64_t offset = 0;
     for (int i = rank - 2; i >= 0; --i) {
       const auto d = static_cast<size_t>(i);
       offset += r % shape[d] * stride[d];
       r /= shape[d];
     }
-    return data + offset;
+    return offset;
+  }
+
+  // For the Ops whose memory this is.
+  float* data() const {
+    DCHECK(dtype == DType::f32);
+    return static_cast<float*>(memory);
+  }
+  float* row(int64_t r) const { return data() + row_offset(r); }
+  int32_t* ids(int64_t r) const {  // row r of i32
+    DCHECK(dtype == DType::i32);
+    return static_cast<int32_t*>(memory) + row_offset(r);
   }
 
   // [.., H * K] as [.., H, K].
@@ -69,6 +83,15 @@ struct Tensor {
     t.stride[d] = 1;
     return t;
   }
+  // [T, A] as [T * A, 1], of adjacent rows.
+  Tensor as_column() const {
+    CHECK(contiguous());
+    Tensor t = *this;
+    t.rank = 2;
+    t.shape = {elements(), 1};
+    t.stride = {1, 1};
+    return t;
+  }
   // [.., A + B] as views [.., A] and [.., B].
   std::pair<Tensor, Tensor> split_last(int64_t first) const {
     CHECK(rank >= 1 && first >= 0 && first <= last());
@@ -76,16 +99,16 @@ struct Tensor {
     const auto d = static_cast<size_t>(rank - 1);
     a.shape[d] = first;
     b.shape[d] = last() - first;
-    b.data += first;
+    b.memory = static_cast<std::byte*>(memory) + first * info(dtype).block_bytes;
     return {a, b};
   }
 };
 
-// A contiguous view of `data`.
+// A contiguous view of numbers at `memory`, f32 unless its dtype is set.
 template <typename... Sizes>
-Tensor tensor_view(float* data, Sizes... sizes) {
+Tensor tensor_view(void* memory, Sizes... sizes) {
   static_assert(sizeof...(sizes) >= 1 && sizeof...(sizes) <= Tensor::kMaxRank);
-  Tensor t{.data = data, .rank = sizeof...(sizes), .shape = {static_cast<int64_t>(sizes)...}};
+  Tensor t{.memory = memory, .rank = sizeof...(sizes), .shape = {static_cast<int64_t>(sizes)...}};
   int64_t stride = 1;
   for (int i = t.rank - 1; i >= 0; --i) {
     t.stride[static_cast<size_t>(i)] = stride;

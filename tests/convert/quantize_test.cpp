@@ -295,12 +295,10 @@ TEST(Importance, IsTheMeanSquareOfWhatAMatrixIsMultipliedWith) {
   // The marked point "attn.heads" of a trace is what the output projection is multiplied with.
   TestModel model(folder, best_kernels());
   std::vector<double> squares;
-  TraceOps trace(model.ops, [&](std::string_view point, const Tensor& x) {
+  TraceOps trace(model.ops, [&](std::string_view point, const Tensor& x, std::span<const float> numbers) {
     if (point != "layer.1.attn.heads") return;
-    squares.assign(static_cast<size_t>(x.dim(1) * x.dim(2)), 0);
-    for (int64_t r = 0; r < x.rows(); ++r)  // rows of [T, H, K] are heads
-      for (int64_t i = 0; i < x.last(); ++i)
-        squares[static_cast<size_t>(r % x.dim(1) * x.last() + i)] += std::pow(x.row(r)[i], 2);
+    squares.assign(static_cast<size_t>(x.dim(1) * x.dim(2)), 0);  // [T, H, K]
+    for (size_t i = 0; i < numbers.size(); ++i) squares[i % squares.size()] += std::pow(numbers[i], 2);
   });
   score(trace, model.transformer, tokens, {.kv = DType::f32}, [](int, std::span<const float>) {});
   const auto& got = importance.at("model.layers.1.self_attn.o_proj.weight");

@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "engine/engine.h"
-#include "ops/trace_ops.h"
+#include "ops/forwarding.h"
 #include "support/goldens.h"
 
 // -- Memory that runs out
@@ -39,73 +39,76 @@ namespace {
 // -- Verbs that fail
 
 // Its n-th call of a verb throws, and no other: before the verb has begun, or when it has ended.
-class FailingOps final : public TraceOps {
+class FailingOps final : public ForwardingOps {
  public:
-  explicit FailingOps(Ops& inner) : TraceOps(inner, [](std::string_view, const Tensor&) {}) {}
+  explicit FailingOps(Ops& inner) : ForwardingOps(inner) {}
 
   void fail_at(int call) { calls_left_ = call; }
   bool failed() const { return calls_left_ < 0; }
   std::function<void()> after_logits;
 
   Tensor embed(std::span<const int32_t> ids, const Weight& table) override {
-    return verb([&] { return TraceOps::embed(ids, table); });
+    return verb([&] { return inner().embed(ids, table); });
   }
-  Tensor linear(const Tensor& x, const Weight& w, const Weight& bias) override {
-    return verb([&] { return TraceOps::linear(x, w, bias); });
+  Tensor linear(const Tensor& x, const Linear& l) override {
+    return verb([&] { return inner().linear(x, l); });
   }
-  Tensor logits(const Tensor& hidden, const Weight& w, const Weight& bias) override {
-    const Tensor result = verb([&] { return TraceOps::logits(hidden, w, bias); });
+  std::vector<Tensor> linears(const Tensor& x, std::initializer_list<const Linear*> matrices) override {
+    return verb([&] { return inner().linears(x, matrices); });
+  }
+  Tensor logits(const Tensor& hidden, const Linear& head) override {
+    const Tensor result = verb([&] { return inner().logits(hidden, head); });
     if (after_logits) after_logits();
     return result;
   }
   Tensor rms_norm(const Tensor& x, const Weight& gain, double eps) override {
-    return verb([&] { return TraceOps::rms_norm(x, gain, eps); });
+    return verb([&] { return inner().rms_norm(x, gain, eps); });
   }
   Tensor add(const Tensor& a, const Tensor& b) override {
-    return verb([&] { return TraceOps::add(a, b); });
+    return verb([&] { return inner().add(a, b); });
   }
   Tensor gated(const Tensor& gate, const Tensor& up, const Activation& form) override {
-    return verb([&] { return TraceOps::gated(gate, up, form); });
+    return verb([&] { return inner().gated(gate, up, form); });
   }
   Tensor sigmoid(const Tensor& x) override {
-    return verb([&] { return TraceOps::sigmoid(x); });
+    return verb([&] { return inner().sigmoid(x); });
   }
   Tensor scale_rows(const Tensor& x, const Tensor& factor) override {
-    return verb([&] { return TraceOps::scale_rows(x, factor); });
+    return verb([&] { return inner().scale_rows(x, factor); });
   }
   Tensor concat(const Tensor& a, const Tensor& b) override {
-    return verb([&] { return TraceOps::concat(a, b); });
+    return verb([&] { return inner().concat(a, b); });
   }
   Tensor rope_angles(const Batch& batch, const RopeSpec& spec) override {
-    return verb([&] { return TraceOps::rope_angles(batch, spec); });
+    return verb([&] { return inner().rope_angles(batch, spec); });
   }
   Tensor rope(const Tensor& x, const Tensor& angles, RopePairing pairing) override {
-    return verb([&] { return TraceOps::rope(x, angles, pairing); });
+    return verb([&] { return inner().rope(x, angles, pairing); });
   }
   void append(KvCache& cache, int layer, const Batch& batch, const Tensor& k, const Tensor& v) override {
-    verb([&] { TraceOps::append(cache, layer, batch, k, v); });
+    verb([&] { inner().append(cache, layer, batch, k, v); });
   }
   Tensor attend(const Tensor& q, KvCache& cache, int layer, const Batch& batch, const AttendSpec& spec) override {
-    return verb([&] { return TraceOps::attend(q, cache, layer, batch, spec); });
-  }
-  void append_latent(KvCache& cache, int layer, const Batch& batch, const Tensor& c, const Tensor& kr) override {
-    verb([&] { TraceOps::append_latent(cache, layer, batch, c, kr); });
+    return verb([&] { return inner().attend(q, cache, layer, batch, spec); });
   }
   Tensor attend_latent(const Tensor& qn, const Tensor& qr, const LatentWeights& w, KvCache& cache, int layer,
                        const Batch& batch, const AttendSpec& spec) override {
-    return verb([&] { return TraceOps::attend_latent(qn, qr, w, cache, layer, batch, spec); });
+    return verb([&] { return inner().attend_latent(qn, qr, w, cache, layer, batch, spec); });
   }
   Routing route(const Tensor& logits, const Weight& correction, const MoeGateSpec& spec) override {
-    return verb([&] { return TraceOps::route(logits, correction, spec); });
+    return verb([&] { return inner().route(logits, correction, spec); });
   }
   Tensor experts(const Tensor& x, const Routing& routing, const ExpertWeights& w, const FfnForm& form) override {
-    return verb([&] { return TraceOps::experts(x, routing, w, form); });
+    return verb([&] { return inner().experts(x, routing, w, form); });
   }
   Tensor gather_rows(const Tensor& x, std::span<const int32_t> rows) override {
-    return verb([&] { return TraceOps::gather_rows(x, rows); });
+    return verb([&] { return inner().gather_rows(x, rows); });
+  }
+  std::span<const float> read(const Tensor& tensor, std::vector<float>& room) override {
+    return verb([&] { return inner().read(tensor, room); });
   }
   Tensor keep_only(Arena::Mark mark, const Tensor& tensor) override {
-    return verb([&] { return TraceOps::keep_only(mark, tensor); });
+    return verb([&] { return inner().keep_only(mark, tensor); });
   }
 
  private:

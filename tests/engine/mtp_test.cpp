@@ -51,7 +51,7 @@ static std::vector<float> predictions(Ops& ops, const Transformer& transformer, 
       hidden_TD = ops.gather_rows(hidden_TD, first);
       const Tensor logits_TW =
           transformer.head(ops, transformer.forward_mtp(ops, batch_of(done + 1, predicted), hidden_TD, *cache));
-      logits.insert(logits.end(), logits_TW.data, logits_TW.data + logits_TW.elements());
+      logits.insert(logits.end(), logits_TW.data(), logits_TW.data() + logits_TW.elements());
     }
     ops.arena().rewind(mark);
   }
@@ -127,11 +127,11 @@ TEST(MultiTokenPrediction, TheModelItselfIsTheSameWithAndWithoutTheModule) {
 class ChosenExperts {
  public:
   explicit ChosenExperts(Ops& ops)
-      : ops_(ops, [this](std::string_view point, const Tensor& t) {
+      : ops_(ops, [this](std::string_view point, const Tensor& t, std::span<const float> numbers) {
           if (!point.ends_with("moe.experts")) return;
           auto& rows = point.starts_with("mtp.") ? mtp_ : layers_[std::string(point)];
-          for (int64_t r = 0; r < t.rows(); ++r) {
-            std::vector<int32_t> ids(t.row(r), t.row(r) + t.last());
+          for (auto row = numbers.begin(); row != numbers.end(); row += t.last()) {
+            std::vector<int32_t> ids(row, row + t.last());
             std::sort(ids.begin(), ids.end());
             rows.push_back(ids);
           }

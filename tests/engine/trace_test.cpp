@@ -29,9 +29,9 @@ static std::vector<float> all_logits(Ops& ops, const Transformer& model, const s
 
 static Points points_of(TestModel& model, const std::vector<int32_t>& tokens) {
   Points points;
-  TraceOps trace(model.ops, [&](std::string_view point, const Tensor& t) {
-    auto& numbers = points[std::string(point)];
-    for (int64_t r = 0; r < t.rows(); ++r) numbers.insert(numbers.end(), t.row(r), t.row(r) + t.last());
+  TraceOps trace(model.ops, [&](std::string_view point, const Tensor&, std::span<const float> numbers) {
+    auto& all = points[std::string(point)];
+    all.insert(all.end(), numbers.begin(), numbers.end());
   });
   EXPECT_EQ(all_logits(trace, model.transformer, tokens), all_logits(model.ops, model.transformer, tokens))
       << "tracing must not change the result";

@@ -68,9 +68,10 @@ class HeldOut : public ::testing::TestWithParam<Shipped> {};
 TEST_P(HeldOut, NineOfTenOfEveryKindAndNineteenOfTwentyOverallAreRight) {
   auto problems = held_out_problems();
   ASSERT_EQ(problems.size(), 1000u);
-  LoadedModel model = LoadedModel::load(
-      std::string(CACHALOT_SOURCE_DIR "/models/") + GetParam().model,
-      {.weights = {.fixed = DType::bf16}, .threads = 1, .progress = false, .speculation = std::nullopt});
+  LoadedModel model =
+      LoadedModel::load(std::string(CACHALOT_SOURCE_DIR "/models/") + GetParam().model,
+                        {.weights = {.fixed = DType::bf16}, .progress = false, .speculation = std::nullopt},
+                        std::make_unique<CpuOps>(best_kernels(), 1));
   ASSERT_TRUE(model.text->chat_template.has_value());
   const Drafts drafts = answer_all(model, problems);
   std::cout << fmt::format("{} of {} drafts accepted\n", drafts.accepted, drafts.made);

@@ -214,14 +214,14 @@ TEST_P(WorkedExample, Number2AttentionOfTwoHeads) {
   const Matrix h = e.matrix("h");
   const Tensor h_TD = m.tensor(h);
   const Weight identity = m.identity(4);
-  e.expect("q = k = v", m.numbers(op.linear(h_TD, identity, {})));
+  e.expect("q = k = v", m.numbers(op.linear(h_TD, {identity})));
 
   const Matrix one_hot = {{1, 0}, {0, 1}};  // as values, they show the softmax
   for (const auto& [name, x] : {std::pair{"head A", columns(h, 0, 2)}, std::pair{"head B", columns(h, 2, 4)},
                                 std::pair{"one head of size 4", h}}) {
     const std::string head = name;
     const auto scale = static_cast<float>(1 / std::sqrt(static_cast<double>(x[0].size())));
-    const Tensor scores = op.linear(m.tensor(x), m.weight(x), {});
+    const Tensor scores = op.linear(m.tensor(x), {m.weight(x)});
     e.expect(head + ": q k", m.numbers(scores));
     e.expect(head + ": scaled", m.numbers(op.scale_rows(scores, m.tensor(Matrix{{scale}, {scale}}))));
     for (const auto& [kind, ahead] : {std::pair{"causal", 0}, std::pair{"not causal", 1}}) {
@@ -255,7 +255,7 @@ TEST_P(WorkedExample, Number3MixtureWithGivenGates) {
   Vector logits;
   for (const float gate : gates) logits.push_back(std::log(gate));
   const Routing routing = op.route(m.tensor(logits), {}, {.experts = 3, .active = 2});
-  e.expect("experts run", {routing.expert_TA.data[0] + 1, routing.expert_TA.data[1] + 1});
+  e.expect("experts run", {routing.expert_TA.ids(0)[0] + 1.0f, routing.expert_TA.ids(0)[1] + 1.0f});
   EXPECT_EQ(ExpertGroups(routing, 3).groups.size(), 2u) << "the third expert must not be computed";
 
   const Vector zeros(12);
@@ -270,9 +270,8 @@ TEST_P(WorkedExample, Number3MixtureWithGivenGates) {
   for (const Vector& output : outputs)
     biases.push_back({.name = "b", .dtype = DType::f32, .shape = {2}, .bytes = std::as_bytes(std::span(output))});
   ExpertWeights w;
-  w.up_EFD = zero(4, 2);
-  w.down_EDF = zero(2, 4);
-  w.down_bias_ED = op.load_vectors(biases);
+  w.up.w = zero(4, 2);
+  w.down = {zero(2, 4), op.load_vectors(biases)};
   const Tensor x_TD = m.tensor(Vector{0.3f, -0.8f});
   e.expect("output", m.numbers(op.experts(x_TD, routing, w, {.gated = false, .activation = {}})));
 }
@@ -287,7 +286,7 @@ TEST_P(WorkedExample, Number4Router) {
     const Routing routing = op.route(m.tensor(logits), {}, spec);
     Vector all(3);
     for (int a = 0; a < spec.active; ++a)
-      all[static_cast<size_t>(routing.expert_TA.data[a])] = routing.weight_TA.data[a];
+      all[static_cast<size_t>(routing.expert_TA.ids(0)[a])] = routing.weight_TA.data()[a];
     return all;
   };
   const int k = e.number<int>("k");
@@ -322,7 +321,7 @@ TEST_P(WorkedExample, Number5Rope) {
                  k = turned(e.vector("k"), e.number<int>("n"), pairing);
     e.expect("q turned", q);
     e.expect("k turned", k);
-    e.expect("dot", m.numbers(op.linear(m.tensor(q), m.weight({k}), {})));
+    e.expect("dot", m.numbers(op.linear(m.tensor(q), {m.weight({k})})));
   }
 }
 
@@ -335,9 +334,9 @@ TEST_P(WorkedExample, Number6LogN) {
   const float scale = 1 / std::sqrt(e.number<float>("d"));
   const auto score = [&](const LogNSpec& logn) {
     const Tensor scaled = op.scale_rows(q, op.logn_factors(batch, logn));
-    return m.numbers(op.scale_rows(op.linear(scaled, k, {}), m.tensor(Vector{scale})));
+    return m.numbers(op.scale_rows(op.linear(scaled, {k}), m.tensor(Vector{scale})));
   };
-  e.expect("q k", m.numbers(op.linear(q, k, {})));
+  e.expect("q k", m.numbers(op.linear(q, {k})));
   e.expect("score", score({}));
   e.expect("score times ln N", score({.form = LogNSpec::Form::log}));
   const auto released = [&](int trained) { return score({LogNSpec::Form::released, trained}); };
@@ -381,7 +380,7 @@ TEST_P(WorkedExample, Number8SwiGlu) {
   e.expect("Swish(x) times x V, entry by entry",
            m.numbers(op.gated(x_TD, m.tensor(Vector{x[0] * V[0], x[1] * V[1]}), swish)));
   e.expect("Swish(xW) times xV, as matrices",
-           m.numbers(op.gated(op.linear(x_TD, m.weight({W}), {}), op.linear(x_TD, m.weight({V}), {}), swish)));
+           m.numbers(op.gated(op.linear(x_TD, {m.weight({W})}), op.linear(x_TD, {m.weight({V})}), swish)));
 }
 
 // Printed with the digits cut off.
@@ -396,7 +395,7 @@ TEST_P(WorkedExample, Number9NormOfThree) {
 TEST_P(WorkedExample, Number10ProjectionWithBias) {
   Example e(10);
   const Tensor x = m.tensor(e.vector("x"));
-  e.expect("Q", m.numbers(op.linear(x, m.columns_of(e.matrix("W")), m.vector(e.vector("b")))));
+  e.expect("Q", m.numbers(op.linear(x, {m.columns_of(e.matrix("W")), m.vector(e.vector("b"))})));
 }
 
 // 0.018 needs a factor that the text does not have.
@@ -428,8 +427,8 @@ TEST_P(WorkedExample, Number12OutputProjectionWithBias) {
   Example e(12);
   const Vector h = e.vector("h");
   ModelWeights w;
-  w.head_WD = m.columns_of(e.matrix("W"));
-  w.head_bias_W = m.vector(e.vector("b"));
+  w.head.w = m.columns_of(e.matrix("W"));
+  w.head.bias = m.vector(e.vector("b"));
   const Transformer model({.width = 2, .vocab = 2, .head_bias = true}, std::move(w));
   e.expect("logits", m.numbers(model.head(op, m.tensor(h))));
 }

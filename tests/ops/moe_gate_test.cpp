@@ -19,11 +19,12 @@ using ::testing::FloatNear;
 using ::testing::Pointwise;
 
 struct Choice {
-  std::vector<float> experts, weights;
+  std::vector<int32_t> experts;
+  std::vector<float> weights;
 };
 
 Choice chosen(const MoeGateSpec& spec, const std::vector<float>& logits, const std::vector<float>& correction = {}) {
-  Choice c{std::vector<float>(static_cast<size_t>(spec.active)),
+  Choice c{std::vector<int32_t>(static_cast<size_t>(spec.active)),
            std::vector<float>(static_cast<size_t>(spec.active))};
   choose_experts(spec, logits, correction, c.experts, c.weights);
   return c;

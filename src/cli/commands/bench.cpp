@@ -59,7 +59,8 @@ void print_machine(const Meter& meter, const char* arithmetic, int threads, cons
 }
 
 int probe_only(const BenchOptions& o) {
-  CpuOps ops(best_kernels(), o.model.threads > 0 ? o.model.threads : default_threads());
+  const auto made = o.model.make_ops();
+  CpuOps& ops = *made;
   Json json = {{"threads", ops.pool().threads()}, {"isa", ops.kernels().isa}};
   for (const DType inputs : {DType::f32, DType::bf16, DType::i8}) {
     if (inputs == DType::bf16 && !ops.kernels().bf16_loop) continue;
@@ -76,7 +77,7 @@ int probe_only(const BenchOptions& o) {
 }
 
 // Loads with a cache for what the phases need. Throws Error when that is more than the model or --context allows.
-LoadedModel load_for(const BenchOptions& o) {
+LoadedModel load_for(const BenchOptions& o, std::unique_ptr<Ops> ops) {
   const int64_t needed = o.plan.cache_tokens();
   if (needed > (1 << 30)) throw Error(fmt::format("{} tokens are more than a cache can hold", needed));
   LoadOptions options = o.model.load_options();
@@ -84,7 +85,7 @@ LoadedModel load_for(const BenchOptions& o) {
   options.cache_tokens = static_cast<int>(needed);
   options.scheduler = o.plan.scheduler();
   options.text = false;
-  LoadedModel model = LoadedModel::load(resolve_model(o.model.model), options);
+  LoadedModel model = LoadedModel::load(resolve_model(o.model.model), options, std::move(ops));
   model.defaults.sampling = read_sampling_defaults(model.checkpoint).params;
   warn_beyond_training(model.transformer->spec(), o.plan.tokens_per_sequence());
   const int limit = o.model.context > 0 ? o.model.context : model.transformer->spec().context;
@@ -147,20 +148,22 @@ void print_results(const std::vector<PhaseResult>& results, const BenchPlan& pla
 
 int bench(const BenchOptions& o) {
   if (o.probes_only) return probe_only(o);
-  LoadedModel model = load_for(o);
+  auto ops = o.model.make_ops();
+  CpuOps& cpu = *ops;
+  LoadedModel model = load_for(o, std::move(ops));
   check_results(model);
-  const WorkCounter counter(model, o.model.load_options().weights);
+  const WorkCounter counter(model, cpu, o.model.load_options().weights);
   BenchRunner runner(model, o.plan, counter);
   const auto no_probe = [] { return Limits{1, 1}; };
   if (o.plan.prefill > 0) runner.prefill(no_probe);  // warms up, and shows the memory that a run takes
   if (o.plan.decode > 0) runner.decode(no_probe);
   const int64_t peak_bytes = peak_memory_bytes();
 
-  Probes probes(*model.ops, counter.inputs());
+  Probes probes(cpu, counter.inputs());
   Meter meter(probes);
   const auto results = measure(runner, o.plan, meter);
-  const int threads = model.ops->pool().threads();
-  const char* isa = model.ops->kernels().isa;
+  const int threads = cpu.pool().threads();
+  const char* isa = cpu.kernels().isa;
   if (o.json) {
     Json phases = Json::array();
     for (const PhaseResult& r : results) phases.push_back(to_json(r));

@@ -20,7 +20,8 @@ static constexpr double kSliceSeconds = 1;  // between probes
 
 // -- Work
 
-WorkCounter::WorkCounter(const LoadedModel& model, const WeightsPolicy& policy) : spec_(model.transformer->spec()) {
+WorkCounter::WorkCounter(const LoadedModel& model, const CpuOps& cpu, const WeightsPolicy& policy)
+    : spec_(model.transformer->spec()) {
   const Family& family = family_of(model.checkpoint.config());
   const auto tensors = bind_tensors(family, spec_, model.checkpoint, policy);
   for (const LayerSpec& layer : spec_.layers)
@@ -30,7 +31,7 @@ WorkCounter::WorkCounter(const LoadedModel& model, const WeightsPolicy& policy) 
     const bool is_head = t.slot == "head" || (t.slot == "embed" && spec_.tied_head);
     if (t.vectors || (t.slot == "embed" && !is_head)) continue;  // a row per token is nothing
     const auto bytes = static_cast<double>(t.held_bytes(*model.ops)), ops = 2.0 * static_cast<double>(t.elements());
-    ops_with[model.ops->inputs_of(t.held_as)] += ops;
+    ops_with[cpu.inputs_of(t.held_as)] += ops;
     (t.routed() ? expert_bytes_ : weight_bytes_) += bytes;
     (is_head ? head_ops_ : ops_per_row_) += t.routed() ? ops * active_experts_ : ops;
   }

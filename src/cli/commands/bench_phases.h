@@ -37,7 +37,7 @@ struct StepWork {
 // Counts the work of a model's steps.
 class WorkCounter {
  public:
-  WorkCounter(const LoadedModel& model, const WeightsPolicy& policy);
+  WorkCounter(const LoadedModel& model, const CpuOps& cpu, const WeightsPolicy& policy);
   // `rows` tokens of one sequence from position `first` on; with the head for `logit_rows` of them. The weights are
   // counted by weights().
   StepWork rows(int first, int rows, int logit_rows) const;

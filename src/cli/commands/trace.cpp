@@ -30,7 +30,7 @@ struct TraceOptions {
 // slices of the head) is one tensor whose first dimension grows.
 class TraceRecorder {
  public:
-  void record(std::string_view point, const Tensor& tensor) {
+  void record(std::string_view point, const Tensor& tensor, std::span<const float> numbers) {
     auto [at, fresh] = points_.try_emplace(std::string(point));
     Point& p = at->second;
     if (fresh) {
@@ -39,8 +39,7 @@ class TraceRecorder {
       p.shape[0] = 0;
     }
     p.shape[0] += tensor.dim(0);
-    for (int64_t r = 0; r < tensor.rows(); ++r)
-      p.values.insert(p.values.end(), tensor.row(r), tensor.row(r) + tensor.last());
+    p.values.insert(p.values.end(), numbers.begin(), numbers.end());
   }
 
   size_t write(const std::string& file, WholeFile::Inputs inputs) const {
@@ -69,7 +68,9 @@ int record(const TraceOptions& o) {
   const auto inputs = o.tokens.files_with(model.checkpoint);
   WholeFile::check(o.out, WholeFile::Existing::replace, inputs);
   TraceRecorder recorder;
-  TraceOps ops(*model.ops, [&](std::string_view point, const Tensor& tensor) { recorder.record(point, tensor); });
+  TraceOps ops(*model.ops, [&](std::string_view point, const Tensor& tensor, std::span<const float> numbers) {
+    recorder.record(point, tensor, numbers);
+  });
   score(ops, *model.transformer, tokens,
         {.kv = model.kv,
          .chunk = o.tokens.chunk,

@@ -28,7 +28,9 @@ int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / mult
 // What rows have gathered from some keys.
 struct Gathered {
   Gathered(Arena& arena, int64_t rows, int64_t out_stride)
-      : out(arena.tensor(rows, out_stride).data), maximum(arena.tensor(rows).data), sum(arena.tensor(rows).data) {}
+      : out(arena.tensor(rows, out_stride).data()),
+        maximum(arena.tensor(rows).data()),
+        sum(arena.tensor(rows).data()) {}
 
   float* out;      // [rows, out_stride], not yet divided by the sums
   float* maximum;  // of the scores; -inf where a row has seen none of the keys
@@ -44,8 +46,8 @@ struct Scratch {
         score_stride(stretch_blocks * kBlockTokens + 16),
         q(static_cast<std::byte*>(arena.allocate(static_cast<size_t>(rows * q_stride_bytes)))),
         p(static_cast<std::byte*>(arena.allocate(static_cast<size_t>(rows * p_stride_bytes)))),
-        score(arena.tensor(rows, score_stride).data),
-        query(arena.tensor(shape.key_dim).data),
+        score(arena.tensor(rows, score_stride).data()),
+        query(arena.tensor(shape.key_dim).data()),
         segment(arena, rows, out_stride),
         total(arena, rows, out_stride) {}
 

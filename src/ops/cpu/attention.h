@@ -48,6 +48,14 @@ struct AttendMachine {
   int workers;
 };
 
+// One call of Ops::attend. MLA: K = L and V = C.
+struct AttendCall {
+  const CpuKvCache& cache;
+  int layer;
+  AttendSpec spec;
+  Tensor q_THK, o_THV;
+};
+
 // What folding needs to know of keys and values; the kernels are those of the panels' type.
 struct FoldShape {
   const MatmulKernel& matmul;

@@ -14,7 +14,8 @@ namespace cachalot {
 // Fewer numbers than this are not worth waking another thread for.
 static constexpr int64_t kNumbersPerTask = 16384;
 
-CpuOps::CpuOps(const KernelTable& kernels, int threads) : kernels_(kernels), pool_(threads) {}
+CpuOps::CpuOps(const KernelTable& kernels, int threads, MemorySource memory)
+    : kernels_(kernels), pool_(threads), memory_(std::move(memory)), arena_(memory_) {}
 
 void CpuOps::for_rows(int64_t rows, int64_t numbers_per_row, const std::function<void(int64_t, int64_t)>& job) {
   pool_.for_each_chunk(rows, std::max<int64_t>(1, kNumbersPerTask / std::max<int64_t>(1, numbers_per_row)), job);
@@ -22,7 +23,7 @@ void CpuOps::for_rows(int64_t rows, int64_t numbers_per_row, const std::function
 
 Tensor CpuOps::like(const Tensor& x) {
   Tensor t = x;
-  t.data = static_cast<float*>(arena_.allocate(static_cast<size_t>(x.elements()) * sizeof(float)));
+  t.memory = arena_.allocate(static_cast<size_t>(x.elements()) * sizeof(float));
   int64_t stride = 1;
   for (int i = t.rank - 1; i >= 0; --i) {
     t.stride[static_cast<size_t>(i)] = stride;
@@ -48,7 +49,7 @@ Weight CpuOps::load_matrix(const MatrixPart& part, DType held_as) {
 Weight CpuOps::load_matrices(std::span<const MatrixPart> parts, DType held_as) {
   const int64_t rows = parts[0].rows(), columns = parts[0].columns();
   for (const MatrixPart& part : parts) CHECK(part.rows() == rows && part.columns() == columns);
-  auto storage = pack_matrices(parts, held_as, kernels_, pool_);
+  auto storage = pack_matrices(parts, held_as, kernels_, pool_, memory_);
   return {.rank = 3,
           .shape = {std::ssize(parts), rows, columns},
           .held_as = held_as,
@@ -65,9 +66,9 @@ Weight CpuOps::load_vector(const StoredTensor& stored) {
 
 Weight CpuOps::load_vectors(std::span<const StoredTensor> parts) {
   const int64_t count = parts[0].elements();
-  auto storage = std::make_unique<VectorStorage>();
-  storage->values.resize(static_cast<size_t>(std::ssize(parts) * count));
-  float* out = storage->values.data();
+  auto storage = std::make_shared<VectorStorage>();
+  storage->memory = memory_(static_cast<size_t>(4 * std::ssize(parts) * count));
+  float* out = storage->values();
   for (const StoredTensor& part : parts) {
     CHECK(part.elements() == count);
     part.read_rows(0, part.rows(), out);
@@ -81,7 +82,7 @@ Weight CpuOps::load_vectors(std::span<const StoredTensor> parts) {
 }
 
 std::unique_ptr<KvCache> CpuOps::make_cache(const KvCacheSpec& spec) {
-  return std::make_unique<CpuKvCache>(spec, kernels_);
+  return std::make_unique<CpuKvCache>(spec, kernels_, memory_);
 }
 
 int64_t CpuOps::cache_block_bytes(const KvCache::Layer& layer, DType dtype) const {
@@ -123,6 +124,15 @@ Tensor CpuOps::add(const Tensor& a, const Tensor& b) {
   return y;
 }
 
+Tensor CpuOps::multiply(const Tensor& a, const Tensor& b) {
+  CHECK(a.rank == b.rank && a.shape == b.shape, "{} * {}", shape_text(a), shape_text(b));
+  const Tensor y = like(a);
+  for_rows(a.rows(), a.last(), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) kernels_.multiply(a.row(r), b.row(r), a.last(), y.row(r));
+  });
+  return y;
+}
+
 Tensor CpuOps::activate(const Tensor& x, const Activation& form) {
   const Tensor y = like(x);
   for_rows(y.rows(), 4 * y.last(), [&](int64_t begin, int64_t end) {
@@ -160,14 +170,34 @@ Tensor CpuOps::scale_rows(const Tensor& x, const Tensor& factor_T1) {
   return y;
 }
 
-Tensor CpuOps::concat(const Tensor& a_TA, const Tensor& b_TB) {
-  CHECK(a_TA.rank == 2 && b_TB.rank == 2 && a_TA.dim(0) == b_TB.dim(0));
-  const Tensor y = arena_.tensor(a_TA.dim(0), a_TA.last() + b_TB.last());
-  for (int64_t t = 0; t < y.dim(0); ++t) {
-    float* rest = std::copy(a_TA.row(t), a_TA.row(t) + a_TA.last(), y.row(t));
-    std::copy(b_TB.row(t), b_TB.row(t) + b_TB.last(), rest);
+Tensor CpuOps::concat(const Tensor& a, const Tensor& b) {
+  CHECK(a.rank == b.rank && a.rows() == b.rows(), "{} beside {}", shape_text(a), shape_text(b));
+  Tensor wide = a;
+  wide.shape[static_cast<size_t>(a.rank - 1)] = a.last() + b.last();
+  const Tensor y = like(wide);
+  for (int64_t r = 0; r < y.rows(); ++r) {
+    float* rest = std::copy(a.row(r), a.row(r) + a.last(), y.row(r));
+    std::copy(b.row(r), b.row(r) + b.last(), rest);
   }
   return y;
+}
+
+Tensor CpuOps::zeros(int64_t rows, int64_t columns) {
+  const Tensor y = arena_.tensor(rows, columns);
+  std::fill(y.data(), y.data() + y.elements(), 0.0f);
+  return y;
+}
+
+Tensor CpuOps::scatter_add(const Tensor& y_TD, const Tensor& x_MD, std::span<const int32_t> rows) {
+  SHAPES(y_TD, x_MD);
+  CHECK(std::ssize(rows) == x_MD.dim(0));
+  const Tensor sum_TD = like(y_TD);
+  for (int64_t t = 0; t < y_TD.dim(0); ++t) std::copy(y_TD.row(t), y_TD.row(t) + y_TD.last(), sum_TD.row(t));
+  for (int64_t m = 0; m < x_MD.dim(0); ++m) {
+    float* sum = sum_TD.row(rows[static_cast<size_t>(m)]);
+    kernels_.add(sum, x_MD.row(m), x_MD.last(), sum);
+  }
+  return sum_TD;
 }
 
 Tensor CpuOps::gather_rows(const Tensor& x_TD, std::span<const int32_t> rows) {
@@ -265,7 +295,7 @@ void CpuOps::multiply(const Tensor& x_TD, std::span<Product> products) {
     const MatmulKernel& kernel = *p.kernel;
     const int64_t outputs = p.y_TU.last(), first = begin * kernel.columns,
                   used = std::min(end * kernel.columns, outputs) - first;
-    float* y = p.y_TU.data + first;
+    float* y = p.y_TU.data() + first;
     kernel.multiply(p.inputs, rows, panels_of(p.w_UD) + begin * kernel.panel_bytes(inputs), inputs,
                     static_cast<int>(used), y, outputs);
     if (p.bias_U)
@@ -281,8 +311,8 @@ void CpuOps::multiply(const Tensor& x_TD, std::span<Product> products) {
   });
 }
 
-Tensor CpuOps::linear(const Tensor& x_TD, const Weight& w_UD, const Weight& bias) {
-  Product product{w_UD, bias};
+Tensor CpuOps::linear(const Tensor& x_TD, const Linear& l) {
+  Product product{l.w, l.bias};
   multiply(x_TD, {&product, 1});
   return product.y_TU;
 }
@@ -298,15 +328,16 @@ std::vector<Tensor> CpuOps::linears(const Tensor& x_TD, std::initializer_list<co
   return results;
 }
 
-Tensor CpuOps::logits(const Tensor& hidden_TD, const Weight& w_WD, const Weight& bias_W) {
-  if (w_WD.held_as != DType::q8_0) return linear(hidden_TD, w_WD, bias_W);
+Tensor CpuOps::logits(const Tensor& hidden_TD, const Linear& head) {
+  const Weight &w_WD = head.w, &bias_W = head.bias;
+  if (w_WD.held_as != DType::q8_0) return linear(hidden_TD, head);
   const int64_t rows = hidden_TD.dim(0), inputs = hidden_TD.last();
   const Tensor parts_TTD = arena_.tensor(2 * rows, inputs);
   for (int64_t t = 0; t < rows; ++t) {
     std::copy(hidden_TD.row(t), hidden_TD.row(t) + inputs, parts_TTD.row(t));
     matmul(w_WD.held_as).rounding_rest(hidden_TD.row(t), inputs, parts_TTD.row(rows + t));
   }
-  const Tensor of_parts_TTW = linear(parts_TTD, w_WD, {});
+  const Tensor of_parts_TTW = linear(parts_TTD, {w_WD, {}});
   Tensor logits_TW = of_parts_TTW;
   logits_TW.shape[0] = rows;
   for_rows(rows, logits_TW.last(), [&](int64_t begin, int64_t end) {
@@ -342,30 +373,21 @@ void CpuOps::for_cache_rows(const CpuKvCache& cache, int layer, const Batch& bat
 void CpuOps::append(KvCache& cache, int layer, const Batch& batch, const Tensor& k_TGK, const Tensor& v_TGV) {
   const auto& kv = static_cast<const CpuKvCache&>(cache);
   const auto& shape = kv.layer(layer);
-  CHECK(k_TGK.dim(1) == shape.kv_heads && k_TGK.last() == shape.key_dim && v_TGV.last() == shape.value_dim);
+  CHECK(k_TGK.dim(1) == shape.kv_heads && k_TGK.last() == shape.key_dim);
+  CHECK(shape.latent_dim > 0 ? v_TGV.rank == 0 : v_TGV.last() == shape.value_dim);
   for_cache_rows(kv, layer, batch, [&](int position, int32_t block, int64_t row) {
-    for (int g = 0; g < shape.kv_heads; ++g)
-      kv.write(layer, block, g, position % kBlockTokens, k_TGK.row(row * shape.kv_heads + g),
-               v_TGV.row(row * shape.kv_heads + g));
+    for (int64_t i = row * shape.kv_heads, g = 0; g < shape.kv_heads; ++i, ++g)
+      kv.write(layer, block, static_cast<int>(g), position % kBlockTokens, k_TGK.row(i),
+               shape.latent_dim > 0 ? nullptr : v_TGV.row(i));
   });
 }
 
-void CpuOps::append_latent(KvCache& cache, int layer, const Batch& batch, const Tensor& c_TC, const Tensor& kr_TR) {
-  const auto& kv = static_cast<const CpuKvCache&>(cache);
-  const auto& shape = kv.layer(layer);
-  CHECK(c_TC.last() == shape.latent_dim && c_TC.last() + kr_TR.last() == shape.key_dim);
-  const Tensor key_TL = concat(c_TC, kr_TR);
-  for_cache_rows(kv, layer, batch, [&](int position, int32_t block, int64_t row) {
-    kv.write(layer, block, 0, position % kBlockTokens, key_TL.row(row), nullptr);
-  });
-}
-
-// Threads worth waking for attention that multiplies so many pairs of numbers per query row and key.
-int CpuOps::workers_for(const Batch& batch, int64_t products_per_key) const {
+// With the threads worth waking for attention that multiplies so many pairs of numbers per query row and key.
+AttendMachine CpuOps::machine_for(const Batch& batch, int64_t products_per_key) {
   int64_t products = 0;
   for (const BatchSequence& s : batch.sequences)
     products += int64_t{s.rows} * (s.first_position + s.rows) * products_per_key;
-  return products < 4 * kNumbersPerTask ? 1 : pool_.threads();
+  return {kernels_, pool_, arena_, products < 4 * kNumbersPerTask ? 1 : pool_.threads()};
 }
 
 // All rows of the batch.
@@ -381,11 +403,19 @@ Tensor CpuOps::attend(const Tensor& q_THK, KvCache& cache, int layer, const Batc
   const auto& shape = kv.layer(layer);
   const auto heads = static_cast<int>(q_THK.dim(1));
   CHECK(heads % shape.kv_heads == 0 && q_THK.last() == shape.key_dim);
-  const Tensor o_THV = arena_.tensor(q_THK.dim(0), heads, shape.value_dim);
-  const int workers = workers_for(batch, int64_t{heads} * shape.key_dim);
-
-  attend_grouped({kernels_, pool_, arena_, workers}, {kv, layer, spec, q_THK, o_THV}, whole_spans(batch));
+  const bool latent = shape.latent_dim > 0;
+  const Tensor o_THV = arena_.tensor(q_THK.dim(0), heads, latent ? shape.latent_dim : shape.value_dim);
+  const AttendMachine machine = machine_for(batch, int64_t{heads} * shape.key_dim);
+  const AttendCall call{kv, layer, spec, q_THK, o_THV};
+  latent ? attend_latents(machine, call, whole_spans(batch)) : attend_grouped(machine, call, whole_spans(batch));
   return o_THV;
+}
+
+Tensor CpuOps::linear_per_head(const Tensor& x_THI, const Weight& w_HOI) {
+  SHAPES(x_THI, w_HOI);
+  const Tensor y_THO = arena_.tensor(x_THI.dim(0), x_THI.dim(1), w_HOI.shape[1]);
+  project_heads({kernels_, pool_, arena_, pool_.threads()}, w_HOI, x_THI, y_THO);
+  return y_THO;
 }
 
 Tensor CpuOps::attend_latent(const Tensor& qn_THN, const Tensor& qr_THR, const LatentWeights& w, KvCache& cache,
@@ -405,7 +435,7 @@ Tensor CpuOps::attend_latent(const Tensor& qn_THN, const Tensor& qr_THR, const L
       absorbed.push_back({&s, s.first_row + leading, s.rows - leading, s.first_position + leading});
   }
   const LatentCall call{kv, layer, spec, qn_THN, qr_THR, w, o_THV};
-  const AttendMachine machine{kernels_, pool_, arena_, workers_for(batch, qn_THN.dim(1) * kv.layer(layer).key_dim)};
+  const AttendMachine machine = machine_for(batch, qn_THN.dim(1) * kv.layer(layer).key_dim);
   attend_absorbed(machine, call, absorbed);
   attend_expanded(machine, call, expanded);
   return o_THV;
@@ -417,22 +447,45 @@ Routing CpuOps::route(const Tensor& logits_TE, const Weight& correction_E, const
   CHECK(logits_TE.last() == spec.experts && (!correction_E || correction_E.shape[0] == spec.experts));
   const int64_t tokens = logits_TE.dim(0);
   const auto experts = static_cast<size_t>(spec.experts), active = static_cast<size_t>(spec.active);
-  const Routing routing{arena_.tensor(tokens, spec.active), arena_.tensor(tokens, spec.active)};
+  const Routing routing{arena_.ids(tokens, spec.active), arena_.tensor(tokens, spec.active)};
   const std::span<const float> correction(correction_E ? vector_of(correction_E) : nullptr,
                                           correction_E ? experts : 0);
   for_rows(tokens, int64_t{spec.experts} * 16, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t)
-      choose_experts(spec, {logits_TE.row(t), experts}, correction, {routing.expert_TA.row(t), active},
+      choose_experts(spec, {logits_TE.row(t), experts}, correction, {routing.expert_TA.ids(t), active},
                      {routing.weight_TA.row(t), active});
   });
   return routing;
 }
 
 Tensor CpuOps::experts(const Tensor& x_TD, const Routing& routing, const ExpertWeights& w, const FfnForm& form) {
-  const Tensor y_TD = like(x_TD);
-  std::fill(y_TD.data, y_TD.data + y_TD.elements(), 0.0f);
-  ExpertRun(kernels_, pool_, arena_, w, form).run(x_TD, ExpertGroups(routing, w.up_EFD.shape[0]), y_TD);
+  const Tensor y_TD = zeros(x_TD.dim(0), x_TD.last());
+  ExpertRun(kernels_, pool_, arena_, w, form).run(x_TD, ExpertGroups(routing, w.up.w.shape[0]), y_TD);
   return y_TD;
+}
+
+// -- Scopes and observation
+
+Tensor CpuOps::keep_only(Arena::Mark mark, const Tensor& tensor) {
+  CHECK(tensor.contiguous());
+  arena_.rewind(mark);
+  const Tensor kept = like(tensor);
+  std::memmove(kept.memory, tensor.memory, static_cast<size_t>(tensor.elements()) * sizeof(float));
+  return kept;
+}
+
+std::span<const float> CpuOps::read(const Tensor& tensor, std::vector<float>& room) {
+  const auto count = static_cast<size_t>(tensor.elements());
+  if (tensor.dtype == DType::f32 && tensor.contiguous()) return {tensor.data(), count};
+  room.resize(count);
+  float* out = room.data();
+  for (int64_t r = 0; r < tensor.rows(); ++r, out += tensor.last()) {
+    if (tensor.dtype == DType::f32)
+      std::copy(tensor.row(r), tensor.row(r) + tensor.last(), out);
+    else
+      std::copy(tensor.ids(r), tensor.ids(r) + tensor.last(), out);
+  }
+  return room;
 }
 
 }  // namespace cachalot

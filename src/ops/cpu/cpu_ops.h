@@ -1,10 +1,9 @@
 // Ops on this machine's processor: the kernels of one instruction set and a pool of threads.
 #pragma once
 
-#include "base/page_buffer.h"
 #include "base/thread_pool.h"
 #include "kernels/table.h"
-#include "ops/cpu/kv_cache.h"
+#include "ops/cpu/attention.h"
 #include "ops/cpu/weights.h"
 #include "ops/ops.h"
 
@@ -12,7 +11,8 @@ namespace cachalot {
 
 class CpuOps final : public Ops {
  public:
-  CpuOps(const KernelTable& kernels, int threads);
+  // Tensors, weights and caches lie in `memory`.
+  CpuOps(const KernelTable& kernels, int threads, MemorySource memory = host_memory);
 
   const KernelTable& kernels() const { return kernels_; }
   // The type that inputs of matrices held so are rounded to.
@@ -29,27 +29,34 @@ class CpuOps final : public Ops {
   int64_t cache_block_bytes(const KvCache::Layer& layer, DType dtype) const override;
 
   Tensor embed(std::span<const int32_t> ids_T, const Weight& table_WD) override;
-  Tensor linear(const Tensor& x, const Weight& w, const Weight& bias) override;
-  std::vector<Tensor> linears(const Tensor& x, std::initializer_list<const Linear*> matrices) override;
-  Tensor logits(const Tensor& hidden_TD, const Weight& w_WD, const Weight& bias_W) override;
+  Tensor linear(const Tensor& x_TD, const Linear& l) override;
+  Tensor linear_per_head(const Tensor& x_THI, const Weight& w_HOI) override;
   Tensor rms_norm(const Tensor& x, const Weight& gain, double eps) override;
   Tensor add(const Tensor& a, const Tensor& b) override;
+  Tensor multiply(const Tensor& a, const Tensor& b) override;
   Tensor activate(const Tensor& x, const Activation& form) override;
-  Tensor gated(const Tensor& gate_TF, const Tensor& up_TF, const Activation& form) override;
   Tensor sigmoid(const Tensor& x) override;
   Tensor scale_rows(const Tensor& x, const Tensor& factor_T1) override;
-  Tensor concat(const Tensor& a_TA, const Tensor& b_TB) override;
+  Tensor concat(const Tensor& a, const Tensor& b) override;
+  Tensor zeros(int64_t rows, int64_t columns) override;
+  Tensor gather_rows(const Tensor& x_TD, std::span<const int32_t> rows) override;
+  Tensor scatter_add(const Tensor& y_TD, const Tensor& x_MD, std::span<const int32_t> rows) override;
   Tensor rope_angles(const Batch& batch, const RopeSpec& spec) override;
   Tensor rope(const Tensor& x_THK, const Tensor& angles_TR, RopePairing pairing) override;
   Tensor logn_factors(const Batch& batch, const LogNSpec& spec) override;
   void append(KvCache& cache, int layer, const Batch& batch, const Tensor& k_TGK, const Tensor& v_TGV) override;
   Tensor attend(const Tensor& q_THK, KvCache& cache, int layer, const Batch& batch, const AttendSpec& spec) override;
-  void append_latent(KvCache& cache, int layer, const Batch& batch, const Tensor& c_TC, const Tensor& kr_TR) override;
+  Routing route(const Tensor& logits_TE, const Weight& correction_E, const MoeGateSpec& spec) override;
+
+  std::vector<Tensor> linears(const Tensor& x_TD, std::initializer_list<const Linear*> matrices) override;
+  Tensor logits(const Tensor& hidden_TD, const Linear& head) override;
+  Tensor gated(const Tensor& gate_TF, const Tensor& up_TF, const Activation& form) override;
   Tensor attend_latent(const Tensor& qn_THN, const Tensor& qr_THR, const LatentWeights& w, KvCache& cache, int layer,
                        const Batch& batch, const AttendSpec& spec) override;
-  Routing route(const Tensor& logits_TE, const Weight& correction_E, const MoeGateSpec& spec) override;
   Tensor experts(const Tensor& x_TD, const Routing& routing, const ExpertWeights& w, const FfnForm& form) override;
-  Tensor gather_rows(const Tensor& x_TD, std::span<const int32_t> rows) override;
+
+  Tensor keep_only(Arena::Mark mark, const Tensor& tensor) override;
+  std::span<const float> read(const Tensor& tensor, std::vector<float>& room) override;
 
  private:
   const MatmulKernel& matmul(DType held_as) const { return matmul_kernel(kernels_, held_as); }
@@ -62,10 +69,11 @@ class CpuOps final : public Ops {
   // Calls write(position, block, row of the batch) for every row, and clears the blocks that begin among them.
   void for_cache_rows(const CpuKvCache& cache, int layer, const Batch& batch,
                       const std::function<void(int position, int32_t block, int64_t row)>& write);
-  int workers_for(const Batch& batch, int64_t products_per_key) const;
+  AttendMachine machine_for(const Batch& batch, int64_t products_per_key);
 
   const KernelTable& kernels_;
   ThreadPool pool_;
+  MemorySource memory_;
   Arena arena_;
 };
 

@@ -25,7 +25,7 @@ void gated_row(const KernelTable& kernels, const Activation& form, const float* 
 
 ExpertGroups::ExpertGroups(const Routing& routing, int64_t experts) {
   const int64_t tokens = routing.expert_TA.dim(0), active = routing.expert_TA.last();
-  const auto expert_of = [&](int64_t t, int64_t a) { return static_cast<size_t>(routing.expert_TA.row(t)[a]); };
+  const auto expert_of = [&](int64_t t, int64_t a) { return static_cast<size_t>(routing.expert_TA.ids(t)[a]); };
   std::vector<int> first(static_cast<size_t>(experts) + 1, 0);
   for (int64_t t = 0; t < tokens; ++t)
     for (int64_t a = 0; a < active; ++a) ++first[expert_of(t, a) + 1];
@@ -69,8 +69,8 @@ ExpertRun::Inputs ExpertRun::prepared_members(const Tensor& x_TD, const ExpertGr
 }
 
 // y[member] = w[expert] x[member] + bias[expert]
-void ExpertRun::multiply(const ExpertGroups& groups, const Weight& w, const Weight& bias, const Inputs& x,
-                         const Tensor& y_MF) {
+void ExpertRun::multiply(const ExpertGroups& groups, const Linear& l, const Inputs& x, const Tensor& y_MF) {
+  const Weight &w = l.w, &bias = l.bias;
   const MatmulKernel& kernel = matmul_kernel(kernels_, w.held_as);
   const int64_t outputs = w.shape[1], inputs = w.shape[2];
   const int64_t panels = divide_up(outputs, kernel.columns);
@@ -95,7 +95,7 @@ void ExpertRun::multiply(const ExpertGroups& groups, const Weight& w, const Weig
 // The hidden rows, at the place of one of the two and prepared for the down-projection.
 ExpertRun::Inputs ExpertRun::prepared_hidden(const ExpertGroups& groups, const Tensor& gate_MF, const Tensor& up_MF) {
   const int64_t width = up_MF.last();
-  return prepared(groups, w_.down_EDF, [&](int m) {
+  return prepared(groups, w_.down.w, [&](int m) {
     float* row = form_.gated ? gate_MF.row(m) : up_MF.row(m);
     if (form_.gated)
       gated_row(kernels_, form_.activation, row, up_MF.row(m), width, row);
@@ -107,13 +107,13 @@ ExpertRun::Inputs ExpertRun::prepared_hidden(const ExpertGroups& groups, const T
 
 // A task has some columns of y and goes through the experts in ascending order.
 void ExpertRun::add_outputs(const ExpertGroups& groups, const Inputs& hidden, const Tensor& y_TD) {
-  const MatmulKernel& kernel = matmul_kernel(kernels_, w_.down_EDF.held_as);
-  const int64_t outputs = w_.down_EDF.shape[1], inputs = w_.down_EDF.shape[2];
+  const MatmulKernel& kernel = matmul_kernel(kernels_, w_.down.w.held_as);
+  const int64_t outputs = w_.down.w.shape[1], inputs = w_.down.w.shape[2];
   int largest = 0;
   for (const auto& group : groups.groups) largest = std::max(largest, group.members);
   std::vector<float*> scratch;
   scratch.reserve(static_cast<size_t>(pool_.threads()));
-  for (int i = 0; i < pool_.threads(); ++i) scratch.push_back(arena_.tensor(largest, kernel.columns).data);
+  for (int i = 0; i < pool_.threads(); ++i) scratch.push_back(arena_.tensor(largest, kernel.columns).data());
 
   std::atomic<int64_t> next{0};
   const int64_t panels = divide_up(outputs, kernel.columns);
@@ -125,12 +125,12 @@ void ExpertRun::add_outputs(const ExpertGroups& groups, const Inputs& hidden, co
       for (size_t g = 0; g < groups.groups.size(); ++g) {
         const auto& group = groups.groups[g];
         kernel.multiply(hidden.of(g), group.members,
-                        panels_of(w_.down_EDF, group.expert) + p * kernel.panel_bytes(inputs), inputs, used, part,
+                        panels_of(w_.down.w, group.expert) + p * kernel.panel_bytes(inputs), inputs, used, part,
                         kernel.columns);
         for (int m = 0; m < group.members; ++m) {
           const auto& member = groups.members[static_cast<size_t>(group.first) + static_cast<size_t>(m)];
           float* out = part + int64_t{m} * kernel.columns;
-          if (w_.down_bias_ED) kernels_.add(out, vector_of(w_.down_bias_ED, group.expert) + first, used, out);
+          if (w_.down.bias) kernels_.add(out, vector_of(w_.down.bias, group.expert) + first, used, out);
           kernels_.scale(out, used, member.weight);
           float* y = y_TD.row(member.token) + first;
           kernels_.add(y, out, used, y);
@@ -141,15 +141,15 @@ void ExpertRun::add_outputs(const ExpertGroups& groups, const Inputs& hidden, co
 }
 
 void ExpertRun::run(const Tensor& x_TD, const ExpertGroups& groups, const Tensor& y_TD) {
-  const int64_t members = std::ssize(groups.members), hidden = w_.up_EFD.shape[1];
+  const int64_t members = std::ssize(groups.members), hidden = w_.up.w.shape[1];
   if (members == 0) return;
   const Tensor up_MF = arena_.tensor(members, hidden),
                gate_MF = form_.gated ? arena_.tensor(members, hidden) : Tensor{};
-  const Inputs x = prepared_members(x_TD, groups, w_.up_EFD);
-  multiply(groups, w_.up_EFD, w_.up_bias_EF, x, up_MF);
+  const Inputs x = prepared_members(x_TD, groups, w_.up.w);
+  multiply(groups, w_.up, x, up_MF);
   if (form_.gated) {
-    const bool alike = w_.gate_EFD.held_as == w_.up_EFD.held_as;
-    multiply(groups, w_.gate_EFD, w_.gate_bias_EF, alike ? x : prepared_members(x_TD, groups, w_.gate_EFD), gate_MF);
+    const bool alike = w_.gate.w.held_as == w_.up.w.held_as;
+    multiply(groups, w_.gate, alike ? x : prepared_members(x_TD, groups, w_.gate.w), gate_MF);
   }
   add_outputs(groups, prepared_hidden(groups, gate_MF, up_MF), y_TD);
 }

@@ -42,7 +42,7 @@ class ExpertRun {
   };
   Inputs prepared(const ExpertGroups& groups, const Weight& w, const std::function<const float*(int)>& row_of);
   Inputs prepared_members(const Tensor& x_TD, const ExpertGroups& groups, const Weight& w);
-  void multiply(const ExpertGroups& groups, const Weight& w, const Weight& bias, const Inputs& x, const Tensor& y_MF);
+  void multiply(const ExpertGroups& groups, const Linear& l, const Inputs& x, const Tensor& y_MF);
   Inputs prepared_hidden(const ExpertGroups& groups, const Tensor& gate_MF, const Tensor& up_MF);
   void add_outputs(const ExpertGroups& groups, const Inputs& hidden, const Tensor& y_TD);
 

@@ -10,7 +10,7 @@ namespace {
 // Blocks are read where they lie in the cache, or decoded.
 class GroupedSource final : public AttendSource {
  public:
-  GroupedSource(const AttendMachine& machine, const GroupedCall& call, int task_heads)
+  GroupedSource(const AttendMachine& machine, const AttendCall& call, int task_heads)
       : call_(call),
         heads_(call.q_THK.dim(1)),
         task_heads_(task_heads),
@@ -57,7 +57,7 @@ class GroupedSource final : public AttendSource {
   }
   int kv_head(const AttendTask& task) const { return task.first_head / task_heads_; }
 
-  const GroupedCall& call_;
+  const AttendCall& call_;
   const int64_t heads_;
   const int task_heads_;
   std::vector<Decoded> decoded_;  // per worker
@@ -65,7 +65,7 @@ class GroupedSource final : public AttendSource {
 
 }  // namespace
 
-void attend_grouped(const AttendMachine& machine, const GroupedCall& call, std::span<const AttendSpan> spans) {
+void attend_grouped(const AttendMachine& machine, const AttendCall& call, std::span<const AttendSpan> spans) {
   constexpr int kRowsPerTask = 96;  // whole tiles of 32; scores and outputs of a task stay in the second cache
   const auto& layer = call.cache.layer(call.layer);
   const auto heads = static_cast<int>(call.q_THK.dim(1));

@@ -5,13 +5,6 @@
 
 namespace cachalot {
 
-struct GroupedCall {
-  const CpuKvCache& cache;
-  int layer;
-  AttendSpec spec;
-  Tensor q_THK, o_THV;
-};
-
-void attend_grouped(const AttendMachine& machine, const GroupedCall& call, std::span<const AttendSpan> spans);
+void attend_grouped(const AttendMachine& machine, const AttendCall& call, std::span<const AttendSpan> spans);
 
 }  // namespace cachalot

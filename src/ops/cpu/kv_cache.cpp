@@ -27,7 +27,7 @@ int64_t coded_bytes(int64_t outputs, int64_t inputs, const MatmulKernel& kernel)
 }
 constexpr int64_t kScaleBytes = 2;  // but of keys that turn
 
-// Which scale the components 2u and 2u + 1 of a latent and its rotary key take; see the top of cpu_kv_cache.h.
+// Which scale the components 2u and 2u + 1 of a latent and its rotary key take; see the top of kv_cache.h.
 std::vector<uint16_t> latent_groups(const KvCache::Layer& layer) {
   const int64_t units = divide_up(layer.key_dim, 2), latent_units = layer.latent_dim / 2;
   const int64_t groups = divide_up(latent_units, 16);
@@ -65,7 +65,7 @@ int64_t CpuKvCache::block_bytes(const Layer& layer, const KernelTable& kernels, 
   return layer.kv_heads * (bytes.keys + bytes.values);
 }
 
-CpuKvCache::CpuKvCache(const KvCacheSpec& spec, const KernelTable& kernels)
+CpuKvCache::CpuKvCache(const KvCacheSpec& spec, const KernelTable& kernels, const MemorySource& memory)
     : spec_(spec), kernels_(kernels), kernel_(panel_kernel(kernels, spec.dtype)) {
   CHECK(spec.dtype == DType::f32 || spec.dtype == DType::bf16 || spec.dtype == DType::q8_0);
   layers_.reserve(spec.layers.size());
@@ -74,7 +74,7 @@ CpuKvCache::CpuKvCache(const KvCacheSpec& spec, const KernelTable& kernels)
     const int64_t block_bytes = layer.kv_heads * (bytes.keys + bytes.values);
     const int blocks = spec.blocks_of_group[static_cast<size_t>(layer.group)];
     layers_.push_back(
-        {.memory = PageBuffer(static_cast<size_t>(block_bytes * blocks)),
+        {.memory = memory(static_cast<size_t>(block_bytes * blocks)),
          .key_bytes = bytes.keys,
          .value_bytes = bytes.values,
          .block_bytes = block_bytes,
@@ -98,8 +98,8 @@ int64_t CpuKvCache::value_panel_bytes(int layer) const {
 
 std::byte* CpuKvCache::keys(int layer, int32_t block, int kv_head) const {
   const Storage& s = layers_[static_cast<size_t>(layer)];
-  DCHECK(block >= 0 && (block + 1) * s.block_bytes <= static_cast<int64_t>(s.memory.bytes()));
-  return s.memory.data() + block * s.block_bytes + kv_head * (s.key_bytes + s.value_bytes);
+  DCHECK(block >= 0 && block < spec_.blocks_of_group[static_cast<size_t>(this->layer(layer).group)]);
+  return s.memory.get() + block * s.block_bytes + kv_head * (s.key_bytes + s.value_bytes);
 }
 std::byte* CpuKvCache::values(int layer, int32_t block, int kv_head) const {
   return keys(layer, block, kv_head) + layers_[static_cast<size_t>(layer)].key_bytes;

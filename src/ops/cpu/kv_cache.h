@@ -13,7 +13,6 @@
 //   values   32 components; both have scales in bf16
 #pragma once
 
-#include "base/page_buffer.h"
 #include "kernels/table.h"
 #include "ops/ops.h"
 
@@ -21,7 +20,7 @@ namespace cachalot {
 
 class CpuKvCache final : public KvCache {
  public:
-  CpuKvCache(const KvCacheSpec& spec, const KernelTable& kernels);
+  CpuKvCache(const KvCacheSpec& spec, const KernelTable& kernels, const MemorySource& memory);
 
   int64_t bytes_per_block(int group) const override;
 
@@ -33,7 +32,7 @@ class CpuKvCache final : public KvCache {
   }
   const KernelTable& kernels() const { return kernels_; }
   bool coded() const { return spec_.dtype == DType::q8_0; }
-  bool segmented() const { return spec_.dtype != DType::f32; }  // see cpu_attention.h
+  bool segmented() const { return spec_.dtype != DType::f32; }  // see attention.h
 
   // Bytes of the panels of one block and kv head.
   int64_t key_panel_bytes(int layer) const;
@@ -59,7 +58,7 @@ class CpuKvCache final : public KvCache {
                    const float* value) const;
 
   struct Storage {
-    PageBuffer memory;
+    std::shared_ptr<std::byte> memory;
     int64_t key_bytes, value_bytes, block_bytes;
     std::vector<uint16_t> group_of_unit;  // of latents; coded only
   };

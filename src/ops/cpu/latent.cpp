@@ -21,37 +21,49 @@ void latent_rows(const AttendMachine& m, const LatentCall& call, const std::byte
   tokens_to_rows(m.kernels, call.cache.kernel(), block, dim, kBlockTokens, call.latent_dim(), rows);
 }
 
-int32_t block_of(const LatentCall& call, const AttendTask& task, int b) {
-  const auto group = static_cast<size_t>(call.cache.layer(call.layer).group);
+int32_t block_of(const CpuKvCache& cache, int layer, const AttendTask& task, int b) {
+  const auto group = static_cast<size_t>(cache.layer(layer).group);
   return task.span->sequence->block_tables[group][static_cast<size_t>(b)];
-}
-
-Wanted stored_block(const LatentCall& call, const AttendTask& task, int b) {
-  return call.cache.stored_keys(call.layer, block_of(call, task, b), 0);
 }
 
 // One block of the cache as panels; where the cache holds codes, they are decoded when another block is asked for.
 class LatentBlock {
  public:
-  LatentBlock(const AttendMachine& m, const LatentCall& call)
-      : room_(call.cache.coded() ? allocate(m.arena, call.cache.key_panel_bytes(call.layer)) : nullptr) {}
+  LatentBlock(Arena& arena, const CpuKvCache& cache, int layer)
+      : cache_(&cache),
+        layer_(layer),
+        room_(cache.coded() ? allocate(arena, cache.key_panel_bytes(layer)) : nullptr) {}
 
-  const std::byte* panels(const LatentCall& call, int32_t number) {
-    if (number != number_) panels_ = call.cache.key_panels(call.layer, number, 0, room_);
+  const std::byte* panels(int32_t number) {
+    if (number != number_) panels_ = cache_->key_panels(layer_, number, 0, room_);
     number_ = number;
     return panels_;
   }
 
  private:
+  const CpuKvCache* cache_;
+  int layer_;
   std::byte* room_;
   const std::byte* panels_ = nullptr;
   int32_t number_ = -1;
 };
 
+// Rows of [rows, H, inputs], of which row_of(r) gives one, prepared for multiplication with w.
+template <typename RowOf>
+std::byte* prepared_heads(const AttendMachine& m, const Weight& w, int64_t rows, const RowOf& row_of) {
+  const MatmulKernel& kernel = matmul_kernel(m.kernels, w.held_as);
+  const int64_t inputs = w.shape[2], bytes = kernel.input_bytes(inputs);
+  std::byte* x = allocate(m.arena, rows * bytes);
+  m.pool.for_each_chunk(rows, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) kernel.prepare(row_of(r), inputs, x + r * bytes);
+  });
+  return x;
+}
+
 // y[row][head] = W_head x[row][head] for every head: x is [rows, H, inputs] prepared, y is [rows, H, outputs] with
 // rows of heads `y_stride` numbers apart. W is [H, outputs, inputs].
-void linear_per_head(const AttendMachine& m, const Weight& w, const std::byte* x, int64_t rows, float* y,
-                     int64_t y_stride) {
+void multiply_heads(const AttendMachine& m, const Weight& w, const std::byte* x, int64_t rows, float* y,
+                    int64_t y_stride) {
   const MatmulKernel& kernel = matmul_kernel(m.kernels, w.held_as);
   const int64_t heads = w.shape[0], outputs = w.shape[1], inputs = w.shape[2];
   const int64_t input_bytes = kernel.input_bytes(inputs), panels = divide_up(outputs, kernel.columns);
@@ -74,42 +86,82 @@ namespace {
 // Cached blocks as keys, and their latent part turned into values.
 class AbsorbedSource final : public AttendSource {
  public:
-  AbsorbedSource(const AttendMachine& machine, const LatentCall& call, const Tensor& q_THL, const Tensor& u_THC)
-      : call_(call), q_THL_(q_THL), u_THC_(u_THC) {
+  AbsorbedSource(const AttendMachine& machine, const AttendCall& call) : call_(call) {
     const MatmulKernel& kernel = call.cache.kernel();
-    const int64_t panels = divide_up(call.latent_dim(), kernel.columns);
+    const int64_t panels = divide_up(call.o_THV.last(), kernel.columns);
     for (int i = 0; i < machine.workers * kStretchBlocks; ++i)
-      rooms_.push_back(
-          {LatentBlock(machine, call), allocate(machine.arena, panels * kernel.panel_bytes(kBlockTokens))});
+      rooms_.push_back({LatentBlock(machine.arena, call.cache, call.layer),
+                        allocate(machine.arena, panels * kernel.panel_bytes(kBlockTokens))});
   }
 
   void query(const AttendTask& task, int r, float* q_L) const override {
-    std::memcpy(q_L, q_THL_.row(task.row_of(r, call_.heads())), static_cast<size_t>(q_THL_.last()) * sizeof(float));
+    std::memcpy(q_L, call_.q_THK.row(row_of(task, r)), static_cast<size_t>(call_.q_THK.last()) * sizeof(float));
   }
 
   const std::byte* keys(int worker, const AttendTask& task, int b) override {
-    return room(worker, b).block.panels(call_, block_of(call_, task, b));
+    return room(worker, b).block.panels(block(task, b));
   }
   const std::byte* values(int worker, const AttendTask& task, int b, Wanted wanted) override {
     const Room& own = room(worker, b);
-    call_.cache.attention().values_of_keys(keys(worker, task, b), q_THL_.last(), kBlockTokens, call_.latent_dim(),
-                                           own.values, wanted);
+    call_.cache.attention().values_of_keys(keys(worker, task, b), call_.q_THK.last(), kBlockTokens,
+                                           call_.o_THV.last(), own.values, wanted);
     return own.values;
   }
-  Wanted stored_keys(const AttendTask& task, int b) const override { return stored_block(call_, task, b); }
+  Wanted stored_keys(const AttendTask& task, int b) const override {
+    return call_.cache.stored_keys(call_.layer, block(task, b), 0);
+  }
 
-  float* output(const AttendTask& task, int r) const override { return u_THC_.row(task.row_of(r, call_.heads())); }
+  float* output(const AttendTask& task, int r) const override { return call_.o_THV.row(row_of(task, r)); }
 
  private:
-  const LatentCall& call_;
+  int32_t block(const AttendTask& task, int b) const { return block_of(call_.cache, call_.layer, task, b); }
+  int64_t row_of(const AttendTask& task, int r) const { return task.row_of(r, call_.q_THK.dim(1)); }
+
+  const AttendCall& call_;
   struct Room {
     LatentBlock block;
     std::byte* values;  // panels
   };
   Room& room(int worker, int b) { return rooms_[static_cast<size_t>(worker * kStretchBlocks + b % kStretchBlocks)]; }
-  const Tensor q_THL_, u_THC_;
   std::vector<Room> rooms_;  // kStretchBlocks per worker
 };
+
+// Most parts that the keys of a row can be divided into.
+int most_segments(const CpuKvCache& cache, std::span<const AttendSpan> spans) {
+  int most = 1;
+  for (const AttendSpan& span : spans)
+    most = std::max(most, (span.first_position + span.tokens - 1) / (kSegmentBlocks * kBlockTokens) + 1);
+  return cache.segmented() ? most : 1;
+}
+
+}  // namespace
+
+void attend_latents(const AttendMachine& m, const AttendCall& call, std::span<const AttendSpan> spans) {
+  const FoldShape shape{.matmul = call.cache.kernel(),
+                        .attention = call.cache.attention(),
+                        .key_dim = static_cast<int>(call.q_THK.last()),
+                        .value_dim = static_cast<int>(call.o_THV.last()),
+                        .spec = call.spec,
+                        .segmented = call.cache.segmented(),
+                        .values_are_keys = true};
+  // The heads of a token share every block, whose values are made anew by each task. They are divided only when
+  // threads would be idle.
+  constexpr int kRowsPerTask = 64;
+  const auto heads = static_cast<int>(call.q_THK.dim(1));
+  int tokens = 0;
+  for (const AttendSpan& span : spans) tokens += span.tokens;
+  const bool few = tokens < m.workers && most_segments(call.cache, spans) < 2 * m.workers;
+  const int task_heads = few ? static_cast<int>(divide_up(heads, m.workers)) : heads;
+  AbsorbedSource source(m, call);
+  attend_tasks(m, shape, cut_tasks(spans, std::max(1, kRowsPerTask / heads), heads, task_heads), source);
+}
+
+void project_heads(const AttendMachine& m, const Weight& w_HOI, const Tensor& x_THI, const Tensor& y_THO) {
+  const std::byte* x = prepared_heads(m, w_HOI, x_THI.rows(), [&](int64_t r) { return x_THI.row(r); });
+  multiply_heads(m, w_HOI, x, x_THI.dim(0), y_THO.data(), y_THO.last());
+}
+
+namespace {
 
 // All absorbed rows of the batch side by side: decode tokens of many sequences share the passes over the weights.
 class Absorbed {
@@ -126,67 +178,27 @@ class Absorbed {
     const int64_t rows = std::ssize(batch_rows_), heads = call_.heads();
     const Tensor q_THL = latent_queries();
     const Tensor u_THC = m_.arena.tensor(rows, heads, call_.latent_dim());
-    attend(q_THL, u_THC);
+    attend_latents(m_, {call_.cache, call_.layer, call_.spec, q_THL, u_THC}, spans_);
     write_values(u_THC);
   }
 
  private:
-  // Rows of [rows, H, dim] prepared for multiplication with w.
-  template <typename RowOf>
-  std::byte* prepared(const Weight& w, int64_t rows, const RowOf& row_of) {
-    const MatmulKernel& kernel = matmul_kernel(m_.kernels, w.held_as);
-    const int64_t inputs = w.shape[2], bytes = kernel.input_bytes(inputs);
-    std::byte* x = allocate(m_.arena, rows * bytes);
-    m_.pool.for_each_chunk(rows, 64, [&](int64_t begin, int64_t end) {
-      for (int64_t r = begin; r < end; ++r) kernel.prepare(row_of(r), inputs, x + r * bytes);
-    });
-    return x;
-  }
-
   // [k_up qn ; qr] of every row and head.
   Tensor latent_queries() {
     const int64_t rows = std::ssize(batch_rows_), heads = call_.heads(), C = call_.latent_dim(), R = call_.rope_dim();
     const Tensor q_THL = m_.arena.tensor(rows, heads, C + R);
-    const std::byte* x =
-        prepared(call_.weights.k_up_HCN, rows * heads, [&](int64_t r) { return call_.qn_THN.row(batch_row(r)); });
-    linear_per_head(m_, call_.weights.k_up_HCN, x, rows, q_THL.data, C + R);
+    const std::byte* x = prepared_heads(m_, call_.weights.k_up_HCN, rows * heads,
+                                        [&](int64_t r) { return call_.qn_THN.row(batch_row(r)); });
+    multiply_heads(m_, call_.weights.k_up_HCN, x, rows, q_THL.data(), C + R);
     for (int64_t r = 0; r < rows * heads; ++r)
       std::memcpy(q_THL.row(r) + C, call_.qr_THR.row(batch_row(r)), static_cast<size_t>(R) * sizeof(float));
     return q_THL;
   }
 
-  void attend(const Tensor& q_THL, const Tensor& u_THC) {
-    const CpuKvCache& cache = call_.cache;
-    const FoldShape shape{.matmul = cache.kernel(),
-                          .attention = cache.attention(),
-                          .key_dim = static_cast<int>(q_THL.last()),
-                          .value_dim = call_.latent_dim(),
-                          .spec = call_.spec,
-                          .segmented = cache.segmented(),
-                          .values_are_keys = true};
-    // The heads of a token share every block, whose values are made anew by each task. They are divided only when
-    // threads would be idle.
-    constexpr int kRowsPerTask = 64;
-    const int heads = call_.heads();
-    const bool few = std::ssize(batch_rows_) < m_.workers && segments() < 2 * m_.workers;
-    const int task_heads = few ? static_cast<int>(divide_up(heads, m_.workers)) : heads;
-    AbsorbedSource source(m_, call_, q_THL, u_THC);
-    attend_tasks(m_, shape, cut_tasks(spans_, std::max(1, kRowsPerTask / heads), heads, task_heads), source);
-  }
-
-  // Most parts that the keys of a row can be divided into.
-  int segments() const {
-    int most = 1;
-    for (const AttendSpan& span : spans_)
-      most = std::max(most, (span.first_position + span.tokens - 1) / (kSegmentBlocks * kBlockTokens) + 1);
-    return call_.cache.segmented() ? most : 1;
-  }
-
   void write_values(const Tensor& u_THC) {
     const int64_t rows = std::ssize(batch_rows_), heads = call_.heads(), V = call_.value_dim();
     const Tensor o_THV = m_.arena.tensor(rows, heads, V);
-    const std::byte* x = prepared(call_.weights.v_up_HVC, rows * heads, [&](int64_t r) { return u_THC.row(r); });
-    linear_per_head(m_, call_.weights.v_up_HVC, x, rows, o_THV.data, V);
+    project_heads(m_, call_.weights.v_up_HVC, u_THC, o_THV);
     for (int64_t r = 0; r < rows * heads; ++r)
       std::memcpy(call_.o_THV.row(batch_row(r)), o_THV.row(r), static_cast<size_t>(V) * sizeof(float));
   }
@@ -240,16 +252,16 @@ class Expander {
         call_(call),
         kernel_(call.cache.kernel()),
         value_kernel_(value_kernel(machine, call)),
-        block_(machine, call) {
+        block_(machine.arena, call.cache, call.layer) {
     Arena& arena = m_.arena;
     const int64_t N = call.nope_dim(), C = call.latent_dim(), V = call.value_dim();
-    k_up_CN_ = arena.tensor(C, N).data;
-    k_up_row_ = arena.tensor(C).data;
+    k_up_CN_ = arena.tensor(C, N).data();
+    k_up_row_ = arena.tensor(C).data();
     k_up_NC_ = allocate(arena, N * kernel_.input_bytes(C));
     rows_ = allocate(arena, kBlockTokens * C * number_bytes(kernel_));
-    wide_ = arena.tensor(C).data;
+    wide_ = arena.tensor(C).data();
     inputs_ = allocate(arena, kBlockTokens * value_kernel_.input_bytes(C));
-    built_ = arena.tensor(std::max(N, int64_t{kBlockTokens}) * std::max(V, int64_t{kBlockTokens})).data;
+    built_ = arena.tensor(std::max(N, int64_t{kBlockTokens}) * std::max(V, int64_t{kBlockTokens})).data();
     narrow_ = allocate(arena, 2 * std::max(N, int64_t{kBlockTokens}) * std::max(V, int64_t{kBlockTokens}));
     keys_ = allocate(arena, divide_up(kBlockTokens, kernel_.columns) * key_panel_bytes());
     for (int i = 0; i < stretch_blocks; ++i)
@@ -270,13 +282,13 @@ class Expander {
 
   // Keys are valid until others are built, values until those of another stretch are.
   const std::byte* keys(int32_t block_number) {
-    build_keys(block_.panels(call_, block_number));
+    build_keys(block_.panels(block_number));
     return keys_;
   }
   // Of block b of a sequence.
   const std::byte* values(int32_t block_number, int b) {
     std::byte* values = values_[static_cast<size_t>(b) % values_.size()];
-    build_values(block_.panels(call_, block_number), values);
+    build_values(block_.panels(block_number), values);
     return values;
   }
 
@@ -370,10 +382,10 @@ class ExpandedSource final : public AttendSource {
   }
 
   const std::byte* keys(int worker, const AttendTask& task, int b) override {
-    return expanders_[static_cast<size_t>(worker)].keys(block_of(call_, task, b));
+    return expanders_[static_cast<size_t>(worker)].keys(block_of(call_.cache, call_.layer, task, b));
   }
   const std::byte* values(int worker, const AttendTask& task, int b, Wanted /*wanted*/) override {
-    return expanders_[static_cast<size_t>(worker)].values(block_of(call_, task, b), b);
+    return expanders_[static_cast<size_t>(worker)].values(block_of(call_.cache, call_.layer, task, b), b);
   }
 
   float* output(const AttendTask& task, int r) const override {

@@ -24,6 +24,12 @@ struct LatentCall {
 // Absorbed rows are computed so many at a time: in the latent space a row has heads times (2 C + R) numbers.
 constexpr int kAbsorbedRows = 128;
 
+// Ops::attend over latents: every query [k_up qn ; qr] against the keys [c ; kr], with c as values.
+void attend_latents(const AttendMachine& machine, const AttendCall& call, std::span<const AttendSpan> spans);
+// Ops::linear_per_head.
+void project_heads(const AttendMachine& machine, const Weight& w_HOI, const Tensor& x_THI, const Tensor& y_THO);
+
+// Ops::attend_latent of spans that take one form.
 void attend_absorbed(const AttendMachine& machine, const LatentCall& call, std::span<const AttendSpan> spans);
 void attend_expanded(const AttendMachine& machine, const LatentCall& call, std::span<const AttendSpan> spans);
 

@@ -143,16 +143,17 @@ std::span<const std::byte> rows_bytes(const StoredTensor& stored, int64_t begin,
 
 }  // namespace
 
-std::unique_ptr<MatrixStorage> pack_matrices(std::span<const MatrixPart> parts, DType held_as,
-                                             const KernelTable& kernels, ThreadPool& pool) {
+std::shared_ptr<MatrixStorage> pack_matrices(std::span<const MatrixPart> parts, DType held_as,
+                                             const KernelTable& kernels, ThreadPool& pool,
+                                             const MemorySource& source) {
   const MatmulKernel& kernel = matmul_kernel(kernels, held_as);
   const int64_t rows = parts[0].rows(), panel_bytes = kernel.panel_bytes(parts[0].columns());
   const int64_t panels = divide_up(rows, kernel.columns);
 
-  auto storage = std::make_unique<MatrixStorage>();
+  auto storage = std::make_shared<MatrixStorage>();
   storage->part_bytes = panels * panel_bytes;
-  storage->panels = PageBuffer(static_cast<size_t>(std::ssize(parts) * storage->part_bytes));
-  std::byte* memory = storage->panels.data();
+  storage->panels = source(static_cast<size_t>(std::ssize(parts) * storage->part_bytes));
+  std::byte* memory = storage->panels.get();
   const int64_t grain = std::max<int64_t>(1, (1 << 20) / panel_bytes);
   pool.for_each_chunk(std::ssize(parts) * panels, grain, [&](int64_t begin, int64_t end) {
     Packer packer(kernels, kernel);

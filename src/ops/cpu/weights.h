@@ -1,7 +1,6 @@
 // Weights as CpuOps holds them: matrices as panels of the matrix kernel of their type, vectors as f32.
 #pragma once
 
-#include "base/page_buffer.h"
 #include "base/thread_pool.h"
 #include "kernels/table.h"
 #include "ops/ops.h"
@@ -10,23 +9,25 @@ namespace cachalot {
 
 // The matrices of a weight, one after another; each is divide_up(rows, columns) panels.
 struct MatrixStorage final : Weight::Storage {
-  PageBuffer panels;
+  std::shared_ptr<std::byte> panels;
   int64_t part_bytes = 0;  // of one matrix
 };
 
 struct VectorStorage final : Weight::Storage {
-  std::vector<float> values;
+  std::shared_ptr<std::byte> memory;
+
+  float* values() const { return reinterpret_cast<float*>(memory.get()); }
 };
 
 // The panels of matrix `part` of a weight (0 for a plain matrix).
 inline const std::byte* panels_of(const Weight& w, int64_t part = 0) {
   const auto& storage = static_cast<const MatrixStorage&>(*w.storage);
-  return storage.panels.data() + part * storage.part_bytes;
+  return storage.panels.get() + (w.first + part) * storage.part_bytes;
 }
 // The numbers of vector `part` of a weight.
 inline const float* vector_of(const Weight& w, int64_t part = 0) {
-  return static_cast<const VectorStorage&>(*w.storage).values.data() +
-         part * w.shape[static_cast<size_t>(w.rank - 1)];
+  return static_cast<const VectorStorage&>(*w.storage).values() +
+         (w.first + part) * w.shape[static_cast<size_t>(w.rank - 1)];
 }
 
 inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -36,8 +37,9 @@ const MatmulKernel& matmul_kernel(const KernelTable& kernels, DType held_as);
 
 // Packs the parts, all of one shape, with all threads; gives the file's pages back as it goes. Throws Error when FP8
 // weights are no numbers, and for numbers that `held_as` cannot hold (tensor/quant_encode.h).
-std::unique_ptr<MatrixStorage> pack_matrices(std::span<const MatrixPart> parts, DType held_as,
-                                             const KernelTable& kernels, ThreadPool& pool);
+std::shared_ptr<MatrixStorage> pack_matrices(std::span<const MatrixPart> parts, DType held_as,
+                                             const KernelTable& kernels, ThreadPool& pool,
+                                             const MemorySource& memory);
 
 // Row `row` of a packed matrix of `inputs` columns, exactly as it is held (any type but f8_e4m3).
 void read_packed_row(const MatmulKernel& kernel, const std::byte* panels, int64_t inputs, int64_t row, float* out);

@@ -92,7 +92,7 @@ std::vector<Numbers> attended(const KernelTable& kernels, int threads, DType dty
       for (size_t i = 0; i < owners.size(); ++i) {
         const BatchSequence& s = batch.sequences[i];
         const float* from = (texts[owners[i]].*numbers).data() + int64_t{s.first_position} * per_token;
-        std::copy(from, from + int64_t{s.rows} * per_token, t.data + int64_t{s.first_row} * per_token);
+        std::copy(from, from + int64_t{s.rows} * per_token, t.data() + int64_t{s.first_row} * per_token);
       }
       return t;
     };
@@ -101,7 +101,7 @@ std::vector<Numbers> attended(const KernelTable& kernels, int threads, DType dty
     const Tensor o = ops.attend(q, *cache, 0, batch, spec_of(texts[0].shape, window));
     for (size_t i = 0; i < owners.size(); ++i) {
       const BatchSequence& s = batch.sequences[i];
-      const float* from = o.data + int64_t{s.first_row} * heads * dim;
+      const float* from = o.data() + int64_t{s.first_row} * heads * dim;
       out[owners[i]].insert(out[owners[i]].end(), from, from + int64_t{s.rows} * heads * dim);
     }
     ops.arena().rewind(mark);

@@ -57,9 +57,9 @@ StoredTensor dequantised(const StoredTensor& tensor, const std::vector<float>& v
 
 std::vector<float> multiplied(CpuOps& ops, const Weight& w, const std::vector<float>& x, int64_t rows) {
   Tensor x_TD = ops.arena().tensor(rows, std::ssize(x) / rows);
-  std::copy(x.begin(), x.end(), x_TD.data);
-  const Tensor y = ops.linear(x_TD, w, {});
-  return {y.data, y.data + y.elements()};
+  std::copy(x.begin(), x.end(), x_TD.data());
+  const Tensor y = ops.linear(x_TD, {w});
+  return {y.data(), y.data() + y.elements()};
 }
 
 std::string refusal(const std::function<void()>& action) {

@@ -43,19 +43,19 @@ std::vector<float> looked_up(CpuOps& ops, const Weight& table, int64_t rows) {
   std::vector<int32_t> ids;
   for (int32_t id = 0; id < rows; ++id) ids.push_back(id);
   const Tensor x = ops.embed(ids, table);
-  return {x.data, x.data + x.elements()};
+  return {x.data(), x.data() + x.elements()};
 }
 
 Tensor rows_of(CpuOps& ops, const std::vector<float>& x, int64_t rows) {
   const Tensor x_TD = ops.arena().tensor(rows, std::ssize(x) / rows);
-  std::copy(x.begin(), x.end(), x_TD.data);
+  std::copy(x.begin(), x.end(), x_TD.data());
   return x_TD;
 }
 
-std::vector<float> numbers_of(const Tensor& y) { return {y.data, y.data + y.elements()}; }
+std::vector<float> numbers_of(const Tensor& y) { return {y.data(), y.data() + y.elements()}; }
 
 std::vector<float> multiplied(CpuOps& ops, const Weight& w, const std::vector<float>& x, int64_t rows) {
-  return numbers_of(ops.linear(rows_of(ops, x, rows), w, {}));
+  return numbers_of(ops.linear(rows_of(ops, x, rows), {w}));
 }
 
 TEST(QuantWeights, RowsThatAreLookedUpAreTheNumbersOfTheFile) {
@@ -120,14 +120,14 @@ TEST(Logits, OfEightBitsAreThoseOfTheNumbersAndTheBiasAloneOrAmongOthers) {
             {.name = "b", .dtype = DType::f32, .shape = {150}, .bytes = std::as_bytes(std::span(bias))});
       const Weight w = ops.load_matrix({stored.tensor}, DType::q8_0);
       const Tensor x_TD = rows_of(ops, x, kRows);
-      const auto want = numbers_of(ops.linear(x_TD, ops.load_matrix({plain}, DType::f32), b));
-      const Tensor got = ops.logits(x_TD, w, b);
+      const auto want = numbers_of(ops.linear(x_TD, {ops.load_matrix({plain}, DType::f32), b}));
+      const Tensor got = ops.logits(x_TD, {w, b});
       ASSERT_EQ(got.shape[0], kRows);
       for (size_t i = 0; i < want.size(); ++i)
-        ASSERT_NEAR(got.data[i], want[i], 7 * 0.5 * 4 / 127 / 254 * 0.58 * std::sqrt(512.0));
+        ASSERT_NEAR(got.data()[i], want[i], 7 * 0.5 * 4 / 127 / 254 * 0.58 * std::sqrt(512.0));
       for (const int64_t r : {0, 17, 39}) {
         const std::vector<float> row(x.begin() + r * 512, x.begin() + (r + 1) * 512);
-        EXPECT_EQ(numbers_of(ops.logits(rows_of(ops, row, 1), w, b)),
+        EXPECT_EQ(numbers_of(ops.logits(rows_of(ops, row, 1), {w, b})),
                   std::vector(got.row(r), got.row(r) + got.last()));
       }
     }
@@ -140,7 +140,7 @@ TEST(Logits, OfCoarserWeightsAreTheirProducts) {
     if (type == DType::q8_0) continue;
     const Stored stored(type, 70, 512);
     const Weight w = ops.load_matrix({stored.tensor}, type);
-    EXPECT_EQ(numbers_of(ops.logits(x_TD, w, {})), numbers_of(ops.linear(x_TD, w, {}))) << name(type);
+    EXPECT_EQ(numbers_of(ops.logits(x_TD, {w})), numbers_of(ops.linear(x_TD, {w}))) << name(type);
   }
 }
 
@@ -168,14 +168,14 @@ TEST(Products, OfOneInputWithSeveralMatricesAreThoseOfEachAlone) {
                      c = matrix(64, DType::q4_k, false), d = matrix(129, DType::bf16, true),
                      e = matrix(5, DType::f32, false);
         Tensor x_TD = ops.arena().tensor(rows, 512);
-        std::copy(x.begin(), x.end(), x_TD.data);
+        std::copy(x.begin(), x.end(), x_TD.data());
         const auto all = ops.linears(x_TD, {&a, &b, &c, &d, &e});
         size_t i = 0;
         for (const Linear* l : {&a, &b, &c, &d, &e}) {
-          const Tensor want = ops.linear(x_TD, l->w, l->bias), got = all[i++];
+          const Tensor want = ops.linear(x_TD, *l), got = all[i++];
           ASSERT_EQ(got.shape, want.shape);
-          EXPECT_EQ(std::vector(got.data, got.data + got.elements()),
-                    std::vector(want.data, want.data + want.elements()));
+          EXPECT_EQ(std::vector(got.data(), got.data() + got.elements()),
+                    std::vector(want.data(), want.data() + want.elements()));
         }
       }
 }
