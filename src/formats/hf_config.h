@@ -17,7 +17,8 @@ class Config {
  public:
   // `where` names the file in errors. `json` must be an object (throws Error).
   Config(nlohmann::json json, std::string where);
-  // Reads and parses FOLDER/config.json: size and depth are bounded. Getters take a key whose value is null for absent.
+  // Reads and parses FOLDER/config.json: size and depth are bounded. Getters take a key whose value is null for
+  // absent.
   static Config read(const std::filesystem::path& file);
 
   // The same config with each key of `defaults` that it lacks; a key whose value is null is there and stays null.

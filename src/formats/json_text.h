@@ -12,12 +12,12 @@ struct JsonLimits {
   size_t values = size_t{4} << 20;  // objects, lists and plain values together
 };
 
-// Parses `text`; `where` names it in errors. Of a key that appears twice the last counts, as in Python, and as there NaN,
-// Infinity and -Infinity are numbers, as is what is too large for a double. Throws Error on anything else that is no JSON
-// (RFC 8259; no comments) or exceeds the limits. Integers beyond 64 bits become doubles.
+// Parses `text`; `where` names it in errors. Of a key that appears twice the last counts, as in Python, and as there
+// NaN, Infinity and -Infinity are numbers, as is what is too large for a double. Throws Error on anything else that
+// is no JSON (RFC 8259; no comments) or exceeds the limits. Integers beyond 64 bits become doubles.
 nlohmann::json parse_json(std::string_view text, std::string_view where, JsonLimits limits = {});
-// The same with the keys of objects in the order of the text, as chat templates see them, and integers beyond 64 bits as
-// binary values that hold their digits.
+// The same with the keys of objects in the order of the text, as chat templates see them, and integers beyond 64 bits
+// as binary values that hold their digits.
 nlohmann::ordered_json parse_ordered_json(std::string_view text, std::string_view where, JsonLimits limits = {});
 
 // What the parser says of malformed text, fit for a message.

@@ -51,8 +51,8 @@ std::vector<SlotName> moe_names(std::vector<SlotName> own = {});
 // -- Shared readings of config keys that mean the same in every family
 //
 // A key that is left out means what the family's class in transformers says, which the family states with
-// Config::with_defaults before it reads. A key that is null means what a getter's fallback says. Sizes that the shapes
-// of tensors show have no defaults: a config without them is torn, not terse.
+// Config::with_defaults before it reads. A key that is null means what a getter's fallback says. Sizes that the
+// shapes of tensors show have no defaults: a config without them is torn, not terse.
 
 // width, vocab, layers, norm_eps, tied_head, context; refuses activations other than SiLU.
 ModelSpec decoder_spec(const Config& config);
