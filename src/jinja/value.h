@@ -92,9 +92,9 @@ class Value {
     if (object_) throw Failure{"an integer beyond 64 bits can only be printed"};
     return integer_;
   }
-  double as_real() const {
+  double as_real() const {  // of is_number()
     return kind_ == Kind::real ? real_ : static_cast<double>(as_integer());
-  }  // of is_number()
+  }
   const Text& as_text() const;
   std::string_view text() const;
   const std::vector<Value>& items() const;  // list, tuple or view
