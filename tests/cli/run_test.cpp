@@ -108,7 +108,7 @@ TEST_F(Run, ATemplateThatCannotBeParsedStopsOnlyWhatNeedsIt) {
   write_file(folder_ / "broken" / "tokenizer_config.json", config.dump());
   EXPECT_EQ(run({"run", path("broken"), kQuestion, "--raw", "--json", "--max-tokens", "4"}).json()["tokens"],
             answer({kQuestion, "--raw", "--max-tokens", "4"})["tokens"]);
-  EXPECT_EQ(run({"tokenize", path("broken"), "Hi"}).status, 0);
+  EXPECT_EQ(run({"tokenize", path("broken")}, "Hi").status, 0);
   EXPECT_EQ(run({"inspect", path("broken")}).status, 0);
   write_file(folder_ / "chat.json", R"({"messages": []})");
   for (const Outcome& o : {run({"run", path("broken"), kQuestion}), run({"chat", path("broken")}, "x\n"),
