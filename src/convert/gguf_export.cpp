@@ -113,7 +113,7 @@ void check_integers(const Checkpoint& checkpoint) {
     family = &family_of(checkpoint.config());
   } catch (const Error&) { return; }
   ModelSpec spec = family->spec(checkpoint.config());
-  keep_stored_mtp(*family, checkpoint, spec);
+  keep_stored(*family, checkpoint, spec);
   bind_tensors(*family, spec, checkpoint, {});
 }
 

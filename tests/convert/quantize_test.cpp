@@ -10,6 +10,7 @@
 #include "formats/gguf/file.h"
 #include "formats/made_files.h"
 #include "load/loaded_model.h"
+#include "ops/trace_ops.h"
 #include "support/goldens.h"
 
 namespace cachalot::testing {

@@ -8,6 +8,7 @@
 #include <map>
 
 #include "load/loaded_model.h"
+#include "ops/cpu/cpu_ops.h"
 #include "text/chat/chat_prompt.h"
 #include "text/chat/reasoning.h"
 

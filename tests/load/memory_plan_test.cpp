@@ -12,9 +12,8 @@ static const std::filesystem::path kWindows = golden_root() / "qwen2/window",
 
 static LoadedModel load(const std::filesystem::path& path, LoadOptions options) {
   options.text = false;
-  options.threads = 1;
   options.progress = false;
-  return LoadedModel::load(path, options);
+  return LoadedModel::load(path, options, std::make_unique<CpuOps>(best_kernels(), 1));
 }
 
 TEST(MemoryPlan, CountsTheCacheThatTheEngineMakes) {

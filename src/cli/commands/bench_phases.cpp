@@ -125,10 +125,11 @@ void BenchRunner::hold(int sequence, int first, int rows) {
 }
 
 void BenchRunner::choose(const std::vector<Part>& parts, const Tensor& logits_TW) {
+  const auto logits = model_.ops->read(logits_TW, host_logits_);
+  const auto vocab = static_cast<size_t>(logits_TW.last());
   for (size_t i = 0; i < parts.size(); ++i) {
     Sampler& sampler = samplers_[static_cast<size_t>(parts[i].sequence)];
-    const float* row = logits_TW.row(static_cast<int64_t>(i));
-    const auto token = sampler.sample({row, static_cast<size_t>(logits_TW.last())}, sampler_room_);
+    const auto token = sampler.sample(logits.subspan(i * vocab, vocab), sampler_room_);
     if (!token) throw Error("the model's results are wrong, so its speed means nothing").because("logits are NaN");
     sampler.add(*token);
   }
@@ -149,7 +150,7 @@ void BenchRunner::step(const std::vector<Part>& parts, bool with_head) {
     batch.tokens_T.insert(batch.tokens_T.end(), tokens.begin() + p.first, tokens.begin() + p.first + p.rows);
     batch.logit_rows.push_back(static_cast<int32_t>(batch.rows()) - 1);
   }
-  CpuOps& ops = *model_.ops;
+  Ops& ops = *model_.ops;
   const ArenaScope scope(ops.arena());
   const Tensor hidden_TD = model_.transformer->forward(ops, batch, *cache_);
   if (with_head) choose(parts, model_.transformer->head(ops, ops.gather_rows(hidden_TD, batch.logit_rows)));

@@ -104,6 +104,7 @@ class BenchRunner {
   const CacheLayout layout_;
   BlockPool pool_;
   std::unique_ptr<KvCache> cache_;
+  std::vector<float> host_logits_;
   SamplerRoom sampler_room_;
   // By sequence:
   std::vector<std::vector<std::vector<int32_t>>> tables_;  // per cache group
