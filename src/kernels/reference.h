@@ -84,11 +84,4 @@ inline Row softmax(std::span<const float> score, int64_t begin, int64_t end, dou
   return weights;
 }
 
-inline int64_t argmax(std::span<const float> x) {
-  int64_t best = -1;
-  for (int64_t i = 0; i < std::ssize(x); ++i)
-    if (!std::isnan(x[i]) && (best < 0 || x[i] > x[best])) best = i;
-  return best < 0 ? 0 : best;
-}
-
 }  // namespace cachalot::reference

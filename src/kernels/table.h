@@ -149,7 +149,6 @@ struct KernelTable {
 
   void (*bf16_to_f32)(const uint16_t* x, int64_t n, float* y) noexcept;  // exact
   void (*f32_to_bf16)(const float* x, int64_t n, uint16_t* y) noexcept;  // to nearest even, NaN stays NaN
-  void (*f16_to_f32)(const uint16_t* x, int64_t n, float* y) noexcept;   // exact
 
   // y_D = x_D * rsqrt(mean(x_D²) + eps) * gain_D. y may be x.
   void (*rms_norm)(const float* x_D, const float* gain_D, float eps, int64_t D, float* y_D) noexcept;
@@ -178,9 +177,6 @@ struct KernelTable {
   // An empty range changes neither max nor sum and returns 1. A NaN score makes the sum NaN.
   float (*softmax_block)(float* score, int64_t n, int64_t begin, int64_t end, float scale, float* max,
                          float* sum) noexcept;
-
-  // Largest element's index, the lowest among equals; n ≥ 1. NaN never wins; all NaN gives 0.
-  int64_t (*argmax)(const float* x, int64_t n) noexcept;
 
   // Probes of this machine's limits, for `bench`: they do nothing but the work.
   // read_bytes reads all of `memory` once, in order, and returns a mix of it so that it happens.

@@ -15,8 +15,6 @@ extern const Family kCachalot, kDeepseekV2, kDeepseekV3, kLlama, kQwen, kQwen2, 
 static constexpr std::array kFamilies = {&kQwen2,      &kQwen3, &kQwen2Moe, &kQwen3Moe, &kDeepseekV2,
                                          &kDeepseekV3, &kLlama, &kQwen,     &kCachalot};
 
-std::span<const Family* const> all_families() { return kFamilies; }
-
 namespace {
 
 struct OtherKind {

@@ -2,7 +2,6 @@
 // tensors are called in each container. docs/adding-a-model.md walks through one.
 #pragma once
 
-#include <span>
 #include <string_view>
 #include <vector>
 
@@ -34,8 +33,6 @@ struct Family {
   std::vector<SlotName> weights;
   std::vector<IgnoredTensor> ignored;
 };
-
-std::span<const Family* const> all_families();
 
 // The family of a config: by its class, or by its model_type (which is the family's name) where it names no class.
 // Throws Error that names the class and lists what runs.

@@ -19,16 +19,14 @@ bool same_number(float a, float b) {
   return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b) || (std::isnan(a) && std::isnan(b));
 }
 
-TEST(Convert, WidensEveryBf16AndEveryF16Exactly) {
+TEST(Convert, WidensEveryBf16Exactly) {
   const auto x = all_halves();
   for (const KernelTable* table : usable_kernels()) {
     SCOPED_TRACE(table->isa);
-    std::vector<float> from_bf16(x.size()), from_f16(x.size());
+    std::vector<float> from_bf16(x.size());
     table->bf16_to_f32(x.data(), std::ssize(x), from_bf16.data());
-    table->f16_to_f32(x.data(), std::ssize(x), from_f16.data());
     for (size_t i = 0; i < x.size(); ++i) {
       ASSERT_TRUE(same_number(from_bf16[i], bf16_to_f32(x[i]))) << i;
-      ASSERT_TRUE(same_number(from_f16[i], f16_to_f32(x[i]))) << i;
     }
   }
 }

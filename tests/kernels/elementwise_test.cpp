@@ -84,34 +84,5 @@ TEST(AddAndScale, RoundOnceForEveryLength) {
     }
 }
 
-TEST(Argmax, FindsTheLowestIndexOfTheLargest) {
-  for (const KernelTable* table : usable_kernels())
-    for (int n = 1; n < 140; ++n) {
-      SCOPED_TRACE(std::string(table->isa) + " n=" + std::to_string(n));
-      auto x = random_normal(n, n);
-      ASSERT_EQ(table->argmax(x.data(), n), reference::argmax(x));
-      for (float& value : x) value = std::round(value * 2);  // many ties
-      ASSERT_EQ(table->argmax(x.data(), n), reference::argmax(x));
-      for (int i = 0; i < n; i += 3) x[i] = NAN;
-      ASSERT_EQ(table->argmax(x.data(), n), reference::argmax(x));
-    }
-}
-
-TEST(Argmax, NeverChoosesNaN) {
-  const float inf = INFINITY;
-  for (const KernelTable* table : usable_kernels()) {
-    const auto argmax = [&](const std::vector<float>& x) { return table->argmax(x.data(), std::ssize(x)); };
-    EXPECT_EQ(argmax(std::vector<float>(40, NAN)), 0);
-    EXPECT_EQ(argmax({NAN, -inf}), 1);
-    EXPECT_EQ(argmax({-inf, -inf}), 0);
-    EXPECT_EQ(argmax({NAN, 1, inf, NAN, inf}), 2);
-    for (int i = 0; i < 40; ++i) {
-      std::vector<float> x(40, NAN);
-      x[i] = -inf;
-      EXPECT_EQ(argmax(x), i);
-    }
-  }
-}
-
 }  // namespace
 }  // namespace cachalot

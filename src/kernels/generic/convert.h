@@ -14,14 +14,3 @@ static void f32_to_bf16(const float* x, int64_t n, uint16_t* y) noexcept {
     y[i] = static_cast<uint16_t>(((bits & 0x7fffffff) > 0x7f800000 ? bits | 0x400000 : rounded) >> 16);
   }
 }
-
-// Exponent and fraction in their f32 places, then times 2^112 for the difference of the biases; that also normalises
-// f16's subnormals. Infinity and NaN, whose exponent is all ones, need the ones of f32.
-static void f16_to_f32(const uint16_t* x, int64_t n, float* y) noexcept {
-  for (int64_t i = 0; i < n; ++i) {
-    const uint32_t half = x[i];
-    const float magnitude = __builtin_bit_cast(float, (half & 0x7fff) << 13) * 0x1p112f;
-    const uint32_t special = (half & 0x7c00) == 0x7c00 ? 0x7f800000 : 0;
-    y[i] = __builtin_bit_cast(float, __builtin_bit_cast(uint32_t, magnitude) | special | (half & 0x8000) << 16);
-  }
-}

@@ -36,16 +36,3 @@ static void add(const float* a, const float* b, int64_t n, float* y) noexcept {
 static void scale(float* y, int64_t n, float factor) noexcept {
   for (int64_t i = 0; i < n; ++i) y[i] *= factor;
 }
-
-// Two passes: the largest, then where it first stands.
-static int64_t argmax(const float* x, int64_t n) noexcept {
-  const int tail = static_cast<int>(n % kLanes);
-  const int64_t body = n - tail;
-  F32x most = set(-__builtin_inff());
-  for (int64_t i = 0; i < body; i += kLanes) most = max(load(x + i), most);  // NaN loses
-  float best = largest(most);
-  for (int64_t i = body; i < n; ++i) best = x[i] > best ? x[i] : best;
-  for (int64_t i = 0; i < n; ++i)
-    if (x[i] == best) return i;
-  return 0;  // all NaN
-}
