@@ -1,31 +1,23 @@
 // The kinds of blocks, and a layer made of two of them. A new kind is one file here and its place in one of the two
-// lists; the compiler says what it lacks (block.h). Only layer.cpp looks into the lists to ask which kind there is.
+// lists; the compiler says what it lacks (block.h). Only visit.h asks which kind a block is of.
 #pragma once
 
 #include <span>
-#include <variant>
 
 #include "model/blocks/gqa.h"
 #include "model/blocks/mla.h"
 #include "model/blocks/moe.h"
+#include "model/blocks/visit.h"
 
 namespace cachalot {
 
 using AttentionSpec = std::variant<GqaSpec, MlaSpec>;
 using FeedForwardSpec = std::variant<FfnSpec, MoeSpec>;
 
-// The weights of the kinds in a list, in its order.
-template <typename List>
-struct WeightsOf;
-template <typename... Kinds>
-struct WeightsOf<std::variant<Kinds...>> {
-  using type = std::variant<typename Kinds::Weights...>;
-};
-
 struct LayerWeights {
   Weight attn_norm_D, ffn_norm_D;
-  WeightsOf<AttentionSpec>::type attention;
-  WeightsOf<FeedForwardSpec>::type ffn;
+  WeightsOf<AttentionSpec> attention;
+  WeightsOf<FeedForwardSpec> ffn;
 };
 
 struct LayerSpec {
@@ -37,22 +29,17 @@ struct LayerSpec {
   // Its parameters; makes the weights of its kinds.
   void list(LayerWeights& w, ParameterVisitor& visit) const;
 
-  const GqaSpec* gqa() const { return std::get_if<GqaSpec>(&attention); }
-  const MlaSpec* mla() const { return std::get_if<MlaSpec>(&attention); }
-  const FfnSpec* dense() const { return std::get_if<FfnSpec>(&ffn); }
-  const MoeSpec* moe() const { return std::get_if<MoeSpec>(&ffn); }
-
   // Answers of its attention.
-  const RopeSpec& rope() const;
-  AttentionFacts facts() const;
+  const RopeSpec& rope() const { return cachalot::rope(attention); }
+  AttentionFacts facts() const { return cachalot::facts(attention); }
   int heads() const { return facts().heads; }
   int window() const { return facts().window; }
   int ahead() const { return facts().ahead; }
-  Cached cached() const;
-  AttentionCost attention_cost() const;
+  Cached cached() const { return cachalot::cached(attention); }
+  AttentionCost attention_cost() const { return cost(attention); }
 
   // And of its feed-forward.
-  int64_t ffn_row_numbers(int width) const;
+  int64_t ffn_row_numbers(int width) const { return row_numbers(ffn, width); }
 };
 
 // Every kind that some layer is of, in the order of the lists, as the first layer of that kind is.
