@@ -148,7 +148,7 @@ std::string gguf_name(const Family& family, const Parameter& p) {
 
 int interleaved_heads(std::string_view architecture, const ModelSpec& spec, const Parameter& p) {
   if (architecture != "llama") return 0;
-  const GqaSpec& a = *spec.layers[static_cast<size_t>(p.layer)].gqa();
+  const AttentionFacts a = spec.layers[static_cast<size_t>(p.layer)].facts();
   return p.slot == "attn.q" ? a.heads : p.slot == "attn.k" ? a.kv_heads : 0;
 }
 

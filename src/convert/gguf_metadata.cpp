@@ -34,11 +34,7 @@ class MetadataWriter {
     number("attention.layer_norm_rms_epsilon", spec_.norm_eps);
     number("rope.freq_base", first.rope().base);
     feed_forward();
-    if (first.gqa())
-      gqa(*first.gqa());
-    else
-      mla(*first.mla());
-    rope(first.rope());
+    std::visit([&](const auto& kind) { attention(kind); }, first.attention);
     windows();
   }
 
@@ -55,9 +51,9 @@ class MetadataWriter {
         .because(fmt::format("the format's architecture '{}' has no words for it", arch_));
   }
 
-  // -- Attention
+  // -- Attention: the words that the format has for each kind
 
-  void gqa(const GqaSpec& a) {
+  void attention(const GqaSpec& a) {
     integer("attention.head_count_kv", a.kv_heads);
     integer("attention.key_length", a.head_dim);
     integer("attention.value_length", a.head_dim);
@@ -65,10 +61,11 @@ class MetadataWriter {
     if (arch_ == "qwen2moe" && !a.qkv_bias) throw cannot("attention without biases");
     if (arch_ != "llama" && arch_ != "qwen3" && arch_ != "qwen3moe" && a.out_bias)
       throw cannot("a bias on attention's output");
+    rope(a.rope, false);
   }
 
   // The form over the latent, with one key and value head; the sizes of the others are *_mla.
-  void mla(const MlaSpec& a) {
+  void attention(const MlaSpec& a) {
     if (a.bias) throw cannot("latent attention with biases");
     if (a.rope.pairing != RopePairing::pairs) throw cannot("latent attention that rotates halves");
     if (a.rope.scaling != RopeScaling::yarn && a.softmax_scale != 1 / std::sqrt(double(a.nope_dim + a.rope.dim)))
@@ -81,6 +78,7 @@ class MetadataWriter {
     integer("attention.kv_lora_rank", a.kv_rank);
     if (a.q_rank > 0) integer("attention.q_lora_rank", a.q_rank);
     integer("rope.dimension_count", a.rope.dim);
+    rope(a.rope, true);
   }
 
   void windows() {
@@ -100,25 +98,22 @@ class MetadataWriter {
   // -- Feed-forward networks
 
   void feed_forward() {
-    const MoeSpec* moe = nullptr;
-    int dense = 0, hidden = config_.integer_or("intermediate_size", 0, 0);
-    for (const LayerSpec& layer : spec_.layers) {
-      if (layer.moe()) {
-        moe = layer.moe();
-      } else if (moe) {
-        throw cannot("a dense layer after one of experts");
-      } else {
-        ++dense;
-        hidden = layer.dense()->hidden;
-      }
-    }
-    integer("feed_forward_length", hidden);
-    if (!moe) return;
+    hidden_ = config_.integer_or("intermediate_size", 0, 0);
+    for (const LayerSpec& layer : spec_.layers) std::visit([&](const auto& kind) { add_layer(kind); }, layer.ffn);
+    integer("feed_forward_length", hidden_);
+    if (!moe_) return;
     const bool deepseek = arch_ == "deepseek2";
-    if (dense > 0 && !deepseek) throw cannot("a dense layer among those of experts");
-    if (moe->router_bias) throw cannot("a bias on the router");
-    experts(*moe);
-    if (deepseek) deepseek_experts(*moe, dense);
+    if (dense_ > 0 && !deepseek) throw cannot("a dense layer among those of experts");
+    if (moe_->router_bias) throw cannot("a bias on the router");
+    experts(*moe_);
+    if (deepseek) deepseek_experts(*moe_);
+  }
+
+  void add_layer(const MoeSpec& moe) { moe_ = &moe; }
+  void add_layer(const FfnSpec& ffn) {
+    if (moe_) throw cannot("a dense layer after one of experts");
+    ++dense_;
+    hidden_ = ffn.hidden;
   }
 
   void experts(const MoeSpec& moe) {
@@ -129,10 +124,10 @@ class MetadataWriter {
     if (arch_ == "qwen2moe") integer("expert_shared_feed_forward_length", moe.shared.hidden);
   }
 
-  void deepseek_experts(const MoeSpec& moe, int dense) {
+  void deepseek_experts(const MoeSpec& moe) {
     integer("expert_shared_count", moe.shared.hidden / moe.expert.hidden);
     number("expert_weights_scale", moe.gate.scale);
-    integer("leading_dense_block_count", dense);
+    integer("leading_dense_block_count", dense_);
     integer("expert_gating_func", moe.gate.score == GateScore::sigmoid ? 2 : 1);
     integer("expert_group_count", moe.gate.groups);
     integer("expert_group_used_count", moe.gate.active_groups);
@@ -140,14 +135,14 @@ class MetadataWriter {
 
   // -- RoPE
 
-  void rope(const RopeSpec& r) {
+  void rope(const RopeSpec& r, bool latent) {
     switch (r.scaling) {
       case RopeScaling::none: return;
       case RopeScaling::linear:
         text("rope.scaling.type", "linear");
         number("rope.scaling.factor", r.factor);
         return;
-      case RopeScaling::yarn: return yarn(r);
+      case RopeScaling::yarn: return yarn(r, latent);
       case RopeScaling::llama3:  // a tensor of divisors says it
         if (arch_ != "llama") throw cannot("Llama 3's scaling of RoPE");
         return;
@@ -156,14 +151,13 @@ class MetadataWriter {
   }
 
   // The factor on cos and sin is what gguf_config.cpp makes of these keys: see yarn() there.
-  void yarn(const RopeSpec& r) {
+  void yarn(const RopeSpec& r, bool latent) {
     if (!r.truncate) throw cannot("YaRN without 'truncate'");
     text("rope.scaling.type", "yarn");
     number("rope.scaling.factor", r.factor);
     integer("rope.scaling.original_context_length", r.trained_tokens);
     if (r.beta_fast != 32) number("rope.scaling.yarn_beta_fast", r.beta_fast);
     if (r.beta_slow != 1) number("rope.scaling.yarn_beta_slow", r.beta_slow);
-    const bool latent = spec_.layers[0].mla() != nullptr;
     double stated = latent ? 1 : r.factor > 1 ? 0.1 * std::log(r.factor) + 1 : 1;
     if (latent) {
       const Config keys = rope_keys(config_);
@@ -181,6 +175,9 @@ class MetadataWriter {
   const ModelSpec& spec_;
   std::string_view arch_;
   GgufMetadata& out_;
+  // Of the layers seen so far:
+  const MoeSpec* moe_ = nullptr;
+  int dense_ = 0, hidden_ = 0;
 };
 
 }  // namespace

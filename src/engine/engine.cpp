@@ -12,7 +12,7 @@ namespace cachalot {
 int64_t cache_bytes(const Ops& ops, const CacheLayout& layout, int64_t tokens, const SchedulerOptions& options,
                     DType kv) {
   const auto blocks = blocks_for(layout.group_windows, tokens, options);
-  int64_t bytes = 0;
+  int64_t bytes = layout.state_numbers * int64_t{sizeof(float)} * options.max_sequences;
   for (const auto& layer : layout.layers)
     bytes += blocks[static_cast<size_t>(layer.group)] * ops.cache_block_bytes(layer, kv);
   return bytes;

@@ -66,7 +66,7 @@ class Engine {
   RequestId last_id_ = 0;
 };
 
-// Bytes of a cache that holds `tokens` tokens of all sequences that may run.
+// Bytes of a cache that holds `tokens` tokens of all sequences that may run, and their states.
 int64_t cache_bytes(const Ops& ops, const CacheLayout& layout, int64_t tokens, const SchedulerOptions& options,
                     DType kv);
 

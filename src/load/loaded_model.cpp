@@ -69,26 +69,6 @@ GenerationDefaults GenerationDefaults::read(const Checkpoint& checkpoint, const 
 
 // -- Memory
 
-// Numbers of one row that attention computes: queries, keys and values, and what is between them.
-static int64_t attention_numbers(const LayerSpec& l) {
-  if (const GqaSpec* a = l.gqa())
-    return int64_t{a->heads + 2 * a->kv_heads} * a->head_dim + 3 * int64_t{a->compressed_dim};
-  const MlaSpec& a = *l.mla();
-  return a.q_rank + int64_t{a.heads} * (a.nope_dim + a.rope.dim + a.value_dim);
-}
-
-// And of a row in the latent space, of which few are computed together.
-static int64_t absorbed_numbers(const LayerSpec& l) {
-  const MlaSpec* a = l.mla();
-  return a ? int64_t{a->heads} * (2 * int64_t{a->kv_rank} + a->rope.dim + a->value_dim) : 0;
-}
-
-static int64_t ffn_numbers(const LayerSpec& l, int width) {
-  if (l.dense()) return 3 * int64_t{l.dense()->hidden};
-  const MoeSpec& moe = *l.moe();
-  return moe.gate.active * (3 * int64_t{moe.expert.hidden} + width) + 3 * int64_t{moe.shared.hidden};
-}
-
 // Rows whose logits are alive at once: of everyone who runs the last one and the drafts, and what the module guesses.
 static int64_t logit_rows(const ModelSpec& spec, const LoadOptions& o, int max_rows) {
   if (o.scores) return std::min(max_rows, scored_at_once(spec.vocab));
@@ -104,8 +84,9 @@ static int64_t activation_bytes(const ModelSpec& spec, const LoadOptions& o, int
   std::vector<LayerSpec> layers = spec.layers;
   layers.insert(layers.end(), spec.mtp.begin(), spec.mtp.end());
   for (const LayerSpec& l : layers) {
-    widest = std::max(widest, ffn_numbers(l, spec.width) + 2 * attention_numbers(l) + 6 * int64_t{spec.width});
-    widest_absorbed = std::max(widest_absorbed, absorbed_numbers(l));
+    const AttentionCost attention = l.attention_cost();
+    widest = std::max(widest, l.ffn_row_numbers(spec.width) + 2 * attention.row_numbers + 6 * int64_t{spec.width});
+    widest_absorbed = std::max(widest_absorbed, attention.absorbed_row_numbers);
   }
   // In f64, as a config may describe more than 63 bits count.
   const double numbers =

@@ -21,25 +21,32 @@ static std::vector<LayerSpec> all_layers(const ModelSpec& spec) {
   return all;
 }
 
-CacheLayout cache_layout(const ModelSpec& spec) {
+CacheLayout cache_layout(std::span<const Cached> cached, std::span<const int> windows) {
+  CHECK(cached.size() == windows.size());
   CacheLayout layout;
-  for (const LayerSpec& layer : all_layers(spec)) {
-    KvCache::Layer cached{};
-    if (const GqaSpec* a = layer.gqa())
-      cached = {.kv_heads = a->kv_heads, .key_dim = a->cached_head_dim(), .value_dim = a->cached_head_dim()};
-    else
-      cached = {.kv_heads = 1,
-                .key_dim = layer.mla()->kv_rank + layer.mla()->rope.dim,
-                .value_dim = 0,
-                .latent_dim = layer.mla()->kv_rank};
-    cached.group = static_cast<int>(index_in(layout.group_windows, layer.window()));
-    layout.layers.push_back(cached);
+  for (size_t i = 0; i < cached.size(); ++i) {
+    layout.state_numbers += cached[i].state_numbers;
+    layout.of_layer.push_back(cached[i].per_token ? static_cast<int>(layout.layers.size()) : -1);
+    if (!cached[i].per_token) continue;
+    KvCache::Layer layer = *cached[i].per_token;
+    layer.group = static_cast<int>(index_in(layout.group_windows, windows[i]));
+    layout.layers.push_back(layer);
   }
   return layout;
 }
 
+CacheLayout cache_layout(const ModelSpec& spec) {
+  std::vector<Cached> cached;
+  std::vector<int> windows;
+  for (const LayerSpec& layer : all_layers(spec)) {
+    cached.push_back(layer.cached());
+    windows.push_back(layer.window());
+  }
+  return cache_layout(cached, windows);
+}
+
 Transformer::Transformer(ModelSpec spec, ModelWeights weights)
-    : spec_(std::move(spec)), weights_(std::move(weights)) {
+    : spec_(std::move(spec)), weights_(std::move(weights)), cache_of_layer_(cache_layout(spec_).of_layer) {
   for (const LayerSpec& layer : all_layers(spec_)) rope_of_layer_.push_back(index_in(ropes_, layer.rope()));
 }
 
@@ -50,22 +57,14 @@ std::vector<Tensor> Transformer::rope_angles(Ops& op, const Batch& batch) const 
   return angles;
 }
 
-// Attention and feed-forward with their residuals. Pre-norm: arXiv:2002.04745.
-Tensor Transformer::block(Ops& op, const LayerSpec& s, const LayerWeights& w, const Tensor& x_TD,
-                          const StepContext& step) const {
-  op.mark(step.prefix + "input", x_TD);
-  const Tensor normed_TD = op.rms_norm(x_TD, w.attn_norm_D, spec_.norm_eps);
-  const Tensor attention_TD =
-      s.gqa() ? gqa(op, *s.gqa(), std::get<GqaWeights>(w.attention), normed_TD, spec_.norm_eps, step)
-              : mla(op, *s.mla(), std::get<MlaWeights>(w.attention), normed_TD, step);
-  op.mark(step.prefix + "attn.out", attention_TD);
-  const Tensor middle_TD = op.add(x_TD, attention_TD);
-  const Tensor ffn_input_TD = op.rms_norm(middle_TD, w.ffn_norm_D, spec_.norm_eps);
-  const Tensor ffn_TD =
-      s.dense() ? ffn(op, *s.dense(), std::get<FfnWeights>(w.ffn), ffn_input_TD, step.prefix + "ffn.hidden")
-                : moe(op, *s.moe(), std::get<MoeWeights>(w.ffn), ffn_input_TD, step);
-  op.mark(step.prefix + "ffn.out", ffn_TD);
-  return op.add(middle_TD, ffn_TD);
+StepContext Transformer::step_of(size_t layer, const Batch& batch, KvCache& cache, const std::vector<Tensor>& angles,
+                                 std::string prefix) const {
+  return {.batch = batch,
+          .cache = cache,
+          .layer = cache_of_layer_[layer],
+          .angles_TR = angles[rope_of_layer_[layer]],
+          .prefix = std::move(prefix),
+          .norm_eps = spec_.norm_eps};
 }
 
 static std::vector<int32_t> positions(const Batch& batch) {
@@ -82,8 +81,8 @@ Tensor Transformer::forward(Ops& op, const Batch& batch, KvCache& cache) const {
   if (spec_.learned_positions > 0) x_TD = op.add(x_TD, op.embed(positions(batch), weights_.positions));
   op.mark("embed", x_TD);
   for (size_t i = 0; i < spec_.layers.size(); ++i) {
-    const StepContext step{batch, cache, static_cast<int>(i), angles[rope_of_layer_[i]], fmt::format("layer.{}.", i)};
-    x_TD = op.keep_only(mark, block(op, spec_.layers[i], weights_.layers[i], x_TD, step));
+    const StepContext step = step_of(i, batch, cache, angles, fmt::format("layer.{}.", i));
+    x_TD = op.keep_only(mark, spec_.layers[i].forward(op, weights_.layers[i], x_TD, step));
   }
   const Tensor hidden_TD = op.rms_norm(x_TD, weights_.norm_D, spec_.norm_eps);
   op.mark("final_norm", hidden_TD);
@@ -95,13 +94,12 @@ Tensor Transformer::forward(Ops& op, const Batch& batch, KvCache& cache) const {
 Tensor Transformer::forward_mtp(Ops& op, const Batch& batch, const Tensor& hidden_TD, KvCache& cache) const {
   CHECK(spec_.mtp.size() == 1);
   const MtpWeights& w = weights_.mtp[0];
-  const size_t layer = spec_.layers.size();
   const std::vector<Tensor> angles = rope_angles(op, batch);
   const Tensor embed_TD = op.rms_norm(op.embed(batch.tokens_T, weights_.embed_WD), w.embed_norm_D, spec_.norm_eps);
   const Tensor normed_TD = op.rms_norm(hidden_TD, w.hidden_norm_D, spec_.norm_eps);
   const Tensor x_TD = op.linear(op.concat(embed_TD, normed_TD), w.combine);
-  const StepContext step{batch, cache, static_cast<int>(layer), angles[rope_of_layer_[layer]], "mtp."};
-  return op.rms_norm(block(op, spec_.mtp[0], w.layer, x_TD, step), w.norm_D, spec_.norm_eps);
+  const StepContext step = step_of(spec_.layers.size(), batch, cache, angles, "mtp.");
+  return op.rms_norm(spec_.mtp[0].forward(op, w.layer, x_TD, step), w.norm_D, spec_.norm_eps);
 }
 
 Tensor Transformer::head(Ops& op, const Tensor& hidden_TD) const {

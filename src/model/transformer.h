@@ -1,7 +1,7 @@
 // A decoder-only transformer: specs and weights in, hidden states and logits out. No I/O, no threads of its own.
 #pragma once
 
-#include "model/blocks.h"
+#include "model/weights.h"
 
 namespace cachalot {
 
@@ -25,20 +25,26 @@ class Transformer {
 
  private:
   std::vector<Tensor> rope_angles(Ops& op, const Batch& batch) const;
-  Tensor block(Ops& op, const LayerSpec& s, const LayerWeights& w, const Tensor& x_TD, const StepContext& step) const;
+  StepContext step_of(size_t layer, const Batch& batch, KvCache& cache, const std::vector<Tensor>& angles,
+                      std::string prefix) const;
 
   ModelSpec spec_;
   ModelWeights weights_;
   std::vector<RopeSpec> ropes_;        // the distinct ones
   std::vector<size_t> rope_of_layer_;  // of the layers, then of the MTP modules
+  std::vector<int> cache_of_layer_;    // CacheLayout::of_layer
 };
 
-// The cache's layers for a spec, those of MTP modules last: layers with the same window share a group, whose window
-// is group_windows[g] (0 = all).
+// What is cached for a spec's layers and then its MTP modules, as each says (Cached): layers with the same window
+// share a group, whose window is group_windows[g] (0 = all).
 struct CacheLayout {
-  std::vector<KvCache::Layer> layers;
+  std::vector<KvCache::Layer> layers;  // those that keep something of each token
+  std::vector<int> of_layer;           // of the model: which of them; -1: none
   std::vector<int> group_windows;
+  int64_t state_numbers = 0;  // f32 numbers per sequence besides, over all layers
 };
 CacheLayout cache_layout(const ModelSpec& spec);
+// The same of layers that keep `cached` and see `windows`.
+CacheLayout cache_layout(std::span<const Cached> cached, std::span<const int> windows);
 
 }  // namespace cachalot

@@ -78,7 +78,8 @@ class Binder {
                   .sources = {},
                   .shape = p.shape(),
                   .held_as = DType::f32,
-                  .vectors = p.kind == Parameter::Kind::vector};
+                  .vectors = p.kind == Parameter::Kind::vector,
+                  .used = p.used};
     if (p.within && is_within(p))
       add_rows_within(p, b);
     else if (p.stack > 0)

@@ -11,42 +11,6 @@
 
 namespace cachalot {
 
-struct GqaWeights {
-  Linear q, k, v, out;
-  Weight q_norm_K, k_norm_K;
-  Linear k_compress, v_compress;  // [D', U], no biases
-};
-
-struct MlaWeights {
-  Linear q;  // not compressed; else the three below
-  Linear q_down;
-  Weight q_norm_Q;
-  Linear q_up;
-  Linear kv_down;
-  Weight kv_norm_C;
-  LatentWeights up;
-  Linear out;
-};
-
-// gate is empty unless the form is gated.
-struct FfnWeights {
-  Linear gate, up, down;
-};
-
-struct MoeWeights {
-  Linear router;
-  Weight correction_E;
-  ExpertWeights experts;
-  FfnWeights shared;
-  Linear shared_gate;  // [1, D], no bias
-};
-
-struct LayerWeights {
-  Weight attn_norm_D, ffn_norm_D;
-  std::variant<GqaWeights, MlaWeights> attention;
-  std::variant<FfnWeights, MoeWeights> ffn;
-};
-
 struct MtpWeights {
   Weight embed_norm_D, hidden_norm_D;
   Linear combine;  // [D, 2 D], no bias: the embedding's half first
@@ -71,8 +35,11 @@ struct BoundTensor {
   std::vector<int64_t> shape;                // [D], [E, F] of vectors; [U, D], [E, F, D] of matrices
   DType held_as;
   bool vectors;
+  int64_t used;  // so many of a stack per token; 0: all
 
-  bool routed() const { return slot.starts_with("experts."); }  // a token uses some of its parts
+  bool routed() const { return used > 0; }
+  // Of its numbers, those that a token uses.
+  double share() const { return routed() ? static_cast<double>(used) / static_cast<double>(shape[0]) : 1; }
   int64_t stored_bytes() const;
   // What it takes when it is loaded.
   int64_t held_bytes(const Ops& ops) const;

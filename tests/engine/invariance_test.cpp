@@ -94,7 +94,8 @@ class RaggedBatches {
 // Positions below which MLA takes the expanded form: none, all, and a boundary in the middle of a chunk and of a
 // block. Other models have one form.
 static std::vector<int> forms_of(const ModelSpec& spec) {
-  return spec.layers[0].mla() ? std::vector<int>{0, 1000, 100} : std::vector<int>{0};
+  return std::holds_alternative<MlaSpec>(spec.layers[0].attention) ? std::vector<int>{0, 1000, 100}
+                                                                   : std::vector<int>{0};
 }
 
 struct Mode {

@@ -35,6 +35,16 @@ TEST(MemoryPlan, CountsTheCacheThatTheEngineMakes) {
       }
 }
 
+TEST(MemoryPlan, EachSequenceThatMayRunHasStatesOfItsOwn) {
+  const CpuOps ops(best_kernels(), 1);
+  CacheLayout layout = {
+      .layers = {{.kv_heads = 2, .key_dim = 8, .value_dim = 8}}, .of_layer = {0}, .group_windows = {0}};
+  const auto bytes = [&] { return cache_bytes(ops, layout, 100, {.max_rows = 8, .max_sequences = 3}, DType::f32); };
+  const int64_t without = bytes();
+  layout.state_numbers = 6;
+  EXPECT_EQ(bytes() - without, 3 * 6 * 4);
+}
+
 TEST(MemoryPlan, OneSequenceDoesNotPayForTheWindowsOfMany) {
   const auto bytes = [](int sequences) {
     return load(kWindows, {.context = 20000, .scheduler = {.max_rows = 128, .max_sequences = sequences}})

@@ -142,7 +142,7 @@ TEST(ClassConfigs, TheNumberOfExpertsHasTwoNames) {
     config.erase("n_routed_experts");
     config.update(change);
     const Config c(config, "config.json");
-    return family_of(c).spec(c).layers.back().moe()->gate.experts;
+    return std::get<MoeSpec>(family_of(c).spec(c).layers.back().ffn).gate.experts;
   };
   EXPECT_EQ(experts("qwen3_moe", {{"num_local_experts", 24}}), 24);
   EXPECT_EQ(experts("qwen3_moe", {{"num_local_experts", 24}, {"num_experts", 16}}), 24);

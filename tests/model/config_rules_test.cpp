@@ -106,7 +106,7 @@ TEST(ConfigRules, DeepSeekV2NormalisesSeveralExpertsOrScalesThem) {
     nlohmann::json json = Config::read(testing::golden_root() / "deepseek_v2/groups/config.json").json();
     json.update({{"norm_topk_prob", normalised}, {"num_experts_per_tok", active}, {"routed_scaling_factor", 3.0}});
     const Config config(json, "config.json");
-    return family_of(config).spec(config).layers.back().moe()->gate;
+    return std::get<MoeSpec>(family_of(config).spec(config).layers.back().ffn).gate;
   };
   EXPECT_EQ(gate(true, 2).scale, 1);
   EXPECT_TRUE(gate(true, 2).normalised);

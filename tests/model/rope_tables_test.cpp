@@ -58,7 +58,7 @@ TEST(RopeTables, AreTheReferencesInAllSpellingsOfAConfig) {
     EXPECT_EQ(bits, variant["inv_freq"].get<std::vector<int32_t>>());
     EXPECT_DOUBLE_EQ(layer.rope().attention_factor, variant["attention_scaling"].get<double>());
     if (variant.contains("softmax_scale")) {
-      EXPECT_DOUBLE_EQ(layer.mla()->softmax_scale, variant["softmax_scale"].get<double>());
+      EXPECT_DOUBLE_EQ(std::get<MlaSpec>(layer.attention).softmax_scale, variant["softmax_scale"].get<double>());
     }
   }
 }

@@ -24,35 +24,30 @@ WorkCounter::WorkCounter(const LoadedModel& model, const CpuOps& cpu, const Weig
     : spec_(model.transformer->spec()) {
   const Family& family = family_of(model.checkpoint.config());
   const auto tensors = bind_tensors(family, spec_, model.checkpoint, policy);
-  for (const LayerSpec& layer : spec_.layers)
-    if (const MoeSpec* moe = layer.moe()) active_experts_ = moe->gate.active / static_cast<double>(moe->gate.experts);
   std::map<DType, double> ops_with;  // by what the weights meet
   for (const BoundTensor& t : tensors) {
     const bool is_head = t.slot == "head" || (t.slot == "embed" && spec_.tied_head);
     if (t.vectors || (t.slot == "embed" && !is_head)) continue;  // a row per token is nothing
     const auto bytes = static_cast<double>(t.held_bytes(*model.ops)), ops = 2.0 * static_cast<double>(t.elements());
     ops_with[cpu.inputs_of(t.held_as)] += ops;
-    (t.routed() ? expert_bytes_ : weight_bytes_) += bytes;
-    (is_head ? head_ops_ : ops_per_row_) += t.routed() ? ops * active_experts_ : ops;
+    weight_bytes_[t.share()] += bytes;
+    (is_head ? head_ops_ : ops_per_row_) += ops * t.share();
   }
   for (const auto& [type, ops] : ops_with)
     if (ops > ops_with[inputs_]) inputs_ = type;
-  for (const auto& layer : cache_layout(spec_).layers)
-    cache_bytes_per_token_.push_back(static_cast<double>(model.ops->cache_block_bytes(layer, model.kv)) /
-                                     kBlockTokens);
+  const CacheLayout layout = cache_layout(spec_);
+  for (const int cached : layout.of_layer)
+    cache_bytes_per_token_.push_back(cached < 0 ? 0
+                                                : static_cast<double>(model.ops->cache_block_bytes(
+                                                      layout.layers[static_cast<size_t>(cached)], model.kv)) /
+                                                      kBlockTokens);
 }
 
 StepWork WorkCounter::weights(int rows) const {
   // Random tokens choose experts independently: each is left unread with probability (1 - A / E)^rows.
-  const double used = active_experts_ < 1 ? 1 - std::pow(1 - active_experts_, rows) : 1;
-  return {.bytes = weight_bytes_ + used * expert_bytes_, .ops = 0};
-}
-
-// Multiplications and additions per query row and key that it sees.
-static double attention_ops(const LayerSpec& layer, bool expanded) {
-  if (const GqaSpec* a = layer.gqa()) return 4.0 * a->heads * a->cached_head_dim();
-  const MlaSpec& a = *layer.mla();
-  return 2.0 * a.heads * (expanded ? a.nope_dim + a.rope.dim + a.value_dim : 2 * a.kv_rank + a.rope.dim);
+  StepWork work;
+  for (const auto& [share, bytes] : weight_bytes_) work.bytes += (1 - std::pow(1 - share, rows)) * bytes;
+  return work;
 }
 
 StepWork WorkCounter::rows(int first, int rows, int logit_rows) const {
@@ -63,7 +58,8 @@ StepWork WorkCounter::rows(int first, int rows, int logit_rows) const {
     const auto visible = [&](int position) { return window > 0 ? std::min(position + 1, window) : position + 1; };
     double keys = 0;  // over all rows
     for (int r = 0; r < rows; ++r) keys += visible(first + r);
-    work.ops += attention_ops(layer, rows > 1) * keys;
+    const AttentionCost cost = layer.attention_cost();
+    work.ops += (rows > 1 ? cost.ops_per_key_of_many : cost.ops_per_key_of_one) * keys;
     work.bytes += cache_bytes_per_token_[i] * std::min(first + rows, visible(first) + rows - 1);
   }
   return work;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -49,9 +50,7 @@ class WorkCounter {
 
  private:
   const ModelSpec& spec_;
-  double weight_bytes_ = 0;                    // read by every step
-  double expert_bytes_ = 0;                    // of the routed experts
-  double active_experts_ = 1;                  // share of them that a row uses
+  std::map<double, double> weight_bytes_;      // by the share of them that a row uses
   double ops_per_row_ = 0, head_ops_ = 0;      // of matrices
   std::vector<double> cache_bytes_per_token_;  // by layer
   DType inputs_ = DType::f32;

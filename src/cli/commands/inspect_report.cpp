@@ -15,24 +15,6 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-// -- Facts
-
-const LayerSpec* first_with(const ModelSpec& s, bool experts) {
-  const auto found = std::find_if(s.layers.begin(), s.layers.end(),
-                                  [&](const LayerSpec& l) { return (l.moe() != nullptr) == experts; });
-  return found == s.layers.end() ? nullptr : &*found;
-}
-
-int64_t layers_with_experts(const ModelSpec& s) {
-  return std::count_if(s.layers.begin(), s.layers.end(), [](const LayerSpec& l) { return l.moe() != nullptr; });
-}
-
-// DeepSeek's shared experts are held as one of their widths' sum; one with a gate of its own is one.
-int shared_experts(const MoeSpec& s) {
-  if (s.shared.hidden == 0 || s.shared_gate || s.shared.hidden % s.expert.hidden != 0) return s.shared.hidden > 0;
-  return s.shared.hidden / s.expert.hidden;
-}
-
 // -- For people
 
 void line(std::string_view label, const std::string& value) { fmt::print("{:<14}{}\n", label, printable(value)); }
@@ -86,36 +68,9 @@ std::string held_text(const Inspection& i) {
                      small_inputs ? "; what meets quantised weights is rounded to 8 bits" : "");
 }
 
-std::string attention_text(const ModelSpec& s) {
-  const LayerSpec& first = s.layers.front();
-  if (const MlaSpec* a = first.mla())
-    return fmt::format("{} heads of {}, latent (MLA): {} + {} numbers cached per token and layer", a->heads,
-                       a->nope_dim + a->rope.dim, a->kv_rank, a->rope.dim);
-  const GqaSpec& a = *first.gqa();
-  std::string text = fmt::format("{} heads of {} on {} kv heads", a.heads, a.head_dim, a.kv_heads);
-  const auto windowed =
-      std::count_if(s.layers.begin(), s.layers.end(), [](const LayerSpec& l) { return l.window() > 0; });
-  if (windowed > 0) text += fmt::format(", {} of {} layers with a window", windowed, s.layers.size());
-  return text;
-}
-
-void print_ffn(const ModelSpec& s) {
-  const auto sparse = layers_with_experts(s), all = std::ssize(s.layers);
-  if (const LayerSpec* dense = first_with(s, false))
-    line("feed-forward",
-         fmt::format("{} wide{}", dense->dense()->hidden,
-                     sparse > 0 ? fmt::format(" in {} of {} layers", all - sparse, all) : std::string()));
-  if (const LayerSpec* layer = first_with(s, true)) {
-    const MoeSpec& moe = *layer->moe();
-    const int shared = shared_experts(moe);
-    const std::string beside = shared == 0                              ? ""
-                               : moe.shared.hidden == moe.expert.hidden ? " and 1 shared"
-                               : shared > 1                             ? fmt::format(" and {} shared", shared)
-                                            : fmt::format(" and 1 shared, {} wide", moe.shared.hidden);
-    line("experts",
-         fmt::format("{} of {} per token, {} wide,{}{}", moe.gate.active, moe.gate.experts, moe.expert.hidden,
-                     beside.empty() ? "" : beside + ",", fmt::format(" in {} of {} layers", sparse, all)));
-  }
+void print_blocks(const ModelSpec& s) {
+  for (const auto& kinds : {describe_attention(s.layers), describe_ffn(s.layers)})
+    for (const Description& kind : kinds) line(kind.label, kind.text);
 }
 
 void print_cache(const Inspection& i) {
@@ -160,42 +115,24 @@ void print_memory(const Inspection& i) {
 
 // -- For scripts
 
-// Numbers of a query or key, rotary ones included.
-int head_dim(const LayerSpec& layer) {
-  if (const GqaSpec* gqa = layer.gqa()) return gqa->head_dim;
-  const auto& mla = std::get<MlaSpec>(layer.attention);
-  return mla.nope_dim + mla.rope.dim;
-}
-
 Json shape_facts(const ModelSpec& s) {
-  const LayerSpec& layer = s.layers.front();
-  const GqaSpec* gqa = layer.gqa();
-  const LayerSpec* dense = first_with(s, false);
+  const AttentionFacts attention = s.layers.front().facts();
   return {{"layers", s.layers.size()},
           {"width", s.width},
-          {"heads", layer.heads()},
-          {"kv_heads", gqa ? gqa->kv_heads : layer.heads()},
-          {"head_dim", head_dim(layer)},
-          {"ffn", dense ? std::get<FfnSpec>(dense->ffn).hidden : std::get<MoeSpec>(layer.ffn).expert.hidden},
+          {"heads", attention.heads},
+          {"kv_heads", attention.kv_heads},
+          {"head_dim", attention.head_dim},
+          {"ffn", inner_width(s.layers)},
           {"vocabulary", s.vocab},
           {"tied_head", s.tied_head},
           {"context", s.context}};
 }
 
-Json mla_facts(const ModelSpec& s) {
-  const MlaSpec* a = s.layers.front().mla();
-  if (!a) return nullptr;
-  return {{"q_rank", a->q_rank},       {"kv_rank", a->kv_rank},
-          {"nope_dim", a->nope_dim},   {"rope_dim", a->rope.dim},
-          {"value_dim", a->value_dim}, {"cached_per_token_and_layer", a->kv_rank + a->rope.dim}};
-}
-
-Json expert_facts(const ModelSpec& s) {
-  const LayerSpec* layer = first_with(s, true);
-  if (!layer) return nullptr;
-  const MoeSpec& moe = *layer->moe();
-  return {{"total", moe.gate.experts},  {"active", moe.gate.active},         {"shared", shared_experts(moe)},
-          {"width", moe.expert.hidden}, {"shared_width", moe.shared.hidden}, {"layers", layers_with_experts(s)}};
+// What kinds of blocks say of themselves, each in its own section. Every report has "experts" and "mla".
+void add_sections(const ModelSpec& s, Json& report) {
+  for (const auto& kinds : {describe_attention(s.layers), describe_ffn(s.layers)})
+    for (const Description& kind : kinds)
+      for (const auto& [name, number] : kind.numbers) report[std::string(kind.section)][std::string(name)] = number;
 }
 
 Json mtp_facts(const Inspection& i) {
@@ -254,8 +191,7 @@ void print_inspection(const Inspection& i) {
     const ModelSpec& s = *i.spec;
     line("shape", fmt::format("{} layers, width {}, vocabulary {}{}", s.layers.size(), s.width, s.vocab,
                               s.tied_head ? ", tied head" : ""));
-    line("attention", attention_text(s));
-    print_ffn(s);
+    print_blocks(s);
     line("context",
          fmt::format(
              "{} tokens{}", i.context,
@@ -289,31 +225,33 @@ Json inspection_json(const Inspection& i) {
   const auto known = [](bool is_known, const auto& value) { return is_known ? Json(value) : Json(nullptr); };
   const bool cache = i.cache_bytes > 0, spec = i.spec.has_value(), gguf = i.checkpoint && i.checkpoint->gguf();
   const int64_t parameters = i.counts ? i.counts->total : i.stored_elements;
-  return {{"architecture", i.architecture},
-          {"family", known(!i.family.empty(), i.family)},
-          {"format", gguf           ? "gguf"
-                     : i.checkpoint ? "safetensors"
-                                    : "config"},
-          {"parameters", known(parameters > 0, parameters)},
-          {"active_parameters", i.counts ? Json(i.counts->active) : Json(nullptr)},
-          {"weights_present", i.checkpoint.has_value()},
-          {"weight_bytes", known(i.stored_bytes > 0, i.stored_bytes)},
-          {"held_bytes", i.memory.empty() ? Json(nullptr) : Json(i.memory.front().plan.weight_bytes)},
-          {"kv_bytes_per_token", known(cache, i.cache_bytes_per_token)},
-          {"kv_bytes", known(cache, i.cache_bytes)},
-          {"kv_bytes_at_full_context", known(cache, i.full_cache_bytes)},
-          {"context", known(i.context > 0, i.context)},
-          {"full_context", spec ? Json(i.spec->context) : Json(nullptr)},
-          {"available_bytes", i.available_bytes},
-          {"shape", spec ? shape_facts(*i.spec) : Json(nullptr)},
-          {"experts", spec ? expert_facts(*i.spec) : Json(nullptr)},
-          {"mla", spec ? mla_facts(*i.spec) : Json(nullptr)},
-          {"mtp", spec ? mtp_facts(i) : Json(nullptr)},
-          {"memory", memory_facts(i)},
-          {"tokenizer", i.has_tokenizer},
-          {"runs", i.reasons.empty()},
-          {"reasons", i.reasons},
-          {"tensors", tensor_facts(i)}};
+  Json report = {{"architecture", i.architecture},
+                 {"family", known(!i.family.empty(), i.family)},
+                 {"format", gguf           ? "gguf"
+                            : i.checkpoint ? "safetensors"
+                                           : "config"},
+                 {"parameters", known(parameters > 0, parameters)},
+                 {"active_parameters", i.counts ? Json(i.counts->active) : Json(nullptr)},
+                 {"weights_present", i.checkpoint.has_value()},
+                 {"weight_bytes", known(i.stored_bytes > 0, i.stored_bytes)},
+                 {"held_bytes", i.memory.empty() ? Json(nullptr) : Json(i.memory.front().plan.weight_bytes)},
+                 {"kv_bytes_per_token", known(cache, i.cache_bytes_per_token)},
+                 {"kv_bytes", known(cache, i.cache_bytes)},
+                 {"kv_bytes_at_full_context", known(cache, i.full_cache_bytes)},
+                 {"context", known(i.context > 0, i.context)},
+                 {"full_context", spec ? Json(i.spec->context) : Json(nullptr)},
+                 {"available_bytes", i.available_bytes},
+                 {"shape", spec ? shape_facts(*i.spec) : Json(nullptr)},
+                 {"experts", nullptr},
+                 {"mla", nullptr},
+                 {"mtp", spec ? mtp_facts(i) : Json(nullptr)},
+                 {"memory", memory_facts(i)},
+                 {"tokenizer", i.has_tokenizer},
+                 {"runs", i.reasons.empty()},
+                 {"reasons", i.reasons},
+                 {"tensors", tensor_facts(i)}};
+  if (spec) add_sections(*i.spec, report);
+  return report;
 }
 
 }  // namespace cachalot
