@@ -42,7 +42,8 @@ TEST(ChatVoices, AreToldApartAndEveryTextReadsAsInPython) {
     SCOPED_TRACE(c.contains("file") ? c["file"].get<std::string>() + ", " + c["conversation"].get<std::string>()
                                     : source);
     const ChatTemplate chat(source, golden["bos_token"], golden["eos_token"]);
-    const Json& variables = c.contains("file") ? golden["conversations"][c["conversation"]] : golden["variables"];
+    const Json& variables =
+        c.contains("file") ? golden["conversations"][c["conversation"].get<std::string>()] : golden["variables"];
     const Tokenizer& tokenizer = tokenizer_of(c["vocabulary"]);
     if (c.contains("error")) {
       EXPECT_THROW(encode_chat(tokenizer, chat, variables), Error);
