@@ -2,8 +2,11 @@
 
 #include <histedit.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <system_error>
 
+#include "base/error.h"
 #include "cli/terminal.h"
 
 namespace cachalot {
@@ -68,6 +71,8 @@ std::optional<LineReader::Line> LineReader::read_plain() {
     if (byte == '\n') return Line{text};
     text += static_cast<char>(byte);
   }
+  if (std::ferror(stdin) && errno != EBADF)  // closed from the start: nothing is said
+    throw Error("cannot read the file").in("standard input").because(std::generic_category().message(errno));
   if (text.empty()) return std::nullopt;
   return Line{text};
 }

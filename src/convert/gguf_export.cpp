@@ -7,7 +7,9 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/quote.h"
 #include "convert/gguf_metadata.h"
+#include "formats/foreign.h"
 #include "formats/gguf/file.h"
 #include "formats/gguf/tokenizer.h"
 #include "formats/huggingface/chat_template.h"
@@ -117,8 +119,19 @@ void check_integers(const Checkpoint& checkpoint) {
   bind_tensors(*family, spec, checkpoint, {});
 }
 
+// How many bytes they have is not known.
+void refuse_opaque(const Checkpoint& checkpoint) {
+  for (const StoredTensor& stored : checkpoint.tensors())
+    if (stored.dtype == DType::opaque)
+      throw Error(fmt::format("tensor {} is stored as {}, which is not read", quote(stored.name), stored.type_name()))
+          .in(stored.file->path().string())
+          .because("every tensor of a GGUF file is converted or copied")
+          .hint("use a file quantised to Q2_K … Q8_0, IQ4_NL or IQ4_XS, or F16, BF16, F32");
+}
+
 Export from_gguf(const Checkpoint& checkpoint) {
   check_integers(checkpoint);
+  refuse_opaque(checkpoint);
   Export e;
   for (const auto key : checkpoint.gguf()->keys())
     if (!of_the_container(key)) e.metadata.copy(*checkpoint.gguf(), key);
@@ -189,17 +202,14 @@ std::vector<int> end_tokens(const Checkpoint& checkpoint, const Vocabulary& v) {
     if (std::find(ends.begin(), ends.end(), id) == ends.end()) ends.push_back(id);
   };
   if (v.eos) add(*v.eos);
-  std::error_code code;
-  if (const fs::path file = checkpoint.path() / "generation_config.json"; fs::exists(file, code))
+  if (const fs::path file = checkpoint.path() / "generation_config.json"; is_there(file))
     for (const int id : Config::read(file).integers("eos_token_id")) add(id);
   for (const int id : checkpoint.config().integers("eos_token_id")) add(id);
   return ends;
 }
 
 void add_tokenizer(const Checkpoint& checkpoint, int64_t rows, GgufMetadata& out) {
-  std::error_code code;
-  if (!fs::exists(checkpoint.path() / "tokenizer.json", code) &&
-      !fs::exists(checkpoint.path() / kQwenTiktoken, code)) {
+  if (!is_there(checkpoint.path() / "tokenizer.json") && !is_there(checkpoint.path() / kQwenTiktoken)) {
     warn("{}: there is no tokenizer, so the file gets none: it can compute, but not read text",
          checkpoint.path().string());
     return;
@@ -226,8 +236,7 @@ void add_tokenizer(const Checkpoint& checkpoint, int64_t rows, GgufMetadata& out
 // The recommended way to sample, where the checkpoint states it in numbers. Greedy is a temperature of 0.
 void add_sampling(const Checkpoint& checkpoint, GgufMetadata& out) {
   const fs::path file = checkpoint.path() / "generation_config.json";
-  std::error_code code;
-  if (!fs::exists(file, code)) return;
+  if (!is_there(file)) return;
   const Config config = Config::read(file);
   const auto sample = config.json().find("do_sample");
   if (sample == config.json().end() || !sample->is_boolean() || !sample->get<bool>()) {

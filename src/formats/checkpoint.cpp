@@ -59,7 +59,7 @@ StoredTensor StoredTensor::rows_part(int64_t begin, int64_t end) const {
 StoredTensor StoredTensor::components(int64_t begin, int64_t end) const {
   CHECK(shape.size() == 1 && interleaved_heads == 0 && 0 <= begin && begin <= end && end <= shape[0]);
   if (dtype != DType::f32 && dtype != DType::f16 && dtype != DType::bf16)
-    throw Error(fmt::format("vector '{}' is stored as {}", name, cachalot::name(dtype)))
+    throw Error(fmt::format("vector '{}' is stored as {}", name, type_name()))
         .in(file ? file->path().string() : "")
         .because("parts of it are needed, so f32, f16 or bf16 was expected");
   StoredTensor part = *this;
@@ -277,7 +277,8 @@ std::unique_ptr<Checkpoint::Parts> Checkpoint::open_folder(const fs::path& folde
   for (const auto& file : found.files) parts->safetensors.push_back(SafetensorsFile::parse(MappedFile(file)));
   for (const auto& file : parts->safetensors)
     for (const auto& entry : file.tensors())
-      parts->tensors.push_back({entry.name, entry.dtype, entry.shape, entry.bytes, file.file(), 0});
+      parts->tensors.push_back(
+          {entry.name, entry.dtype, entry.shape, entry.bytes, file.file(), 0, {}, 0, entry.other_type});
   if (std::error_code code; fs::exists(folder / "adapter_config.json", code))
     warn("{}: there is an adapter (LoRA) beside the weights, which is not applied", folder.string());
   parts->index = index_names(parts->tensors, folder);
@@ -297,8 +298,15 @@ std::unique_ptr<Checkpoint::Parts> Checkpoint::open_gguf(const fs::path& file) {
       std::make_unique<Parts>(Parts{file, Container::gguf, std::move(config), {}, std::move(shards), {}, {}});
   for (const GgufFile& shard : parts->gguf)
     for (const GgufTensor& tensor : shard.tensors())
-      parts->tensors.push_back({std::string(tensor.name), tensor.dtype, tensor.shape, tensor.bytes, shard.file(),
-                                interleaved_heads(tensor, parts->config, parts->gguf[0])});
+      parts->tensors.push_back({std::string(tensor.name),
+                                tensor.dtype,
+                                tensor.shape,
+                                tensor.bytes,
+                                shard.file(),
+                                interleaved_heads(tensor, parts->config, parts->gguf[0]),
+                                {},
+                                0,
+                                tensor.other_type});
   parts->index = index_names(parts->tensors, file);
   return parts;
 }

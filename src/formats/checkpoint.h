@@ -44,7 +44,9 @@ struct StoredTensor {
   int interleaved_heads = 0;
   std::optional<BlockScales> scales;  // of FP8 weights, always; of others never
   int64_t first_row = 0;              // of a part: which row of the whole tensor its row 0 is
+  std::string other_type = {};        // how the container names an opaque dtype
 
+  std::string_view type_name() const { return cachalot::name(dtype, other_type); }
   int64_t columns() const { return shape.empty() ? 1 : shape.back(); }
   int64_t rows() const;  // the product of all dimensions but the last; 1 for a vector
   int64_t elements() const { return rows() * columns(); }

@@ -31,6 +31,10 @@ std::string read_checkpoint_text(const std::filesystem::path& path, size_t limit
 // .DS_Store). Throws Error when the folder cannot be listed.
 std::vector<std::string> names_in(const std::filesystem::path& folder);
 
+// Whether there is a file of this name. A link that leads nowhere counts, as does what may not be seen: whoever reads
+// it says so, where doing without would change results.
+bool is_there(const std::filesystem::path& path);
+
 // Whether a downloading program gives this name to what it has not finished.
 bool is_unfinished(std::string_view name);
 // Whether the file holds an adapter (LoRA) for another model's weights.

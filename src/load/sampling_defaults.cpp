@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/quote.h"
+#include "formats/foreign.h"
 #include "formats/gguf/file.h"
 
 namespace cachalot {
@@ -130,8 +131,7 @@ void read_gguf(const GgufFile& file, SamplingDefaults& d) {
 }  // namespace
 
 std::optional<Config> generation_config(const Checkpoint& checkpoint) {
-  std::error_code code;
-  if (checkpoint.gguf() || !fs::exists(generation_file(checkpoint), code)) return std::nullopt;
+  if (checkpoint.gguf() || !is_there(generation_file(checkpoint))) return std::nullopt;
   try {
     return Config::read(generation_file(checkpoint));
   } catch (const Error&) { return std::nullopt; }
@@ -143,8 +143,7 @@ SamplingDefaults read_sampling_defaults(const Checkpoint& checkpoint) {
     read_gguf(*checkpoint.gguf(), d);
     return d;
   }
-  std::error_code code;
-  if (!fs::exists(generation_file(checkpoint), code)) return d;
+  if (!is_there(generation_file(checkpoint))) return d;
   try {
     read_hf(Config::read(generation_file(checkpoint)), d);
   } catch (const Error& error) {

@@ -212,14 +212,7 @@ class Binder {
                                fmt::join(shape, ", "),
                                slot == "head" ? "; it is the embedding only where tie_word_embeddings is true" : ""))
           .hint("the download may be incomplete; compare with `cachalot inspect --tensors`");
-    if (!can_dequantize(stored->dtype))
-      throw Error(fmt::format("tensor '{}' is stored as {}, which no weights are", stored->name,
-                              cachalot::name(stored->dtype)))
-          .in(stored->file ? stored->file->path().string() : checkpoint_.path().string())
-          .because(fmt::format("a model of family '{}' multiplies with it: floating-point numbers or blocks of them "
-                               "are due",
-                               family_.name))
-          .hint("use the checkpoint as it was before its weights became integers, or a GGUF file of the same model");
+    if (!can_dequantize(stored->dtype)) throw no_numbers(*stored);
     if (stored->shape != shape)
       throw Error(fmt::format("tensor '{}' has shape [{}], but [{}] was expected", stored->name,
                               fmt::join(stored->shape, ", "), fmt::join(shape, ", ")))
@@ -228,6 +221,19 @@ class Binder {
           .hint("the config and the weights look like two different models; compare them with `cachalot inspect`");
     used_.insert(stored);
     return *stored;
+  }
+
+  Error no_numbers(const StoredTensor& stored) const {
+    const bool opaque = stored.dtype == DType::opaque, gguf = checkpoint_.container() == Container::gguf;
+    return Error(fmt::format("tensor '{}' is stored as {}, which {}", stored.name, stored.type_name(),
+                             opaque ? "is not read" : "no weights are"))
+        .in(stored.file ? stored.file->path().string() : checkpoint_.path().string())
+        .because(
+            fmt::format("a model of family '{}' multiplies with it: floating-point numbers or blocks of them are due",
+                        family_.name))
+        .hint(opaque && gguf ? "use a file quantised to Q2_K … Q8_0, IQ4_NL or IQ4_XS, or F16, BF16, F32"
+                             : "use the checkpoint as it was before its weights were packed or became integers, or a "
+                               "GGUF file of the same model");
   }
 
   // The module for the token after the next, when the run does not use it.
@@ -293,8 +299,7 @@ static bool same_numbers(const StoredTensor& a, const StoredTensor& b) {
   if (a.shape != b.shape) return false;
   if (a.dtype == b.dtype && !a.scales && !b.scales)
     return a.bytes.size() == b.bytes.size() && std::memcmp(a.bytes.data(), b.bytes.data(), a.bytes.size()) == 0;
-  const auto whole = [](DType type) { return DType::i8 <= type && type <= DType::boolean; };
-  if (whole(a.dtype) || whole(b.dtype)) return false;  // no weights: whoever loads them says so
+  if (!can_dequantize(a.dtype) || !can_dequantize(b.dtype)) return false;  // whoever loads them says so
   std::vector<float> row_a(static_cast<size_t>(a.columns())), row_b = row_a;
   for (int64_t r = 0; r < a.rows(); ++r) {
     a.read_rows(r, r + 1, row_a.data());

@@ -15,9 +15,9 @@ static constexpr std::array kTypes = {
     DTypeInfo{"q5_1", 32, 24},   DTypeInfo{"q8_0", 32, 34},   DTypeInfo{"q2_k", 256, 84},
     DTypeInfo{"q3_k", 256, 110}, DTypeInfo{"q4_k", 256, 144}, DTypeInfo{"q5_k", 256, 176},
     DTypeInfo{"q6_k", 256, 210}, DTypeInfo{"iq4_nl", 32, 18}, DTypeInfo{"iq4_xs", 256, 136},
-    DTypeInfo{"mxfp4", 32, 17},
+    DTypeInfo{"mxfp4", 32, 17},  DTypeInfo{"opaque", 1, 0},
 };
-static_assert(kTypes.size() == static_cast<size_t>(DType::mxfp4) + 1);
+static_assert(kTypes.size() == static_cast<size_t>(DType::opaque) + 1);
 
 const DTypeInfo& info(DType type) { return kTypes[static_cast<size_t>(type)]; }
 
@@ -29,7 +29,7 @@ std::optional<DType> dtype_from_name(std::string_view name) {
 
 int64_t row_bytes(DType type, int64_t elements) {
   const auto& [type_name, block_elements, block_bytes] = info(type);
-  CHECK(elements % block_elements == 0, "{} elements of {}", elements, type_name);
+  CHECK(elements % block_elements == 0 && type != DType::opaque, "{} elements of {}", elements, type_name);
   return elements / block_elements * block_bytes;
 }
 

@@ -32,7 +32,8 @@ enum class DType : uint8_t {
   q6_k,
   iq4_nl,
   iq4_xs,
-  mxfp4,  // GGUF's blocks
+  mxfp4,   // GGUF's blocks
+  opaque,  // a type that a container names and nothing here reads: bytes, and how many an element takes is not known
 };
 
 struct DTypeInfo {
@@ -43,6 +44,10 @@ struct DTypeInfo {
 
 const DTypeInfo& info(DType type);
 inline std::string_view name(DType type) { return info(type).name; }
+// The same of a stored tensor, whose container says `other` when the type is opaque.
+inline std::string_view name(DType type, std::string_view other) {
+  return type == DType::opaque ? other : name(type);
+}
 std::optional<DType> dtype_from_name(std::string_view name);
 
 // Bytes of one row of `elements`; the count must be a multiple of the block (CHECKed).

@@ -232,7 +232,8 @@ bool can_dequantize(DType type) {
     case DType::i32:
     case DType::i64:
     case DType::u8:
-    case DType::boolean: return false;
+    case DType::boolean:
+    case DType::opaque: return false;
     default: return true;
   }
 }

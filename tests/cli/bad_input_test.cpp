@@ -6,6 +6,7 @@ namespace {
 
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using testing::StartsWith;
 
 class BadInput : public ProgramTest {
@@ -58,7 +59,10 @@ TEST_F(BadInput, IntegersWhereNumbersAreDueAreRefusedByTensorAndType) {
                                              {"I32", 4, "i32"},
                                              {"I64", 8, "i64"},
                                              {"U8", 1, "u8"},
-                                             {"BOOL", 1, "bool"}}) {
+                                             {"BOOL", 1, "bool"},
+                                             {"U16", 2, "U16"},
+                                             {"U32", 4, "U32"},
+                                             {"F8_E8M0", 1, "F8_E8M0"}}) {
       SCOPED_TRACE(tensor + " " + dtype);
       Json changed = header;
       auto& entry = changed[tensor];
@@ -83,6 +87,50 @@ TEST_F(BadInput, IntegersWhereNumbersAreDueAreRefusedByTensorAndType) {
     }
   }
   EXPECT_FALSE(fs::exists(path("out")));
+}
+
+TEST_F(BadInput, LogitsThatAreNoNumbersAreWarnedOf) {
+  fs::copy(golden("qwen3/plain"), folder_ / "model", fs::copy_options::recursive);
+  std::string weights = read_file(folder_ / "model/model.safetensors");
+  const std::vector<std::string> words = {"logits", path("model"), "--tokens", "1,2", "--out", path("out")};
+  EXPECT_THAT(run(words).err, Not(HasSubstr("warning")));
+  weights.replace(weights.size() - 4, 4, "\xff\xff\xff\xff");  // a NaN in the last matrix
+  write_file(folder_ / "model/model.safetensors", weights);
+  const Outcome o = run(words);
+  EXPECT_EQ(o.status, 0) << "the file has them for whoever looks for where they come from";
+  EXPECT_THAT(o.err, HasSubstr("warning: 2 of 2 rows hold NaN or infinities"));
+}
+
+// What the model has no use for may be of any type, also one that nothing here reads.
+TEST_F(BadInput, TensorsThatAreNotNeededHarmNobodyWhateverTheirType) {
+  fs::copy(golden("qwen3/plain"), folder_ / "model", fs::copy_options::recursive);
+  const auto logits_of = [&](const std::string& model) {
+    const Outcome o = run({"logits", model, "--tokens", "1,2,3", "--weights", "f32", "--out", path("out")});
+    EXPECT_EQ(o.status, 0) << o.err;
+    return read_file(path("out"));
+  };
+  const std::string expected = logits_of(path("model"));
+  const std::string whole = read_file(folder_ / "model/model.safetensors");
+  uint64_t header_bytes = 0;
+  std::memcpy(&header_bytes, whole.data(), 8);
+  const size_t data_bytes = whole.size() - 8 - header_bytes;
+  for (const std::string type : {"I64", "F64", "U16", "U32", "U64", "F8_E8M0", "F4", "C64"}) {
+    SCOPED_TRACE(type);
+    auto header = nlohmann::ordered_json::parse(whole.substr(8, header_bytes));
+    header["model.layers.0.self_attn.rotary_emb.inv_freq"] = {
+        {"dtype", type}, {"shape", {2}}, {"data_offsets", {data_bytes, data_bytes + 16}}};
+    if (type == "F8_E8M0" || type == "U16" || type == "U32")
+      header["model.layers.0.self_attn.rotary_emb.inv_freq"]["shape"] = {type == "U16" ? 8 : type == "U32" ? 4 : 16};
+    const std::string text = header.dump();
+    std::string length(8, '\0');
+    const uint64_t text_bytes = text.size();
+    std::memcpy(length.data(), &text_bytes, 8);
+    write_file(folder_ / "model/model.safetensors",
+               length + text + whole.substr(8 + header_bytes) + std::string(16, 'x'));
+    EXPECT_EQ(logits_of(path("model")), expected);
+    EXPECT_EQ(run({"inspect", path("model"), "--json"}).json()["runs"], true);
+    EXPECT_EQ(run({"quantize", path("model"), path("a.gguf"), "--type", "q8_0", "--force"}).status, 0);
+  }
 }
 
 TEST_F(BadInput, ACheckpointWithoutATokenizerCannotBeTalkedTo) {

@@ -178,6 +178,31 @@ TEST_F(Foreign, AContextBeyondTheTrainedOneIsWarnedOf) {
   EXPECT_THAT(err_of("1025"), AllOf(HasSubstr("1025"), HasSubstr("1024")));
 }
 
+// A cache whose blob is gone: what was published is not done without.
+TEST_F(Foreign, ALinkThatLeadsNowhereIsNoFileThatWasNeverThere) {
+  const std::string model = copy();
+  const auto refuses = [&](const std::string& file, const std::vector<std::string>& arguments) {
+    SCOPED_TRACE(file + ": " + arguments[0]);
+    fs::rename(fs::path(model) / file, path("kept"));
+    fs::create_symlink("gone", fs::path(model) / file);
+    const Outcome o = run(arguments, "1 + 1");
+    EXPECT_EQ(o.status, 1);
+    EXPECT_THAT(o.err, AllOf(HasSubstr(file), HasSubstr("cannot open the file")));
+    fs::remove(fs::path(model) / file);
+    fs::rename(path("kept"), fs::path(model) / file);
+  };
+  const std::vector<std::string> quantize = {"quantize", model, path("out.gguf"), "--type", "q8_0"};
+  for (const char* file : {"tokenizer.json", "tokenizer_config.json", "generation_config.json", "model.safetensors"})
+    refuses(file, quantize);
+  for (const char* file : {"tokenizer.json", "tokenizer_config.json", "model.safetensors"})
+    refuses(file, {"run", model, "hi"});
+  refuses("tokenizer_config.json", {"tokenize", model});
+  EXPECT_FALSE(fs::exists(path("out.gguf")));
+  fs::remove(fs::path(model) / "generation_config.json");
+  fs::create_symlink("generation_config.json", fs::path(model) / "generation_config.json");  // a loop
+  EXPECT_THAT(run({"run", model, "hi", "--max-tokens", "1"}).err, HasSubstr("warning: the recommended parameters"));
+}
+
 TEST_F(Foreign, DefaultsOfGenerationStopNothingThatDoesNotUseThem) {
   write_file(copy() + "/generation_config.json", R"({"do_sample": true, "top_k": -1, "repetition_penalty": 0,
       "temperature": "hot", "eos_token_id": [509, 507]})");

@@ -108,6 +108,11 @@ TEST_F(Streams, AClosedStdinIsAnEmptyOneOrSaidToBeClosed) {
   const Outcome o = shell("$CACHALOT tokenize " + kModel + " <&-");
   EXPECT_EQ(o.status, 1);
   EXPECT_THAT(o.err, HasSubstr("Bad file descriptor"));
+  for (const std::string command : {"chat ", "tokenize "}) {
+    const Outcome folder = shell("$CACHALOT " + command + kModel + " < .");
+    EXPECT_EQ(folder.status, 1) << command;
+    EXPECT_THAT(folder.err, HasSubstr("standard input: cannot read the file"));
+  }
 }
 
 TEST_F(Streams, SignalsLeaveNothingUnfinished) {

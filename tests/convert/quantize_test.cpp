@@ -275,6 +275,14 @@ TEST(Quantize, RefusesIntegersThatTheModelMultipliesWith) {
   EXPECT_THAT(message_of([&] { TestModel model(integers, best_kernels()); }), HasSubstr(reason));
 }
 
+TEST(Quantize, RefusesToCopyWhatItCannotMeasure) {
+  const TemporaryFolder made;
+  GgufMaker maker;
+  maker.text("general.architecture", "unheard-of").f32_tensor("a", {2}).tensor("b", {256}, 17, std::string(74, 'x'));
+  EXPECT_THAT(message_of([&] { write(made.write("from.gguf", maker.build()), made.path() / "a.gguf", "q8_0"); }),
+              HasSubstr("tensor 'b' is stored as IQ2_XS, which is not read"));
+}
+
 Importance learned_from(const fs::path& path, const std::vector<int32_t>& tokens) {
   const Checkpoint checkpoint = Checkpoint::open(path);
   const Family& family = family_of(checkpoint.config());

@@ -167,7 +167,7 @@ Json tensor_facts(const Inspection& i) {
     const auto held = i.held_as.find(&t);
     tensors.push_back(
         {{"name", t.name},
-         {"dtype", name(t.dtype)},
+         {"dtype", t.type_name()},
          {"shape", t.shape},
          {"bytes", t.stored_bytes()},
          {"held_as", held == i.held_as.end() ? Json(nullptr) : Json(name(held->second))},
@@ -214,7 +214,7 @@ void print_tensors(const Inspection& i) {
   fmt::print("\n{:<{}}  {:<8} {:<18} {:>10}  {}\n", "name", width, "stored", "shape", "bytes", "held as");
   for (const StoredTensor& t : i.checkpoint->tensors()) {
     const auto held = i.held_as.find(&t);
-    fmt::print("{:<{}}  {:<8} {:<18} {:>10}  {}\n", printable(t.name), width, name(t.dtype),
+    fmt::print("{:<{}}  {:<8} {:<18} {:>10}  {}\n", printable(t.name), width, printable(t.type_name()),
                fmt::format("[{}]", fmt::join(t.shape, ", ")), memory_text(t.stored_bytes()),
                held != i.held_as.end() ? fmt::format("{}, {}", name(held->second), change_text(t.dtype, held->second))
                                        : "-");

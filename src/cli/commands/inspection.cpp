@@ -51,7 +51,7 @@ bool holds_tokenizer(const Inspection& i) {
   std::error_code code;
   const fs::path folder = fs::is_directory(i.path, code) ? i.path : i.path.parent_path();
   for (const char* file : {"tokenizer.json", "tokenizer.model", "vocab.json", "qwen.tiktoken"})
-    if (fs::exists(folder / file, code)) return true;
+    if (is_there(folder / file)) return true;
   return false;
 }
 
@@ -110,7 +110,7 @@ void measure_files(Inspection& i) {
     if (!i.held_as.empty() && !i.held_as.contains(&t)) continue;  // ignored: a copy, or computed from the config
     i.stored_elements += t.elements();
     i.stored_bytes += t.stored_bytes();
-    i.bytes_of_type[name(t.dtype)] += t.stored_bytes();
+    i.bytes_of_type[t.type_name()] += t.stored_bytes();
   }
 }
 

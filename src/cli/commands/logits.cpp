@@ -1,7 +1,8 @@
 // cachalot logits: given tokens through the model, their logits streamed into a file.
 #include <algorithm>
-#include "base/log.h"
+#include <cmath>
 
+#include "base/log.h"
 #include "base/progress.h"
 #include "cli/command.h"
 #include "cli/input.h"
@@ -27,6 +28,7 @@ int logits(const LogitsOptions& o) {
   SafetensorsWriter writer(o.out, {{"logits", DType::f32, {rows, model.transformer->spec().vocab}}}, {},
                            o.tokens.files_with(model.checkpoint));
   Progress bar("computing", true);
+  int broken = 0;  // rows
   score(
       *model.ops, *model.transformer, tokens,
       {.kv = model.kv,
@@ -37,10 +39,13 @@ int logits(const LogitsOptions& o) {
        .last_only = o.last},
       [&](int row, std::span<const float> logits_W) {
         writer.append(logits_W);
+        broken += !std::all_of(logits_W.begin(), logits_W.end(), [](float x) { return std::isfinite(x); });
         bar.update(row, std::ssize(tokens));
       });
   bar.finish();
   writer.finish();
+  if (broken > 0)
+    warn("{} of {} rows hold NaN or infinities: the weights or the arithmetic are broken", broken, rows);
   note("{} rows of {} logits written to {}", rows, model.transformer->spec().vocab, o.out);
   return 0;
 }

@@ -29,8 +29,8 @@ static float value_at(const SafetensorsEntry& tensor, int64_t i) {
 static PointDiff compare(const SafetensorsEntry& a, const SafetensorsEntry& b, double tolerance) {
   PointDiff d{.point = a.name};
   if (a.dtype != DType::f32 || b.dtype != DType::f32 || a.shape != b.shape) {
-    d.problem = fmt::format("{} [{}] against {} [{}]", name(a.dtype), fmt::join(a.shape, ", "), name(b.dtype),
-                            fmt::join(b.shape, ", "));
+    d.problem = fmt::format("{} [{}] against {} [{}]", name(a.dtype, a.other_type), fmt::join(a.shape, ", "),
+                            name(b.dtype, b.other_type), fmt::join(b.shape, ", "));
     d.differs = true;
     return d;
   }

@@ -344,7 +344,7 @@ class Translator {
   std::vector<double> stored_divisors(const GgufTensor& stored) const {
     const int64_t count = out_.at("head_dim").get<int64_t>() / 2;
     if (stored.dtype != DType::f32 || stored.shape != std::vector<int64_t>{count})
-      throw error(fmt::format("tensor 'rope_freqs.weight' is {} of shape [{}]", name(stored.dtype),
+      throw error(fmt::format("tensor 'rope_freqs.weight' is {} of shape [{}]", name(stored.dtype, stored.other_type),
                               fmt::join(stored.shape, ", ")))
           .because(fmt::format("{} numbers of type f32 are expected, half of head_dim", count));
     std::vector<float> values(count);

@@ -31,49 +31,28 @@ namespace {
 struct StoredType {
   std::string_view name;
   uint32_t id;
-  std::optional<DType> dtype;  // nothing: known, but not read
+  DType dtype;
 };
 }  // namespace
 
 static constexpr StoredType kStoredTypes[] = {
-    {"F32", 0, DType::f32},
-    {"F16", 1, DType::f16},
-    {"Q4_0", 2, DType::q4_0},
-    {"Q4_1", 3, DType::q4_1},
-    {"Q5_0", 6, DType::q5_0},
-    {"Q5_1", 7, DType::q5_1},
-    {"Q8_0", 8, DType::q8_0},
-    {"Q8_1", 9, {}},
-    {"Q2_K", 10, DType::q2_k},
-    {"Q3_K", 11, DType::q3_k},
-    {"Q4_K", 12, DType::q4_k},
-    {"Q5_K", 13, DType::q5_k},
-    {"Q6_K", 14, DType::q6_k},
-    {"Q8_K", 15, {}},
-    {"IQ2_XXS", 16, {}},
-    {"IQ2_XS", 17, {}},
-    {"IQ3_XXS", 18, {}},
-    {"IQ1_S", 19, {}},
-    {"IQ4_NL", 20, DType::iq4_nl},
-    {"IQ3_S", 21, {}},
-    {"IQ2_S", 22, {}},
-    {"IQ4_XS", 23, DType::iq4_xs},
-    {"I8", 24, DType::i8},
-    {"I16", 25, DType::i16},
-    {"I32", 26, DType::i32},
-    {"I64", 27, DType::i64},
-    {"F64", 28, DType::f64},
-    {"IQ1_M", 29, {}},
-    {"BF16", 30, DType::bf16},
-    {"TQ1_0", 34, {}},
-    {"TQ2_0", 35, {}},
-    {"MXFP4", 39, DType::mxfp4},
-    {"NVFP4", 40, {}},
+    {"F32", 0, DType::f32},        {"F16", 1, DType::f16},         {"Q4_0", 2, DType::q4_0},
+    {"Q4_1", 3, DType::q4_1},      {"Q5_0", 6, DType::q5_0},       {"Q5_1", 7, DType::q5_1},
+    {"Q8_0", 8, DType::q8_0},      {"Q8_1", 9, DType::opaque},     {"Q2_K", 10, DType::q2_k},
+    {"Q3_K", 11, DType::q3_k},     {"Q4_K", 12, DType::q4_k},      {"Q5_K", 13, DType::q5_k},
+    {"Q6_K", 14, DType::q6_k},     {"Q8_K", 15, DType::opaque},    {"IQ2_XXS", 16, DType::opaque},
+    {"IQ2_XS", 17, DType::opaque}, {"IQ3_XXS", 18, DType::opaque}, {"IQ1_S", 19, DType::opaque},
+    {"IQ4_NL", 20, DType::iq4_nl}, {"IQ3_S", 21, DType::opaque},   {"IQ2_S", 22, DType::opaque},
+    {"IQ4_XS", 23, DType::iq4_xs}, {"I8", 24, DType::i8},          {"I16", 25, DType::i16},
+    {"I32", 26, DType::i32},       {"I64", 27, DType::i64},        {"F64", 28, DType::f64},
+    {"IQ1_M", 29, DType::opaque},  {"BF16", 30, DType::bf16},      {"TQ1_0", 34, DType::opaque},
+    {"TQ2_0", 35, DType::opaque},  {"MXFP4", 39, DType::mxfp4},    {"NVFP4", 40, DType::opaque},
+    {"Q1_0", 41, DType::opaque},
 };
 
 std::optional<uint32_t> gguf_type(DType type) {
   for (const StoredType& known : kStoredTypes)
-    if (known.dtype == type) return known.id;
+    if (known.dtype == type && type != DType::opaque) return known.id;
   return std::nullopt;
 }
 
@@ -214,23 +193,22 @@ class GgufParser {
       throw error(fmt::format("general.alignment is {}", alignment_)).because("a power of two is expected");
   }
 
-  DType take_dtype(std::string_view name) {
+  void take_dtype(GgufTensor& tensor) {
     const auto id = take<uint32_t>("a tensor's type");
     const auto* type = std::find_if(std::begin(kStoredTypes), std::end(kStoredTypes),
                                     [&](const StoredType& known) { return known.id == id; });
-    if (type == std::end(kStoredTypes))
-      throw error(fmt::format("tensor {} has the unknown type {}", quote(name), id));
-    if (!type->dtype)
-      throw error(fmt::format("tensor {} has type {}, which is not read", quote(name), type->name))
-          .hint("use a file quantised to Q2_K … Q8_0, IQ4_NL or IQ4_XS, or F16, BF16, F32");
-    return *type->dtype;
+    const bool known = type != std::end(kStoredTypes);
+    tensor.dtype = known ? type->dtype : DType::opaque;
+    if (tensor.dtype == DType::opaque) tensor.other_type = known ? type->name : fmt::format("type {}", id);
   }
 
-  // Bytes of `shape` in `dtype`, nothing when the number does not fit.
+  // Bytes of `shape` in `dtype`, nothing when the number does not fit. In a type that is not read an element takes at
+  // least a bit.
   static std::optional<uint64_t> tensor_bytes(const std::vector<int64_t>& shape, DType dtype) {
     uint64_t elements = 1;
     for (const int64_t size : shape)
       if (__builtin_mul_overflow(elements, static_cast<uint64_t>(size), &elements)) return std::nullopt;
+    if (dtype == DType::opaque) return elements / 8 + (elements % 8 != 0);
     uint64_t bytes = 0;
     if (__builtin_mul_overflow(elements / info(dtype).block_elements, uint64_t(info(dtype).block_bytes), &bytes))
       return std::nullopt;
@@ -239,7 +217,7 @@ class GgufParser {
 
   // Returns the offset; the bytes are known only when the directory's end is.
   uint64_t tensor_entry() {
-    GgufTensor tensor{take_string("a tensor name", kMaxNameBytes), DType::f32, {}, {}};
+    GgufTensor tensor{take_string("a tensor name", kMaxNameBytes), DType::f32, {}, {}, {}};
     const auto dims = take<uint32_t>("a tensor's number of dimensions");
     if (dims > kMaxDims)
       throw error(fmt::format("tensor {} has {} dimensions", quote(tensor.name), dims))
@@ -250,7 +228,7 @@ class GgufParser {
         throw error(fmt::format("tensor {} has a dimension of size {}", quote(tensor.name), tensor.shape.back()));
     }
     std::reverse(tensor.shape.begin(), tensor.shape.end());
-    tensor.dtype = take_dtype(tensor.name);
+    take_dtype(tensor);
     const int64_t columns = tensor.shape.empty() ? 1 : tensor.shape.back();
     if (const int block = info(tensor.dtype).block_elements; columns % block != 0)
       throw error(
@@ -286,17 +264,22 @@ class GgufParser {
     refuse_overlaps();
   }
 
-  void refuse_overlaps() const {
-    std::vector<const GgufTensor*> by_place;
+  void refuse_overlaps() {
+    std::vector<GgufTensor*> by_place;
     by_place.reserve(file_.tensors_.size());
-    for (const GgufTensor& tensor : file_.tensors_) by_place.push_back(&tensor);
+    for (GgufTensor& tensor : file_.tensors_) by_place.push_back(&tensor);
     // Empty tensors first among those of one place.
     std::sort(by_place.begin(), by_place.end(), [](const GgufTensor* a, const GgufTensor* b) {
       return std::pair(a->bytes.data(), a->bytes.size()) < std::pair(b->bytes.data(), b->bytes.size());
     });
-    for (size_t i = 1; i < by_place.size(); ++i)
-      if (by_place[i - 1]->bytes.data() + by_place[i - 1]->bytes.size() > by_place[i]->bytes.data())
-        throw error(fmt::format("tensors {} and {} overlap", quote(by_place[i - 1]->name), quote(by_place[i]->name)));
+    for (size_t i = 0; i < by_place.size(); ++i) {
+      GgufTensor& tensor = *by_place[i];
+      const bool last = i + 1 == by_place.size();
+      const std::byte* const next = last ? bytes_.data() + bytes_.size() : by_place[i + 1]->bytes.data();
+      if (tensor.bytes.data() + tensor.bytes.size() > next)
+        throw error(fmt::format("tensors {} and {} overlap", quote(tensor.name), quote(by_place[i + 1]->name)));
+      if (tensor.dtype == DType::opaque) tensor.bytes = {tensor.bytes.data(), next};
+    }
   }
 
   GgufFile& file_;

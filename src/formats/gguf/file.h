@@ -23,15 +23,17 @@ std::optional<uint32_t> gguf_type(DType type);
 struct GgufTensor {
   std::string_view name;  // inside the file
   DType dtype;
-  std::vector<int64_t> shape;        // PyTorch order: GGUF's ne[], whose first size is the fastest, reversed
-  std::span<const std::byte> bytes;  // row-major, exactly the bytes of shape and dtype
+  std::vector<int64_t> shape;  // PyTorch order: GGUF's ne[], whose first size is the fastest, reversed
+  // Row-major, exactly the bytes of shape and dtype; of an opaque dtype all up to the next tensor.
+  std::span<const std::byte> bytes;
+  std::string other_type = {};  // GGUF's name or number of an opaque dtype
 };
 
 class GgufFile {
  public:
   // Throws Error on anything that is not a whole and consistent file: wrong magic, version 1, big-endian, counts,
-  // lengths or offsets beyond the file, nested arrays, duplicate keys or names, unknown element types, overlapping
-  // tensors.
+  // lengths or offsets beyond the file, nested arrays, duplicate keys or names, overlapping tensors. An
+  // element type that is not read is opaque: whoever needs its numbers refuses it.
   static GgufFile parse(MappedFile file);
   // The same over bytes in memory, which must outlive the result. `where` names them in errors.
   static GgufFile parse(std::span<const std::byte> bytes, std::string where);

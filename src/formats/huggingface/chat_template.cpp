@@ -73,7 +73,7 @@ Sources configured_templates(const fs::path& config) {
 Sources filed_templates(const fs::path& folder) {
   std::error_code code;
   Sources sources;
-  if (const auto file = folder / "chat_template.jinja"; fs::exists(file, code))
+  if (const auto file = folder / "chat_template.jinja"; is_there(file))
     set(sources, "default", read_checkpoint_text(file));
   std::vector<fs::path> files;
   for (const auto& entry : fs::directory_iterator(folder / "additional_chat_templates", code))
@@ -84,9 +84,8 @@ Sources filed_templates(const fs::path& folder) {
 }
 
 bool is_qwen1_chat(const fs::path& folder) {
-  std::error_code code;
   const auto generation = folder / "generation_config.json";
-  return fs::exists(folder / kQwenTiktoken, code) && fs::exists(generation, code) &&
+  return is_there(folder / kQwenTiktoken) && is_there(generation) &&
          Config::read(generation).text_or("chat_format", "") == "chatml";
 }
 
@@ -94,9 +93,8 @@ bool is_qwen1_chat(const fs::path& folder) {
 
 std::vector<ChatTemplateSource> read_hf_chat_templates(const fs::path& folder) {
   Sources sources = filed_templates(folder);
-  std::error_code code;
   const auto config = folder / "tokenizer_config.json";
-  if (sources.empty() && fs::exists(config, code)) sources = configured_templates(config);
+  if (sources.empty() && is_there(config)) sources = configured_templates(config);
   if (sources.empty() && is_qwen1_chat(folder)) set(sources, "default", kQwen1Template);
   return sources;
 }

@@ -70,7 +70,7 @@ BlockScales scales_of(const StoredTensor& weight, const StoredTensor& scale, con
     return Error(fmt::format("tensor {} {}", quote(scale.name), what)).in(scale.file->path().string());
   };
   if (scale.dtype != DType::f32 && scale.dtype != DType::bf16 && scale.dtype != DType::f16)
-    throw problem(fmt::format("has dtype {}, but f32, bf16 or f16 was expected", name(scale.dtype)));
+    throw problem(fmt::format("has dtype {}, but f32, bf16 or f16 was expected", scale.type_name()));
   if (scale.shape != expected)
     throw problem(fmt::format("has shape {}, but {} was expected", shape_text(scale.shape), shape_text(expected)))
         .because(fmt::format("{} is {} in blocks of {} x {}", quote(weight.name), shape_text(weight.shape),

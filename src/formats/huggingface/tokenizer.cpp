@@ -292,7 +292,7 @@ void read_tokenizer(TokenizerJson file, Vocabulary& v) {
 
 Error no_tokenizer(const std::filesystem::path& folder) {
   Error error = Error("there is no tokenizer.json").in(folder.string());
-  if (std::filesystem::exists(folder / "tokenizer.model")) {
+  if (is_there(folder / "tokenizer.model")) {
     return std::move(error)
         .because("the folder has a tokenizer.model, which is SentencePiece's format")
         .hint("only byte-level BPE is supported");
@@ -320,11 +320,11 @@ Vocabulary parse_hf_vocabulary(std::string_view tokenizer_json, std::string_view
 
 Vocabulary read_hf_vocabulary(const std::filesystem::path& folder) {
   const auto tokenizer = folder / "tokenizer.json", config = folder / "tokenizer_config.json";
-  if (!std::filesystem::exists(tokenizer)) {
-    if (std::filesystem::exists(folder / kQwenTiktoken)) return read_qwen_tiktoken(folder / kQwenTiktoken);
+  if (!is_there(tokenizer)) {
+    if (is_there(folder / kQwenTiktoken)) return read_qwen_tiktoken(folder / kQwenTiktoken);
     throw no_tokenizer(folder);
   }
-  const std::string config_text = std::filesystem::exists(config) ? read_checkpoint_text(config) : "";
+  const std::string config_text = is_there(config) ? read_checkpoint_text(config) : "";
   return parse_hf_vocabulary(read_checkpoint_text(tokenizer, kLargestFile), config_text, folder.string());
 }
 

@@ -26,14 +26,14 @@ static constexpr size_t kMaxDims = 8;
 static constexpr size_t kMaxIndexBytes = 64 << 20;
 static constexpr std::string_view kIndexName = "model.safetensors.index.json";
 
-static std::optional<DType> stored_dtype(std::string_view name) {
+static DType stored_dtype(std::string_view name) {
   static constexpr std::pair<std::string_view, DType> kTypes[] = {
       {"F32", DType::f32}, {"F16", DType::f16},      {"BF16", DType::bf16},       {"F64", DType::f64},
       {"I8", DType::i8},   {"I16", DType::i16},      {"I32", DType::i32},         {"I64", DType::i64},
       {"U8", DType::u8},   {"BOOL", DType::boolean}, {"F8_E4M3", DType::f8_e4m3}, {"F8_E5M2", DType::f8_e5m2}};
   for (const auto& [known, dtype] : kTypes)
     if (known == name) return dtype;
-  return std::nullopt;
+  return DType::opaque;
 }
 
 namespace {
@@ -41,6 +41,7 @@ namespace {
 struct HeaderEntry {
   std::string name;
   std::optional<DType> dtype;
+  std::string other_type;
   bool has_shape = false, has_offsets = false;
   std::vector<int64_t> shape;
   std::vector<uint64_t> offsets;
@@ -89,10 +90,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     if (state_ != State::entry || key_ != "dtype") throw unexpected("a text");
     if (entries.back().dtype) throw twice();
     entries.back().dtype = stored_dtype(text);
-    if (!entries.back().dtype)
-      throw error(fmt::format("tensor {} has dtype {}", quote(entries.back().name), quote(text)))
-          .because("F64, F32, F16, BF16, F8_E4M3, F8_E5M2, I64, I32, I16, I8, U8 and BOOL are read")
-          .hint("other types hold packed weights (MLX: U32); use the unquantised checkpoint or a GGUF file");
+    if (entries.back().dtype == DType::opaque) entries.back().other_type = text;
     return true;
   }
 
@@ -179,12 +177,12 @@ static std::span<const std::byte> header_bytes(std::span<const std::byte> bytes,
   return bytes.subspan(8, length);
 }
 
-// Bytes of `shape` in `dtype`; nothing when the number does not fit.
-static std::optional<uint64_t> tensor_bytes(const std::vector<int64_t>& shape, DType dtype) {
-  uint64_t bytes = static_cast<uint64_t>(info(dtype).block_bytes);
+// Whether `bytes` are those of `shape` in `dtype`. In a type that is not known an element takes at least a bit.
+static bool has_bytes(const std::vector<int64_t>& shape, DType dtype, uint64_t bytes) {
+  uint64_t needed = dtype == DType::opaque ? 1 : static_cast<uint64_t>(info(dtype).block_bytes);
   for (const int64_t size : shape)
-    if (__builtin_mul_overflow(bytes, static_cast<uint64_t>(size), &bytes)) return std::nullopt;
-  return bytes;
+    if (__builtin_mul_overflow(needed, static_cast<uint64_t>(size), &needed)) return false;
+  return dtype == DType::opaque ? needed / 8 + (needed % 8 != 0) <= bytes : needed == bytes;
 }
 
 // The reference reader's rule: sorted by place, each tensor begins where the one before it ends, the first at 0 and
@@ -207,11 +205,11 @@ static void place(std::vector<HeaderEntry>& entries, std::span<const std::byte> 
           .hint("the file is cut off or corrupt; download it again");
     if (begin < end) throw problem("overlaps the one before it");
     if (begin > end) throw problem("leaves a hole before it");
-    const auto size = tensor_bytes(entry.shape, *entry.dtype);
-    if (!size || *size != entry_end - begin)
+    if (!has_bytes(entry.shape, *entry.dtype, entry_end - begin))
       throw problem(fmt::format("of shape [{}] and dtype {} does not have the bytes for it",
-                                fmt::join(entry.shape, ", "), name(*entry.dtype)));
-    tensors.push_back({std::move(entry.name), *entry.dtype, std::move(entry.shape), data.subspan(begin, *size)});
+                                fmt::join(entry.shape, ", "), name(*entry.dtype, entry.other_type)));
+    tensors.push_back({std::move(entry.name), *entry.dtype, std::move(entry.shape),
+                       data.subspan(begin, entry_end - begin), std::move(entry.other_type)});
     end = entry_end;
   }
   if (end != data.size())
@@ -311,9 +309,8 @@ static void check_whole(const fs::path& file) {
 }
 
 SafetensorsFolder find_safetensors(const fs::path& folder) {
-  std::error_code code;
-  if (fs::exists(folder / "model.safetensors", code)) return {{folder / "model.safetensors"}, {}};
-  if (fs::exists(folder / kIndexName, code)) return read_index(folder);
+  if (is_there(folder / "model.safetensors")) return {{folder / "model.safetensors"}, {}};
+  if (is_there(folder / kIndexName)) return read_index(folder);
   std::vector<fs::path> files;
   for (const std::string& name : names_in(folder))
     if (name.ends_with(".safetensors") && !is_adapter(name)) files.push_back(folder / name);

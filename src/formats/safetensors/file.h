@@ -22,12 +22,13 @@ struct SafetensorsEntry {
   DType dtype;
   std::vector<int64_t> shape;        // row-major; a dimension may be 0
   std::span<const std::byte> bytes;  // exactly the bytes of shape and dtype; need not be aligned
+  std::string other_type = {};       // how the file names an opaque dtype
 };
 
 class SafetensorsFile {
  public:
   // Throws Error when the header is longer than the file or 100 MB, no JSON of the known form, names a tensor twice,
-  // has an unknown dtype, or its offsets do not tile the data.
+  // or its offsets do not tile the data. A dtype that is not known is opaque: whoever needs its numbers refuses it.
   static SafetensorsFile parse(MappedFile file);
   // The same over bytes in memory, which must outlive the result. `where` names them in errors.
   static SafetensorsFile parse(std::span<const std::byte> bytes, std::string where);

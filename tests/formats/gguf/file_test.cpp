@@ -130,6 +130,24 @@ TEST(Gguf, VersionTwoIsReadAndOthersAreRefusedByName) {
   EXPECT_THAT(refusal(maker.build()), HasSubstr("big-endian"));
 }
 
+TEST(Gguf, ATypeThatIsNotReadIsOpaqueAndTheOthersAreRead) {
+  GgufMaker maker;
+  maker.f32_tensor("a", {3}).tensor("known", {256}, 17, std::string(74, '\1'));
+  maker.tensor("removed", {32}, 4, std::string(20, '\2')).f32_tensor("b", {1}).tensor("new", {5}, 77, "12345");
+  const std::string bytes = maker.build();
+  const GgufFile file = parse(bytes);
+  EXPECT_EQ(file.find("a")->bytes.size(), 12u);
+  EXPECT_EQ(file.find("b")->bytes.size(), 4u);
+  for (const auto& [name, type, size] :
+       {std::tuple{"known", "IQ2_XS", 96u}, {"removed", "type 4", 32u}, {"new", "type 77", 5u}}) {
+    const GgufTensor* tensor = file.find(name);
+    EXPECT_EQ(tensor->dtype, DType::opaque) << name;
+    EXPECT_EQ(tensor->other_type, type);
+    EXPECT_EQ(tensor->bytes.size(), size) << "up to the next tensor, or the end";
+  }
+  EXPECT_EQ(gguf_type(DType::opaque), std::nullopt);
+}
+
 TEST(Gguf, EveryTruncationIsRefused) {
   const std::string bytes = small_file().build();
   for (size_t size = 0; size < bytes.size(); ++size) {
@@ -236,9 +254,12 @@ const std::vector<Hostile> kHostile = {
     {"2^32 x 2^32 elements", [] { return with_tensor({1ll << 32, 1ll << 32}, 0); }, "larger than the file"},
     {"2^62 elements of 4 bytes", [] { return with_tensor({1ll << 62}, 0); }, "larger than the file"},
     {"a row that is no whole block", [] { return with_tensor({40}, 8); }, "rows of 40 elements of q8_0"},
-    {"an unknown element type", [] { return with_tensor({4}, 77); }, "unknown type 77"},
-    {"a type that is not read", [] { return with_tensor({256}, 16, 66); }, "type IQ2_XXS, which is not read"},
-    {"a removed type", [] { return with_tensor({32}, 4); }, "unknown type 4"},
+    {"2^62 elements of an unknown type", [] { return with_tensor({1ll << 62}, 77); }, "larger than the file"},
+    {"2^32 x 2^32 elements of an unknown type", [] { return with_tensor({1ll << 32, 1ll << 32}, 77); },
+     "larger than the file"},
+    {"more elements of an unknown type than bits",
+     [] { return GgufMaker().tensor("t", {257}, 77, std::string(32, '\0')).f32_tensor("next", {1}).build(); },
+     "tensors 't' and 'next' overlap"},
     {"a name too long", [] { return with_tensor({4}, 0, 16, std::string(64, 'n')); },
      "a tensor name is 64 bytes long"},
     {"a tensor twice", [] { return GgufMaker().f32_tensor("t", {4}).f32_tensor("t", {4}).build(); },

@@ -50,6 +50,18 @@ TEST(Safetensors, AScalarHasOneElement) {
   EXPECT_EQ(parse(bytes).find("s")->bytes.size(), 1u);
 }
 
+TEST(Safetensors, ATypeThatIsNotKnownIsOpaqueAndTheOthersAreRead) {
+  const std::string bytes = safetensors_file(
+      R"({"codes":{"dtype":"U32","shape":[3],"data_offsets":[0,12]},"a":{"dtype":"F32","shape":[1],"data_offsets":[12,16]}})",
+      std::string(16, '\1'));
+  const SafetensorsFile file = parse(bytes);
+  EXPECT_EQ(file.find("codes")->dtype, DType::opaque);
+  EXPECT_EQ(file.find("codes")->other_type, "U32");
+  EXPECT_EQ(file.find("codes")->bytes.size(), 12u);
+  EXPECT_EQ(file.find("a")->dtype, DType::f32);
+  EXPECT_EQ(file.find("a")->other_type, "");
+}
+
 TEST(Safetensors, EveryTruncationIsRefused) {
   const std::string bytes = small_file();
   for (size_t size = 0; size < bytes.size(); ++size) {
@@ -100,7 +112,10 @@ const std::vector<Hostile> kHostile = {
     {"no dtype", with_entry(R"({"shape":[2],"data_offsets":[0,8]})"), "lacks dtype"},
     {"no shape", with_entry(R"({"dtype":"F32","data_offsets":[0,8]})"), "lacks dtype"},
     {"no offsets", with_entry(R"({"dtype":"F32","shape":[2]})"), "lacks dtype"},
-    {"an unknown dtype", with_entry(R"({"dtype":"F4","shape":[2],"data_offsets":[0,8]})"), "has dtype 'F4'"},
+    {"more elements of an unknown dtype than bits", with_entry(R"({"dtype":"F4","shape":[65],"data_offsets":[0,8]})"),
+     "of shape [65] and dtype F4 does not have the bytes"},
+    {"an unknown dtype twice", with_entry(R"({"dtype":"F4","dtype":"F4","shape":[2],"data_offsets":[0,8]})"),
+     "two fields"},
     {"a dtype twice", with_entry(R"({"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]})"), "two fields"},
     {"a shape twice", with_entry(R"({"dtype":"F32","shape":[2],"shape":[2],"data_offsets":[0,8]})"), "two fields"},
     {"an unknown field", with_entry(R"({"dtype":"F32","shape":[2],"strides":[1],"data_offsets":[0,8]})"),
