@@ -227,6 +227,7 @@ TEST(Tokenizer, LeavesOutAByteThatHasNoTokenOrTakesTheUnknownOne) {
     Vocabulary v;
     v.tokens = golden["tokens"].get<std::vector<std::string>>();
     v.merges = golden["merges"].get<decltype(v.merges)>();
+    v.steps = {ByteLevelStep{.use_regex = false}};
     if (!c["unknown"].is_null()) v.unknown = c["unknown"].get<int>();
     const Tokenizer t(v);
     const auto texts = golden["texts"].get<std::vector<std::string>>();
