@@ -38,6 +38,36 @@ struct NotFollowed {
 };
 constexpr NotFollowed kNotFollowed[] = {{"general.sampling.xtc_probability", 0}, {"general.sampling.mirostat", 0}};
 
+// Of generation_config.json: what transformers' generate() does and this engine does not, and the value, beside null,
+// that asks for nothing.
+struct HfNotFollowed {
+  std::string_view key, off;  // as JSON
+  bool sampling_only = false;
+};
+constexpr HfNotFollowed kHfNotFollowed[] = {
+    {"num_beams", "1"},
+    {"num_beam_groups", "1"},
+    {"num_return_sequences", "1"},
+    {"penalty_alpha", "0"},
+    {"min_new_tokens", "0"},
+    {"min_length", "0"},
+    {"no_repeat_ngram_size", "0"},
+    {"encoder_repetition_penalty", "1"},
+    {"exponential_decay_length_penalty", "[]"},
+    {"bad_words_ids", "[]"},
+    {"sequence_bias", "[]"},
+    {"suppress_tokens", "[]"},
+    {"begin_suppress_tokens", "[]"},
+    {"forced_bos_token_id", "[]"},
+    {"forced_eos_token_id", "[]"},
+    {"stop_strings", "[]"},
+    {"typical_p", "1", true},
+    {"epsilon_cutoff", "0", true},
+    {"eta_cutoff", "0", true},
+    {"top_h", "[]", true},
+    {"guidance_scale", "1"},
+};
+
 std::string shown(const json& value) {
   const std::string text = quote(value.dump(-1, ' ', true), 60);
   return text.substr(1, text.size() - 2);
@@ -75,6 +105,17 @@ void take(const Recommended& r, std::string_view key, const json& value, const s
 
 fs::path generation_file(const Checkpoint& checkpoint) { return checkpoint.path() / "generation_config.json"; }
 
+void read_hf_not_followed(const Config& g, SamplingDefaults& d) {
+  for (const HfNotFollowed& other : kHfNotFollowed) {
+    if (!g.has(other.key)) continue;
+    const json& value = g.json()[std::string(other.key)];
+    if (value.is_null() || value == json::parse(other.off)) continue;
+    if (other.sampling_only && d.params.temperature == 0) continue;
+    d.unusable.push_back({"", fmt::format("{}: {} = {} is not followed; there is no such thing here", g.where(),
+                                          other.key, shown(value))});
+  }
+}
+
 void read_hf(const Config& g, SamplingDefaults& d) {
   const auto value = [&](std::string_view key) { return g.has(key) ? g.json()[std::string(key)] : json(); };
   for (const Recommended& r : kRecommended) take(r, r.hf_key, value(r.hf_key), g.where(), d);
@@ -88,6 +129,7 @@ void read_hf(const Config& g, SamplingDefaults& d) {
                                                      g.where(), shown(sample))});
   if (most.is_number_integer() && most.get<double>() >= 1 && most.get<double>() <= 1 << 30)
     d.max_tokens = most.get<int>();
+  read_hf_not_followed(g, d);
 }
 
 // -- GGUF

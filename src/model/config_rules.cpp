@@ -41,7 +41,17 @@ std::vector<SlotName> moe_names(std::vector<SlotName> own) {
   return names;
 }
 
+// Embedding models say so of themselves. transformers asks for Python's truth.
+static void check_causal(const Config& c) {
+  const auto said = c.json().find("is_causal");
+  if (said == c.json().end() || (!said->empty() && *said != false && *said != 0 && *said != "")) return;
+  throw Error("attention in both directions is not supported")
+      .in(c.where())
+      .because(fmt::format("is_causal = {}", said->dump()));
+}
+
 ModelSpec decoder_spec(const Config& c) {
+  check_causal(c);
   ModelSpec m;
   m.width = c.integer("hidden_size", 1, 1 << 20);
   m.vocab = c.integer("vocab_size", 1, 1 << 24);

@@ -58,7 +58,7 @@ struct Vocabulary {
   bool ignore_merges = false;           // a piece that is a token as a whole is emitted at once
   bool add_bos = false, add_eos = false;
   std::optional<int> bos, eos;
-  std::optional<int> unknown;  // stands for bytes that have no token
+  std::optional<int> unknown;  // stands for bytes that have no token; none: they are left out
   // What else the tokenizer has names for, as chat templates know it: "pad_token", "unk_token", … and their texts.
   std::vector<std::pair<std::string, std::string>> named;
 };

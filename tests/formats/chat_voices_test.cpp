@@ -42,8 +42,9 @@ TEST(ChatVoices, AreToldApartAndEveryTextReadsAsInPython) {
     SCOPED_TRACE(c.contains("file") ? c["file"].get<std::string>() + ", " + c["conversation"].get<std::string>()
                                     : source);
     const ChatTemplate chat(source, golden["bos_token"], golden["eos_token"]);
-    const Json& variables =
-        c.contains("file") ? golden["conversations"][c["conversation"].get<std::string>()] : golden["variables"];
+    const Json& variables = c.contains("file")        ? golden["conversations"][c["conversation"].get<std::string>()]
+                            : c.contains("variables") ? c["variables"]
+                                                      : golden["variables"];
     const Tokenizer& tokenizer = tokenizer_of(c["vocabulary"]);
     if (c.contains("error")) {
       EXPECT_THROW(encode_chat(tokenizer, chat, variables), Error);

@@ -72,9 +72,6 @@ TEST(Convert, RoundsLikeTheScalarCodecForEveryLengthAndAnyBits) {
       std::vector<float> wide(n + 1, -1.0f);
       table->bf16_to_f32(y.data(), n, wide.data());
       ASSERT_EQ(wide[n], -1.0f) << "wrote past the end";
-      wide[n] = -1;
-      table->f16_to_f32(y.data(), n, wide.data());
-      ASSERT_EQ(wide[n], -1.0f) << "wrote past the end";
     }
   }
 }

@@ -86,6 +86,24 @@ TEST(SamplingDefaults, WhatCannotBeUsedIsReplacedAndSaidWithFileAndKey) {
   EXPECT_THAT(of_json("[]").unusable, ElementsAre(about("", "generation_config.json")));
 }
 
+// The values that switch them off are those of transformers 5.24, in
+// GenerationConfig()._get_default_generation_params().
+TEST(SamplingDefaults, WhatOnlyTransformersDoesIsSaid) {
+  EXPECT_THAT(of_json(R"({"do_sample": true, "num_beams": 4, "min_new_tokens": 5, "typical_p": 0.5,
+                          "suppress_tokens": [22], "stop_strings": ["13"]})")
+                  .unusable,
+              ElementsAre(about("", "num_beams = 4 is not followed"), about("", "min_new_tokens = 5"),
+                          about("", "suppress_tokens = [22]"), about("", "stop_strings = [\"13\"]"),
+                          about("", "typical_p = 0.5")));
+  EXPECT_THAT(of_json(R"({"typical_p": 0.5})").unusable, IsEmpty()) << "no part of a greedy choice";
+  EXPECT_THAT(of_json(R"({"do_sample": true, "num_beams": 1, "num_beam_groups": 1, "num_return_sequences": 1,
+                          "min_length": 0, "no_repeat_ngram_size": 0, "encoder_repetition_penalty": 1.0,
+                          "exponential_decay_length_penalty": null, "bad_words_ids": null, "suppress_tokens": null,
+                          "forced_eos_token_id": null, "typical_p": 1.0, "epsilon_cutoff": 0.0, "eta_cutoff": 0.0})")
+                  .unusable,
+              IsEmpty());
+}
+
 TEST(SamplingDefaults, GgufStatesThemInKeysOfItsOwn) {
   const auto d = of_gguf(GgufMaker()
                              .f32("general.sampling.temp", 0.6f)

@@ -41,6 +41,15 @@ TEST(ConfigRules, FactsThatCannotBeAreRefusedByName) {
   EXPECT_THAT(refusal({{"architectures", {"GPT2LMHeadModel"}}}), HasSubstr("'GPT2LMHeadModel' are not supported"));
 }
 
+// transformers 5.24 (create_causal_mask) then lets every token attend to all.
+TEST(ConfigRules, AttentionInBothDirectionsIsRefused) {
+  using nlohmann::json;
+  for (const json& value : {json(false), json(nullptr), json(0), json("")})
+    EXPECT_THAT(refusal({{"is_causal", value}}), HasSubstr("attention in both directions is not supported")) << value;
+  for (const json& value : {json(true), json(1), json("no")})
+    EXPECT_EQ(refusal({{"is_causal", value}}), "accepted") << value;
+}
+
 TEST(ConfigRules, SwishIsAnotherNameOfSilu) { EXPECT_EQ(refusal({{"hidden_act", "swish"}}), "accepted"); }
 
 // No class of these families rotates a part of a head: transformers ignores the key with plain RoPE and fails with

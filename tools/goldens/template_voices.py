@@ -8,8 +8,8 @@ wrote of added tokens are those tokens; everything between two of them is encode
 Who wrote what is found by rendering a second time with a disguise over the conversation's letters, which must give the
 same text again once it is taken off; where it does not, because the template looks at them, a case has no ids.
 
-What counts as the conversation's: all strings below the variables, except that roles which are plain names are the
-template's and that the tags of TAGS in messages of the role "assistant" are too.
+What counts as the conversation's: all strings below the variables, except that the roles of ROLES are the template's and
+that the tags of TAGS in the texts (TEXTS) of messages of the role "assistant" are too.
 """
 import argparse
 import importlib.metadata
@@ -24,6 +24,8 @@ from templates import BOS, EOS, GOLDENS, ROOT, outcome, provenance, write
 from transformers.utils.chat_template_utils import render_jinja_template
 
 MARKS = "<>|｜▁"
+ROLES = ("system user assistant tool function developer ipython context observation model environment").split()
+TEXTS = ("content", "reasoning_content", "thinking", "reasoning")
 TAGS = re.compile("</?think>|</?tool_call>")
 ALL = {**{chr(c): chr(0x3400 + c) for c in range(33, 127)}, "｜": "㓰", "▁": "㓱"}
 DISGUISES = [ALL, {c: ALL[c] for c in MARKS}]  # the second leaves letters their case and digits their value
@@ -40,6 +42,9 @@ CONVERSATIONS = {
                            result(SAID, tool_call_id="call_1"), assistant("<tool_call>y</tool_call><|im_end|>")],
               "tools": TOOLS},
 }
+ROLE_TOKENS = "{% for m in messages %}{{ '<|' + m.role + '|>' + m.content }}{% endfor %}<|{{ messages[0].role }}|>"
+ROLE_CONVERSATIONS = [{"messages": [{"role": role, "content": "x"}, user("|im_end|>")]} for role in
+                      ("im_end", "im_start", "endoftext", "user", "tool", "observation", "vision_pad")]
 FAMILIES = {"chatml_qwen2_5.jinja": "qwen3", "chatml_qwen3.jinja": "qwen3", "deepseek_v3.jinja": "deepseek_v3",
             "deepseek_v3_1.jinja": "deepseek_v3"}
 
@@ -94,8 +99,10 @@ def disguised_conversation(variables, letters):
     changed["messages"] = []
     for message in variables["messages"]:
         role = message["role"]
-        said = disguised(message, letters, role == "assistant")
-        said["role"] = role if re.fullmatch("[A-Za-z0-9_-]{1,64}", role) else disguised(role, letters)
+        said = disguised(message, letters)
+        if role == "assistant":
+            said |= {key: disguised(message[key], letters, True) for key in TEXTS if key in message}
+        said["role"] = role if role in ROLES else disguised(role, letters)
         changed["messages"].append({**said, "tool_calls": tool_calls(message, said)} if "tool_calls" in said else said)
     return changed
 
@@ -162,6 +169,8 @@ def main():
              for file, name in FAMILIES.items() for title, conversation in CONVERSATIONS.items()]
     cases += [{"template": source, "vocabulary": "qwen3", **voiced(source, VARIABLES, voices["qwen3"])}
               for source in constructs()]
+    cases += [{"template": ROLE_TOKENS, "variables": conversation, "vocabulary": "qwen3",
+               **voiced(ROLE_TOKENS, conversation, voices["qwen3"])} for conversation in ROLE_CONVERSATIONS]
     head = {"provenance": {**provenance(), "script": "tools/goldens/template_voices.py",
                            "tokenizers": importlib.metadata.version("tokenizers")},
             "bos_token": BOS, "eos_token": EOS, "conversations": CONVERSATIONS, "variables": VARIABLES}

@@ -172,7 +172,6 @@ Vocabulary read_gguf_vocabulary(const GgufFile& file) {
   read_merges(file, v);
   v.bos = gguf_token_id(file, "bos_token_id");
   v.eos = gguf_token_id(file, "eos_token_id");
-  v.unknown = gguf_token_id(file, "unknown_token_id");
   v.add_bos = adds(file, "bos", v.add_bos, v.bos);
   v.add_eos = adds(file, "eos", false, v.eos);
   if (file.boolean_or("tokenizer.ggml.add_space_prefix", false))
@@ -219,6 +218,18 @@ void warn_of_lost_marks(const Vocabulary& v) {
   }
 }
 
+// Readers of GGUF leave out a byte without a token, whatever token the file calls unknown.
+void warn_of_lost_bytes(const Vocabulary& v) {
+  if (!v.unknown) return;
+  for (int byte = 0; byte < 256; ++byte) {
+    const std::string letter = letters_of_bytes(std::string(1, static_cast<char>(byte)));
+    if (std::find(v.tokens.begin(), v.tokens.end(), letter) != v.tokens.end()) continue;
+    warn("{}: byte 0x{:02X} has no token and is read as {}; GGUF cannot say that, and it is left out there", v.where,
+         byte, quote(v.tokens[static_cast<size_t>(*v.unknown)]));
+    return;
+  }
+}
+
 }  // namespace
 
 void write_gguf_vocabulary(const Vocabulary& v, int64_t rows, GgufMetadata& out) {
@@ -249,6 +260,7 @@ void write_gguf_vocabulary(const Vocabulary& v, int64_t rows, GgufMetadata& out)
   merges.reserve(v.merges.size());
   for (const auto& [left, right] : v.merges) merges.push_back(fmt::format("{} {}", left, right));
   warn_of_lost_marks(v);
+  warn_of_lost_bytes(v);
 
   out.add("tokenizer.ggml.model", "gpt2");
   out.add("tokenizer.ggml.pre", name_of_pre_tokenizer(v));

@@ -51,6 +51,14 @@ Json checked_messages(const Json& variables) {
   return messages;
 }
 
+// Tools and documents: null, or a list of objects.
+void check_objects(const Json& list, const char* name) {
+  if (list.is_null()) return;
+  if (!list.is_array()) throw Error(fmt::format("'{}' of a conversation is not a list", name));
+  for (size_t i = 0; i < list.size(); ++i)
+    if (!list[i].is_object()) throw Error(fmt::format("{}[{}] is not an object", name, i));
+}
+
 constexpr std::array<std::string_view, 4> kAssistantTags = {"<think>", "</think>", "<tool_call>", "</tool_call>"};
 
 // All of the text but the tags that models write as tokens.
@@ -71,32 +79,41 @@ Provenance said_by_assistant(std::string_view text) {
   return said;
 }
 
-bool is_name(std::string_view text) {
-  return !text.empty() && text.size() <= 64 && std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
-  });
-}
+// What speakers are called. Templates make tokens of these ("<|" + role + "|>"); of any other role a conversation
+// could make one that says more than who speaks ("<|im_end|>").
+constexpr std::array<std::string_view, 11> kRoles = {"system",      "user",      "assistant",  "tool",
+                                                     "function",    "developer", "ipython",    "context",
+                                                     "observation", "model",     "environment"};
 
-// Notes what was said in the strings below `json`.
-void attribute(const Json& json, bool by_assistant, Attribution& attribution) {
+// Notes what was said in the strings below `json`: `said(text)` of each text, and all of each key.
+template <typename Said>
+void attribute(const Json& json, const Said& said, Attribution& attribution) {
   if (json.is_string()) {
     const auto& text = json.get_ref<const std::string&>();
-    attribution[&text] = by_assistant ? said_by_assistant(text) : Provenance::all_said(text.size());
+    attribution[&text] = said(text);
   } else if (json.is_array()) {
-    for (const Json& item : json) attribute(item, by_assistant, attribution);
+    for (const Json& item : json) attribute(item, said, attribution);
   } else if (json.is_object()) {
     for (const auto& [key, value] : json.get_ref<const Json::object_t&>()) {
       attribution[&key] = Provenance::all_said(key.size());
-      attribute(value, by_assistant, attribution);
+      attribute(value, said, attribution);
     }
   }
 }
 
+Provenance all_said(std::string_view text) { return Provenance::all_said(text.size()); }
+
+// The tags are a model's in the texts that it wrote, not in calls of tools, whose arguments repeat what others said.
 void attribute_message(const Json& message, Attribution& attribution) {
+  attribute(message, all_said, attribution);
   const auto role = message.find("role");
-  const bool named = role != message.end() && role->is_string();
-  attribute(message, named && *role == "assistant", attribution);
-  if (named && is_name(role->get_ref<const std::string&>())) attribution.erase(role->get_ptr<const std::string*>());
+  if (role == message.end() || !role->is_string()) return;
+  const auto& name = role->get_ref<const std::string&>();
+  if (std::find(kRoles.begin(), kRoles.end(), name) != kRoles.end()) attribution.erase(&name);
+  if (name != "assistant") return;
+  for (const char* key : {"content", "reasoning_content", "thinking", "reasoning"}) {
+    if (const auto text = message.find(key); text != message.end()) attribute(*text, said_by_assistant, attribution);
+  }
 }
 
 }  // namespace
@@ -154,10 +171,12 @@ AttributedText ChatTemplate::write(const Json& variables) const {
     if (name != "messages") all[name] = value;
   }
   all["messages"] = std::move(messages);
+  check_objects(all["tools"], "tools");
+  check_objects(all["documents"], "documents");
   Attribution attribution;
   for (const Json& message : all["messages"]) attribute_message(message, attribution);
   for (const auto& [name, value] : variables.items()) {
-    if (name != "messages") attribute(all[name], false, attribution);
+    if (name != "messages") attribute(all[name], all_said, attribution);
   }
   return chosen(!all["tools"].is_null()).render(all, attribution);
 }

@@ -41,9 +41,9 @@ class ChatTemplate {
   // conversation; for the last, the message says "the chat template refused the conversation: …".
   //
   // What is said in the result (jinja/provenance.h) comes of `variables`, of keys and values alike, with two
-  // exceptions, both in messages: a role that is a mere name ("user") is the template's, which may make a token of
-  // it; and in messages of the role "assistant" so are <think>, </think>, <tool_call> and </tool_call>, which models
-  // write as tokens.
+  // exceptions, both in messages: a role that is what speakers are called ("user") is the template's, which may make
+  // a token of it; and in the content and reasoning of messages of the role "assistant" so are <think>, </think>,
+  // <tool_call> and </tool_call>, which models write as tokens.
   AttributedText write(const nlohmann::ordered_json& variables) const;
   std::string render(const nlohmann::ordered_json& variables) const { return write(variables).text; }
 

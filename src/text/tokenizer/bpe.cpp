@@ -1,13 +1,9 @@
 #include "text/tokenizer/bpe.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <climits>
 #include <functional>
 #include <queue>
-
-#include "base/error.h"
 
 namespace cachalot {
 namespace {
@@ -48,15 +44,6 @@ const Bpe::Slot& Bpe::find(int left, int right) const {
   return slots_[at];
 }
 
-int Bpe::first_id(char byte) const {
-  const int id = id_of_byte_[static_cast<uint8_t>(byte)];
-  if (id < 0) {
-    throw Error(fmt::format("the vocabulary has no token for byte 0x{:02X}", static_cast<uint8_t>(byte)))
-        .because("its single-byte tokens are incomplete and it names no unknown token");
-  }
-  return id;
-}
-
 void Bpe::encode(std::string_view piece, std::vector<int>& ids) const {
   if (piece.size() <= kShort) {
     encode_short(piece, ids);
@@ -67,8 +54,10 @@ void Bpe::encode(std::string_view piece, std::vector<int>& ids) const {
 
 void Bpe::encode_short(std::string_view piece, std::vector<int>& ids) const {
   int token[kShort + 1], rank[kShort + 1], result[kShort + 1];
-  int count = static_cast<int>(piece.size());
-  for (int i = 0; i < count; ++i) token[i] = first_id(piece[i]);
+  int count = 0;
+  for (const char byte : piece) {
+    if (const int id = first_id(byte); id >= 0) token[count++] = id;
+  }
   // rank[i] and result[i] belong to the pair (i, i + 1).
   const auto look_up = [&](int i) {
     const Slot& slot = find(token[i], token[i + 1]);
@@ -97,11 +86,15 @@ void Bpe::encode_long(std::string_view piece, std::vector<int>& ids) const {
     int token, rank, result;  // rank and result of the pair with the next symbol
     int previous, next;       // -1 at the ends
   };
-  const int count = static_cast<int>(piece.size());
-  std::vector<Symbol> symbols(piece.size());
-  for (int i = 0; i < count; ++i) {
-    symbols[i] = {first_id(piece[i]), kNoMerge, -1, i - 1, i + 1 < count ? i + 1 : -1};
+  std::vector<Symbol> symbols;
+  symbols.reserve(piece.size());
+  for (const char byte : piece) {
+    const int at = static_cast<int>(symbols.size());
+    if (const int id = first_id(byte); id >= 0) symbols.push_back({id, kNoMerge, -1, at - 1, at + 1});
   }
+  if (symbols.empty()) return;
+  symbols.back().next = -1;
+  const int count = static_cast<int>(symbols.size());
   // Candidates by rank, then place. Outdated ones stay in the queue and are known by a rank that is no longer theirs.
   using Candidate = uint64_t;
   std::vector<Candidate> candidates;

@@ -20,7 +20,8 @@ class Bpe {
   Bpe(const std::array<int, 256>& id_of_byte, std::span<const Merge> merges);
 
   // Appends the ids of `piece`: starting from single bytes, the adjacent pair of the lowest rank (leftmost among
-  // equals) is joined until no listed pair is left. n log n in the length. Throws Error on a byte that has no token.
+  // equals) is joined until no listed pair is left. n log n in the length. A byte that has no token is left out, and
+  // its neighbours stand side by side, as in Hugging Face's library.
   void encode(std::string_view piece, std::vector<int>& ids) const;
 
  private:
@@ -29,7 +30,7 @@ class Bpe {
     int rank, result;
   };
   const Slot& find(int left, int right) const;
-  int first_id(char byte) const;
+  int first_id(char byte) const { return id_of_byte_[static_cast<uint8_t>(byte)]; }
   void encode_short(std::string_view piece, std::vector<int>& ids) const;
   void encode_long(std::string_view piece, std::vector<int>& ids) const;
 

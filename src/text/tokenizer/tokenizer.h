@@ -30,7 +30,8 @@ class Tokenizer {
   //   wrote:
   //            they are plain text there, so nobody can forge the end of a turn. (Added tokens that are ordinary
   //            text, a single character or white space and not marked special, are recognised in both.)
-  // Throws Error when a byte has no token, or when an expression from the file exceeds its step budget.
+  // A byte that has no token is the unknown token, or is left out when the vocabulary has none.
+  // Throws Error when an expression from the file exceeds its step budget.
   std::vector<int> encode(std::string_view text, bool special = true) const;
   // The same with BOS before and EOS after it, where the checkpoint asks for them.
   std::vector<int> encode_with_bos(std::string_view text, bool special = true) const;

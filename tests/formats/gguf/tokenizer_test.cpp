@@ -158,6 +158,15 @@ TEST(GgufTokenizer, TakesIdsWithoutATokenForNone) {
   EXPECT_EQ(t.eos(), std::nullopt);
 }
 
+// As transformers 5.24 and llama.cpp (0c1e570) read SmolLM2's file: its unknown token, which is <|endoftext|>, stands
+// for no byte.
+TEST(GgufTokenizer, LeavesOutAByteThatHasNoToken) {
+  Parts p = small_parts();
+  p.tokens[0x13] = "<|unknown|>";
+  const Tokenizer t(vocabulary_of(maker_of(p).u32("tokenizer.ggml.unknown_token_id", 0x13)));
+  EXPECT_THAT(t.encode("x\x13y"), ElementsAre('x', 'y'));
+}
+
 TEST(GgufTokenizer, TakesUndefinedTypesForNormalAndIgnoresTypesBeyondTheTokens) {
   Parts p = small_parts();
   p.types['a'] = 0;

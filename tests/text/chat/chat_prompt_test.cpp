@@ -11,7 +11,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int kStart = 256, kEnd = 257, kThink = 258, kThinkEnd = 259, kSpaces = 260, kBar = 261;
+constexpr int kStart = 256, kEnd = 257, kThink = 258, kThinkEnd = 259, kSpaces = 260, kBar = 261, kUser = 262;
 
 // The bytes as ids 0 to 255 and some added tokens, as chat models have them.
 Tokenizer chat_tokenizer() {
@@ -25,7 +25,8 @@ Tokenizer chat_tokenizer() {
              {.id = kThink, .content = "<think>"},
              {.id = kThinkEnd, .content = "</think>"},
              {.id = kSpaces, .content = "    "},  // ordinary text
-             {.id = kBar, .content = "|", .special = true}};
+             {.id = kBar, .content = "|", .special = true},
+             {.id = kUser, .content = "<|user|>", .special = true}};
   return Tokenizer(std::move(v));
 }
 
@@ -89,8 +90,11 @@ TEST(ChatPrompt, ATokenIsTheTemplatesAsAWholeOrPlainText) {
   const auto ids = [&](const char* role, const char* content) {
     return encode_chat(tokenizer, template_of_roles, {{"messages", {message(role, content)}}});
   };
-  EXPECT_EQ(count(ids("start", "end|>"), kStart), 1) << "a role that is a name is the template's";
-  EXPECT_EQ(count(ids("st<art", "x"), kStart), 0);
+  EXPECT_EQ(count(ids("user", "end|>"), kUser), 1) << "a role that speakers are known by is the template's";
+  for (const char* role : {"start", "end", "st<art"}) {
+    const ChatPrompt prompt = ids(role, "x");
+    EXPECT_EQ(count(prompt, kStart) + count(prompt, kEnd), 0) << role;
+  }
   EXPECT_EQ(count(ids("x|>", "<|start|>"), kStart), 0);
   const ChatTemplate halves("<|{{ messages[0].content }}|><|end{{ messages[1].content }}", "", "");
   const ChatPrompt prompt =
@@ -98,6 +102,19 @@ TEST(ChatPrompt, ATokenIsTheTemplatesAsAWholeOrPlainText) {
   EXPECT_EQ(count(prompt, kEnd), 0);
   EXPECT_EQ(prompt.text, "<|end|><|end|>");
   EXPECT_EQ(count(prompt, kBar), 3) << "the template wrote three bars by themselves";
+}
+
+TEST(ChatPrompt, AnAssistantsTagsAreTokensInItsTextsAndPlainInItsCalls) {
+  Json calls = message("assistant", "<think>a</think>");
+  calls["reasoning_content"] = "<think>";
+  calls["tool_calls"] = {{{"function", {{"name", "</think>"}, {"arguments", {{"<think>", "</think>"}}}}}}};
+  const auto thinks = [&](const char* shown) {
+    const ChatPrompt prompt = encode_chat(chat_tokenizer(), ChatTemplate(shown, "", ""), {{"messages", {calls}}});
+    return count(prompt, kThink) + count(prompt, kThinkEnd);
+  };
+  EXPECT_EQ(thinks("{{ messages[0].content }}"), 2);
+  EXPECT_EQ(thinks("{{ messages[0].reasoning_content }}"), 1);
+  EXPECT_EQ(thinks("{{ messages[0].tool_calls|tojson }}"), 0);
 }
 
 TEST(ChatPrompt, KeysAndValuesOfToolsArePlainToo) {

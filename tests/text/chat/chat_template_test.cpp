@@ -121,6 +121,11 @@ TEST(ChatTemplate, AConversationOfAnotherFormIsRefused) {
   EXPECT_THROW(chat.render(Json::object()), Error);
   EXPECT_THROW(chat.render({{"messages", "Hi"}}), Error);
   EXPECT_THROW(chat.render({{"messages", {"Hi"}}}), Error);
+  for (const char* name : {"tools", "documents"}) {  // as transformers 5.24 checks them
+    EXPECT_THROW(chat.render({{"messages", Json::array()}, {name, "x"}}), Error);
+    EXPECT_THROW(chat.render({{"messages", Json::array()}, {name, {Json::object(), "x"}}}), Error);
+    EXPECT_EQ(chat.render({{"messages", Json::array()}, {name, {Json::object()}}}), "x");
+  }
   EXPECT_THROW(ChatTemplate("{% if %}", "", ""), Error);
 }
 
