@@ -94,7 +94,7 @@ Answer generate(Engine& engine, const LoadedModel& model, const Prompt& prompt, 
   TextStream stream(model.text->tokenizer, prompt, o.stops, sink, answer);
 
   const auto start = Clock::now();
-  auto first = start, last = start;
+  auto first = start, last = start;  // of the predictions
   const RequestId id = engine.submit({.prompt = prompt.tokens,
                                       .sampling = o.sampling,
                                       .max_tokens = o.max_tokens,
@@ -102,8 +102,10 @@ Answer generate(Engine& engine, const LoadedModel& model, const Prompt& prompt, 
   while (!engine.idle()) {
     if (interrupt.requested()) engine.cancel(id);
     for (const Event& event : engine.step()) {
-      last = Clock::now();
-      if (first == start) first = last;
+      if (event.token || event.finished == FinishReason::stop) {
+        last = Clock::now();
+        if (first == start) first = last;
+      }
       if (event.token && !stream.stopped()) {
         answer.tokens.push_back(*event.token);
         stream.push(*event.token);
@@ -123,8 +125,9 @@ Answer generate(Engine& engine, const LoadedModel& model, const Prompt& prompt, 
 }
 
 std::string statistics(const Answer& answer, const EngineOptions& engine) {
-  std::string text = fmt::format("{} prompt tokens at {} tokens/s, {} tokens", answer.prompt_tokens,
-                                 rate_text(answer.prefill_tokens_per_s()), answer.tokens.size());
+  std::string text = fmt::format("{} prompt tokens", answer.prompt_tokens);
+  if (answer.prefill_s > 0) text += fmt::format(" at {} tokens/s", rate_text(answer.prefill_tokens_per_s()));
+  text += fmt::format(", {} tokens", answer.tokens.size());
   if (answer.tokens.size() > 1) text += fmt::format(" at {} tokens/s", rate_text(answer.decode_tokens_per_s()));
   if (answer.drafted > 0)
     text += fmt::format(" ({} of {} drafts accepted, {:.0f} %)", answer.accepted, answer.drafted,
@@ -133,6 +136,8 @@ std::string statistics(const Answer& answer, const EngineOptions& engine) {
   if (answer.finish == FinishReason::length)
     text += full ? fmt::format("; cut off: the context of {} tokens is full", engine.context)
                  : "; cut off by --max-tokens";
+  if (answer.finish == FinishReason::length && answer.text.empty() && !answer.reasoning.empty())
+    text += " while reasoning, before the answer";
   if (answer.finish == FinishReason::cancelled) text += "; stopped by Ctrl-C";
   return text;
 }

@@ -33,7 +33,7 @@ struct Answer {
   FinishReason finish = FinishReason::stop;
   int prompt_tokens = 0;
   int drafted = 0, accepted = 0;  // speculation: tokens guessed, and those of them that the model chose, too
-  double prefill_s = 0;           // until the first token
+  double prefill_s = 0;           // until the first token; 0 when none was predicted
   double decode_s = 0;            // from the first token to the last
 
   double prefill_tokens_per_s() const { return prefill_s > 0 ? prompt_tokens / prefill_s : 0; }

@@ -18,6 +18,13 @@ namespace {
 
 constexpr int kMaxThreads = 4096, kMaxContext = 1 << 30;
 
+// Names of types are written in either case: q4_k, and Q4_K in the names of files.
+std::string lower_case(std::string text) {
+  for (char& c : text)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 'a' - 'A');
+  return text;
+}
+
 // Validators give back what is wrong, or nothing.
 std::string check_weights(const std::string& value) {
   const auto type = dtype_from_name(value);
@@ -41,6 +48,15 @@ std::string check_seed(const std::string& value) {
   return whole ? "" : fmt::format("'{}' is no whole number from 0 to 2^64 - 1", value);
 }
 
+// What the engine would refuse, before a model is loaded. (The library's own check lets NaN pass.)
+auto within(SamplingParams::Range range) {
+  return [range](const std::string& text) -> std::string {
+    double value = 0;
+    if (CLI::detail::lexical_cast(text, value) && value >= range.low && value <= range.high) return {};
+    return fmt::format("'{}' is no number from {} to {}", text, range.low, range.high);
+  };
+}
+
 }  // namespace
 
 void add_model_argument(CLI::App& command, std::string& model, bool required) {
@@ -60,10 +76,12 @@ void ModelOptions::add_to(CLI::App& command, bool model_required) {
           "how weights are held: auto (as stored), f32 (exact), bf16, or a quantised type, with the output head "
           "finer, as `quantize` makes files of that type")
       ->type_name("TYPE")
+      ->transform(lower_case)
       ->check(check_weights)
       ->group(group);
   command.add_option("--kv", kv, "type of the cache: f32, bf16 or q8_0 [f32 with f32 weights, else bf16]")
       ->type_name("TYPE")
+      ->transform(lower_case)
       ->check(check_kv)
       ->group(group);
   command.add_option("--threads", threads, "[physical cores that this process may use]")
@@ -131,13 +149,18 @@ void SamplingOptions::add_to(CLI::App& command) {
   };
   add("--max-tokens", max_tokens, "longest answer [what is left of the context]", "N")
       ->check(CLI::Range(0, kMaxContext));
-  add("--temperature", temperature, "0 is greedy", "X");
-  add("--top-k", top_k, "keep the k likeliest tokens; 0 keeps all", "K");
-  add("--top-p", top_p, "keep the likeliest tokens that together have this probability", "P");
-  add("--min-p", min_p, "keep tokens at least this fraction as likely as the likeliest", "P");
-  add("--repeat-penalty", repeat_penalty, "divides the logits of tokens seen before; 1 is off", "X");
-  add("--presence-penalty", presence_penalty, "subtracted once from tokens of the answer", "X");
-  add("--frequency-penalty", frequency_penalty, "subtracted as often as the answer has the token", "X");
+  add("--temperature", temperature, "0 is greedy", "X")->check(within(SamplingParams::kTemperature));
+  add("--top-k", top_k, "keep the k likeliest tokens; 0 keeps all", "K")->check(within(SamplingParams::kTopK));
+  add("--top-p", top_p, "keep the likeliest tokens that together have this probability", "P")
+      ->check(within(SamplingParams::kTopP));
+  add("--min-p", min_p, "keep tokens at least this fraction as likely as the likeliest", "P")
+      ->check(within(SamplingParams::kMinP));
+  add("--repeat-penalty", repeat_penalty, "divides the logits of tokens seen before; 1 is off", "X")
+      ->check(within(SamplingParams::kRepeatPenalty));
+  add("--presence-penalty", presence_penalty, "subtracted once from tokens of the answer", "X")
+      ->check(within(SamplingParams::kPresencePenalty));
+  add("--frequency-penalty", frequency_penalty, "subtracted as often as the answer has the token", "X")
+      ->check(within(SamplingParams::kFrequencyPenalty));
   add("--seed", seed, "same seed, same request, same text [drawn]", "N")->check(check_seed);
   add("--stop", stops, "end the answer before this text; may be given several times", "TEXT")
       ->allow_extra_args(false)

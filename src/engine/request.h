@@ -20,6 +20,13 @@ struct SamplingParams {
   double frequency_penalty = 0;  // subtracted once per occurrence in the answer
   uint64_t seed = 0;             // same seed, same request, same text
 
+  struct Range {
+    double low, high;
+  };
+  static constexpr Range kTemperature = {0, 100}, kTopK = {0, 1 << 30}, kTopP = {0, 1}, kMinP = {0, 1},
+                         kRepeatPenalty = {1e-3, 1e3}, kPresencePenalty = {-100, 100},
+                         kFrequencyPenalty = {-100, 100};
+
   // Throws Error that names the field when a value is out of its range.
   void check() const;
 };

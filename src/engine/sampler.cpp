@@ -22,20 +22,20 @@ std::string_view name(FinishReason reason) {
   return "";
 }
 
-static void check_range(std::string_view name, double value, double low, double high) {
-  if (!(value >= low && value <= high))
-    throw Error(fmt::format("{} must be between {} and {}, not {}", name, low, high, value))
+static void check_range(std::string_view name, double value, SamplingParams::Range range) {
+  if (!(value >= range.low && value <= range.high))
+    throw Error(fmt::format("{} must be between {} and {}, not {}", name, range.low, range.high, value))
         .in("sampling parameters");
 }
 
 void SamplingParams::check() const {
-  check_range("temperature", temperature, 0, 100);
-  check_range("top_k", top_k, 0, 1 << 30);
-  check_range("top_p", top_p, 0, 1);
-  check_range("min_p", min_p, 0, 1);
-  check_range("repeat_penalty", repeat_penalty, 1e-3, 1e3);
-  check_range("presence_penalty", presence_penalty, -100, 100);
-  check_range("frequency_penalty", frequency_penalty, -100, 100);
+  check_range("temperature", temperature, kTemperature);
+  check_range("top_k", top_k, kTopK);
+  check_range("top_p", top_p, kTopP);
+  check_range("min_p", min_p, kMinP);
+  check_range("repeat_penalty", repeat_penalty, kRepeatPenalty);
+  check_range("presence_penalty", presence_penalty, kPresencePenalty);
+  check_range("frequency_penalty", frequency_penalty, kFrequencyPenalty);
 }
 
 // -- Weights

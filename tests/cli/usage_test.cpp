@@ -38,6 +38,12 @@ TEST_F(Usage, AMistypedCommandGetsASuggestion) {
   EXPECT_EQ(o.status, 2);
   EXPECT_THAT(o.err, HasSubstr("there is no command 'rnu'; did you mean 'run'?"));
   EXPECT_THAT(run({"frobnicate"}).err, Not(HasSubstr("did you mean")));
+  EXPECT_THAT(run({"quant", "tiny-qwen"}).err, HasSubstr("did you mean 'quantize'?"));
+}
+
+TEST_F(Usage, TypesAreNamedInEitherCase) {
+  for (const auto& [option, type] : {std::pair{"--weights", "Q8_0"}, {"--weights", "AUTO"}, {"--kv", "BF16"}})
+    EXPECT_EQ(run({"run", kShipped, "hi", "--max-tokens", "1", option, type}).status, 0) << option << " " << type;
 }
 
 TEST_F(Usage, AnOptionThatDoesNotExistIsRefusedWithASuggestion) {
@@ -48,6 +54,7 @@ TEST_F(Usage, AnOptionThatDoesNotExistIsRefusedWithASuggestion) {
     EXPECT_THAT(o.out, IsEmpty());
   }
   EXPECT_THAT(run({"run", "tiny-qwen", "x", "--temprature", "0"}).err, HasSubstr("did you mean --temperature?"));
+  EXPECT_THAT(run({"run", "tiny-qwen", "x", "--temp", "0"}).err, HasSubstr("did you mean --temperature?"));
   EXPECT_EQ(run({"inspect", "tiny-qwen", "--threads", "2"}).status, 2) << "inspect computes nothing";
 }
 
@@ -68,6 +75,16 @@ TEST_F(Usage, ValuesOutOfRangeAreRefused) {
       {"run", kShipped, "x", "--weights", "i32"},
       {"run", kShipped, "x", "--kv", "q4_0"},
       {"run", kShipped, "x", "--temperature", "warm"},
+      {"run", kShipped, "x", "--temperature", "-1"},
+      {"run", kShipped, "x", "--temperature", "nan"},
+      {"run", kShipped, "x", "--temperature", "inf"},
+      {"run", kShipped, "x", "--top-k", "-1"},
+      {"run", kShipped, "x", "--top-p", "1.1"},
+      {"run", kShipped, "x", "--min-p", "2"},
+      {"run", kShipped, "x", "--repeat-penalty", "0"},
+      {"run", kShipped, "x", "--presence-penalty", "-101"},
+      {"run", kShipped, "x", "--frequency-penalty", "1e30"},
+      {"quantize", kShipped, "out.gguf", "--type", "q9_9"},
       {"run", kShipped, "x", "--seed", "-1"},
       {"run", kShipped, "x", "--seed", "18446744073709551616"},
       {"run", kShipped, "x", "--top-k", "99999999999999999999"},

@@ -11,6 +11,7 @@
 #include "cli/options.h"
 #include "cli/terminal.h"
 #include "load/find_model.h"
+#include "model/family.h"
 
 namespace cachalot {
 namespace {
@@ -20,6 +21,7 @@ using Json = nlohmann::ordered_json;
 struct BenchOptions {
   ModelOptions model;
   BenchPlan plan;
+  bool prefill_stated = false, decode_stated = false;
   bool probes_only = false, json = false;
 };
 
@@ -76,7 +78,29 @@ int probe_only(const BenchOptions& o) {
   return 0;
 }
 
-// Loads with a cache for what the phases need. Throws Error when that is more than the model or --context allows.
+// Shortens the phases whose lengths nobody stated to what --context or else the model's own holds behind --depth, and
+// says so. Throws Error when what was stated is more.
+void fit_to_context(BenchOptions& o) {
+  int context = o.model.context;
+  if (context == 0) {
+    const Checkpoint checkpoint = Checkpoint::open(resolve_model(o.model.model));
+    context = family_of(checkpoint.config()).spec(checkpoint.config()).context;
+  }
+  const int room = context - o.plan.depth;
+  const auto shorten = [&](const char* phase, int& tokens, bool stated) {
+    if (stated || room < 1 || tokens <= room) return;
+    note("{} of {} tokens instead of {}: the context holds {}", phase, room, tokens, context);
+    tokens = room;
+  };
+  shorten("prefill", o.plan.prefill, o.prefill_stated);
+  shorten("decode", o.plan.decode, o.decode_stated);
+  if (o.plan.tokens_per_sequence() > context)
+    throw Error(fmt::format("the phases need {} tokens per sequence, but the context holds {}",
+                            o.plan.tokens_per_sequence(), context))
+        .hint("lower --depth, --prefill or --decode, or set --context beyond the model's own");
+}
+
+// Loads with a cache for what the phases need.
 LoadedModel load_for(const BenchOptions& o, std::unique_ptr<Ops> ops) {
   const int64_t needed = o.plan.cache_tokens();
   if (needed > (1 << 30)) throw Error(fmt::format("{} tokens are more than a cache can hold", needed));
@@ -88,11 +112,6 @@ LoadedModel load_for(const BenchOptions& o, std::unique_ptr<Ops> ops) {
   LoadedModel model = LoadedModel::load(resolve_model(o.model.model), options, std::move(ops));
   model.defaults.sampling = read_sampling_defaults(model.checkpoint).params;
   warn_beyond_training(model.transformer->spec(), o.plan.tokens_per_sequence());
-  const int limit = o.model.context > 0 ? o.model.context : model.transformer->spec().context;
-  if (o.plan.tokens_per_sequence() > limit)
-    throw Error(fmt::format("the phases need {} tokens per sequence, but the context holds {}",
-                            o.plan.tokens_per_sequence(), limit))
-        .hint("lower --depth, --prefill or --decode, or set --context beyond the model's own");
   return model;
 }
 
@@ -146,8 +165,9 @@ void print_results(const std::vector<PhaseResult>& results, const BenchPlan& pla
   }
 }
 
-int bench(const BenchOptions& o) {
+int bench(BenchOptions o) {
   if (o.probes_only) return probe_only(o);
+  fit_to_context(o);
   auto ops = o.model.make_ops();
   CpuOps& cpu = *ops;
   LoadedModel model = load_for(o, std::move(ops));
@@ -173,6 +193,8 @@ int bench(const BenchOptions& o) {
                             {"load_ms", model.load_ms},
                             {"threads", threads},
                             {"isa", isa},
+                            {"prefill", o.plan.prefill},
+                            {"decode", o.plan.decode},
                             {"depth", o.plan.depth},
                             {"batch", o.plan.batch},
                             {"sampling", to_json(model.defaults.sampling)},
@@ -199,7 +221,8 @@ void add_bench(CLI::App& program, Work& chosen) {
   };
   constexpr int most = 1 << 24;
   std::vector<CLI::Option*> shape = {
-      add("--prefill", o->plan.prefill, "tokens of the prompt; 0 leaves the phase out", CLI::Range(0, most)),
+      add("--prefill", o->plan.prefill, "tokens of the prompt, unless the context is shorter; 0 leaves the phase out",
+          CLI::Range(0, most)),
       add("--decode", o->plan.decode, "tokens made one by one; 0 leaves the phase out", CLI::Range(0, most)),
       add("--depth", o->plan.depth, "tokens in the cache before", CLI::Range(0, most)),
       add("--batch", o->plan.batch, "sequences side by side", CLI::Range(1, 4096))};
@@ -209,7 +232,9 @@ void add_bench(CLI::App& program, Work& chosen) {
   for (auto* option : shape) probes->excludes(option);
   auto* model = command.get_option("MODEL");
   for (const char* name : {"MODEL", "--weights", "--kv", "--context"}) probes->excludes(command.get_option(name));
-  command.callback([&chosen, o, model, probes] {
+  command.callback([&chosen, o, shape, model, probes] {
+    o->prefill_stated = !shape[0]->empty();
+    o->decode_stated = !shape[1]->empty();
     if (model->empty() && probes->empty()) throw CLI::RequiredError("MODEL");
     if (probes->empty() && o->plan.prefill + o->plan.decode == 0)
       throw CLI::ValidationError("--prefill and --decode are both 0: there is nothing to measure");

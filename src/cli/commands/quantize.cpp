@@ -55,7 +55,7 @@ void print_kinds(const std::vector<QuantizedKind>& kinds) {
                         k.weighted ? ", weighted" : "");
   }
   const Totals t = totals_of(kinds);
-  text += fmt::format("{} in {} bytes of weights, {:.2f} bits per number; {} before\n", count_text(t.numbers),
+  text += fmt::format("{} numbers in {} of weights, {:.2f} bits per number; {} before\n", count_text(t.numbers),
                       bytes_text(t.bytes), bits(t), bytes_text(t.stored_bytes));
   print_text(text);
 }
@@ -137,6 +137,13 @@ int quantize_model(const QuantizeWords& o) {
   return 0;
 }
 
+std::string check_recipe(const std::string& name) {
+  try {
+    recipe_named(name);
+  } catch (const Error& e) { return e.what(); }
+  return {};
+}
+
 }  // namespace
 
 void add_quantize(CLI::App& program, Work& chosen) {
@@ -148,6 +155,7 @@ void add_quantize(CLI::App& program, Work& chosen) {
   for (const Recipe& recipe : recipes()) names.push_back(recipe.name);
   command.add_option("--type", o->type, fmt::format("how to hold the matrices: {}", fmt::join(names, ", ")))
       ->required()
+      ->check(check_recipe)
       ->type_name("TYPE");
   command
       .add_option("--calibration", o->calibration,
