@@ -42,6 +42,7 @@ static void read_tensors(const GgufFile& file, const std::byte* begin, const std
     CHECK(tensor.bytes.data() >= begin && tensor.bytes.data() + tensor.bytes.size() <= end);
     int64_t elements = 1;
     for (const int64_t size : tensor.shape) elements *= size;
+    if (tensor.dtype == DType::opaque) continue;
     CHECK(row_bytes(tensor.dtype, elements) == static_cast<int64_t>(tensor.bytes.size()));
     if (!can_dequantize(tensor.dtype) || elements > 1 << 16) continue;
     values.resize(static_cast<size_t>(elements));

@@ -93,7 +93,7 @@ TEST_F(QuantizeTest, CalibrationWeighsTheErrors) {
 
 TEST_F(QuantizeTest, SaysWhatIsWrong) {
   const Outcome type = run({"quantize", kShipped, path("a.gguf"), "--type", "q9_z"});
-  EXPECT_EQ(type.status, 1);
+  EXPECT_EQ(type.status, 2);
   EXPECT_THAT(type.err, HasSubstr("known: f32"));
   EXPECT_EQ(run({"quantize", kShipped, path("a.gguf")}).status, 2) << "--type is required";
   const Outcome folder = run({"quantize", kShipped, path("missing/a.gguf"), "--type", "q8_0"});
