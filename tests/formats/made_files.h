@@ -74,8 +74,8 @@ struct GgufMaker {
     size_t count = 1;
     for (const int64_t n : ne) count *= static_cast<size_t>(n);
     values.resize(count);
-    std::string bytes(count * 4, '\0');
-    std::memcpy(bytes.data(), values.data(), bytes.size());
+    const auto* begin = reinterpret_cast<const char*>(values.data());
+    const std::string bytes(begin, begin + count * 4);
     return tensor(std::move(name), std::move(ne), 0, bytes);
   }
 
