@@ -25,9 +25,7 @@ TEST(Convert, WidensEveryBf16Exactly) {
     SCOPED_TRACE(table->isa);
     std::vector<float> from_bf16(x.size());
     table->bf16_to_f32(x.data(), std::ssize(x), from_bf16.data());
-    for (size_t i = 0; i < x.size(); ++i) {
-      ASSERT_TRUE(same_number(from_bf16[i], bf16_to_f32(x[i]))) << i;
-    }
+    for (size_t i = 0; i < x.size(); ++i) { ASSERT_TRUE(same_number(from_bf16[i], bf16_to_f32(x[i]))) << i; }
   }
 }
 
