@@ -5,7 +5,7 @@
 // Not supported, each an Error that says so: recursive loops, template inheritance and includes, {% autoescape %},
 // integers beyond 64 bits, a few filters and methods that chats do not use. jinja2 evaluates expressions of constants
 // while it compiles, where a senseless slice like {{ 5[1:] }} prints nothing; here it is an error as everywhere else.
-// Tests: tests/text/jinja_test.cpp.
+// Tests: tests/jinja/template_test.cpp.
 #pragma once
 
 #include <memory>

@@ -71,13 +71,13 @@ int record(const TraceOptions& o) {
   TraceOps ops(*model.ops, [&](std::string_view point, const Tensor& tensor, std::span<const float> numbers) {
     recorder.record(point, tensor, numbers);
   });
-  score(ops, *model.transformer, tokens,
-        {.kv = model.kv,
-         .chunk = o.tokens.chunk,
-         .decode_from = o.tokens.decode_from,
-         .declared_tokens = std::clamp<int>(o.tokens.decode_from, 0, static_cast<int>(tokens.size())),  // as `logits`
-         .expanded_tokens = expanded_tokens(static_cast<int>(tokens.size()))},
-        [](int, std::span<const float>) {});
+  score(
+      ops, *model.transformer, tokens,
+      {.kv = model.kv,
+       .chunk = o.tokens.chunk,
+       .decode_from = o.tokens.decode_from,
+       .declared_tokens = std::clamp<int>(o.tokens.decode_from, 0, static_cast<int>(tokens.size()))},  // as `logits`
+      [](int, std::span<const float>) {});
   note("{} points of {} tokens written to {}", recorder.write(o.out, inputs), tokens.size(), o.out);
   return 0;
 }
