@@ -1,9 +1,16 @@
 #include "cli/command.h"
 
+#include <algorithm>
+
+#include "base/check.h"
+
 namespace cachalot {
 
-CLI::App& new_command(CLI::App& program, const std::string& name, const std::string& description) {
-  return *program.add_subcommand(name, description);
+Option& Command::option(std::string_view option_name) {
+  const auto at =
+      std::find_if(options.begin(), options.end(), [&](const Option& o) { return o.name == option_name; });
+  CHECK(at != options.end());
+  return *at;
 }
 
 }  // namespace cachalot

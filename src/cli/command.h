@@ -1,37 +1,63 @@
-// The sub-commands of the program, one file each. add_X declares the command's options; when the user chose it,
-// `chosen` becomes the work to do, whose result is the exit status: 0 done, 1 failed. Bad input is thrown as Error,
-// caught in main.
+// The sub-commands of the program, one file each, as data: what words they take, and the work to do. The words are
+// read in command_line.cpp, which alone knows the library for it.
 #pragma once
 
-#include <CLI/CLI.hpp>
+#include <cstdint>
 #include <functional>
-#include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
 
 namespace cachalot {
 
-using Work = std::function<int()>;
+struct Range {
+  double min, max;  // inclusive; whole numbers for an option whose value is one
+};
 
-// A sub-command of `program`. (Here alone is one made: where it is, the compiler makes half of CLI11 once more.)
-CLI::App& new_command(CLI::App& program, const std::string& name, const std::string& description);
+// An option, a flag or an argument.
+struct Option {
+  using Value = std::variant<bool*, int*, double*, std::string*, std::vector<std::string>*, std::optional<int>*,
+                             std::optional<double>*, std::optional<uint64_t>*, std::optional<std::string>*>;
 
-void add_run(CLI::App& program, Work& chosen);
-void add_chat(CLI::App& program, Work& chosen);
-void add_tokenize(CLI::App& program, Work& chosen);
-void add_detokenize(CLI::App& program, Work& chosen);
-void add_template(CLI::App& program, Work& chosen);
-void add_logits(CLI::App& program, Work& chosen);
-void add_trace(CLI::App& program, Work& chosen);
-void add_perplexity(CLI::App& program, Work& chosen);
-void add_inspect(CLI::App& program, Work& chosen);
-void add_bench(CLI::App& program, Work& chosen);
-void add_quantize(CLI::App& program, Work& chosen);
+  std::string name;  // "--threads"; without dashes an argument, known by its place
+  std::string help;
+  Value value;       // where what was given goes; bool: a flag
+  std::string type;  // how help calls a value: "N"
+  std::string group = "Options";
+  bool required = false, shows_default = false;
+  int words = 1;                                         // that it takes each time it is given
+  bool* stated = nullptr;                                // where it goes whether the option was given
+  std::optional<Range> range;                            // of numbers
+  std::vector<std::string> one_of;                       // all that a value may be; empty: anything
+  std::function<std::string(std::string)> change;        // a value before it is checked
+  std::function<std::string(const std::string&)> check;  // what is wrong with a value, or nothing
+  std::vector<std::string> excludes, needs;              // other options of the command, by name
+};
 
-// When the user chooses `command`, `chosen` becomes body(options).
-template <typename Options>
-void when_chosen(CLI::App& command, Work& chosen, const std::shared_ptr<Options>& options,
-                 int (*body)(const Options&)) {
-  command.callback([&chosen, options, body] { chosen = [options, body] { return body(*options); }; });
-}
+struct Command {
+  std::string name, about;
+  std::string footer;  // of its help
+  std::vector<Option> options;
+  std::function<std::string()> check;  // what is wrong with the words together, or nothing
+  // What to do; the result is the exit status: 0 done, 1 failed. Bad input is thrown as Error, caught in main.
+  std::function<int()> work;
+
+  void add(Option option) { options.push_back(std::move(option)); }
+  Option& option(std::string_view option_name);
+};
+
+Command run_command();
+Command chat_command();
+Command tokenize_command();
+Command detokenize_command();
+Command template_command();
+Command logits_command();
+Command trace_command();
+Command perplexity_command();
+Command inspect_command();
+Command bench_command();
+Command quantize_command();
 
 }  // namespace cachalot

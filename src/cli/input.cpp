@@ -55,17 +55,24 @@ std::vector<int32_t> parse_token_ids(std::string_view text, std::string_view whe
   return ids;
 }
 
-void TokensInput::add_to(CLI::App& command) {
-  auto* ids = command.add_option("--tokens", list, "ids separated by commas")->type_name("1,2,3");
-  command.add_option("--tokens-file", file, "a file of ids separated by commas or white space; - is standard input")
-      ->type_name("FILE")
-      ->excludes(ids);
-  command.add_option("--chunk", chunk, "feed the tokens in chunks of N through the cache")
-      ->type_name("N")
-      ->check(CLI::Range(1, 1 << 30));
-  command.add_option("--decode-from", decode_from, "feed the first K at once and the rest one by one")
-      ->type_name("K")
-      ->check(CLI::Range(0, 1 << 30));
+void TokensInput::add_to(Command& command) {
+  constexpr Range most = {0, 1 << 30};
+  command.add({.name = "--tokens", .help = "ids separated by commas", .value = &list, .type = "1,2,3"});
+  command.add({.name = "--tokens-file",
+               .help = "a file of ids separated by commas or white space; - is standard input",
+               .value = &file,
+               .type = "FILE",
+               .excludes = {"--tokens"}});
+  command.add({.name = "--chunk",
+               .help = "feed the tokens in chunks of N through the cache",
+               .value = &chunk,
+               .type = "N",
+               .range = Range{1, most.max}});
+  command.add({.name = "--decode-from",
+               .help = "feed the first K at once and the rest one by one",
+               .value = &decode_from,
+               .type = "K",
+               .range = most});
 }
 
 std::vector<int32_t> TokensInput::read() const {

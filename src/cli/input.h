@@ -1,13 +1,13 @@
 // What commands read: standard input, files, lists of token ids.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "cli/command.h"
 #include "formats/checkpoint_files.h"
 
 namespace cachalot {
@@ -26,7 +26,7 @@ struct TokensInput {
   int chunk = 0;         // tokens per step; 0: as many as are good
   int decode_from = -1;  // from this one on one by one; -1: never
 
-  void add_to(CLI::App& command);
+  void add_to(Command& command);
   bool given() const { return !list.empty() || !file.empty(); }
   std::vector<int32_t> read() const;  // throws Error
   // All that is read: these tokens and the checkpoint.

@@ -25,7 +25,7 @@ std::string lower_case(std::string text) {
   return text;
 }
 
-// Validators give back what is wrong, or nothing.
+// Checks give back what is wrong, or nothing.
 std::string check_weights(const std::string& value) {
   const auto type = dtype_from_name(value);
   const auto types = weight_types();
@@ -48,50 +48,52 @@ std::string check_seed(const std::string& value) {
   return whole ? "" : fmt::format("'{}' is no whole number from 0 to 2^64 - 1", value);
 }
 
-// What the engine would refuse, before a model is loaded. (The library's own check lets NaN pass.)
-auto within(SamplingParams::Range range) {
-  return [range](const std::string& text) -> std::string {
-    double value = 0;
-    if (CLI::detail::lexical_cast(text, value) && value >= range.low && value <= range.high) return {};
-    return fmt::format("'{}' is no number from {} to {}", text, range.low, range.high);
-  };
+std::string check_stop(const std::string& value) {
+  return value.empty() ? "an empty text would end every answer" : "";
 }
 
 }  // namespace
 
-void add_model_argument(CLI::App& command, std::string& model, bool required) {
-  command.add_option("MODEL", model, "a folder, a .gguf file, or the name of a model")
-      ->required(required)
-      ->type_name("");
+void add_model_argument(Command& command, std::string& model, bool required) {
+  command.add({.name = "MODEL",
+               .help = "a folder, a .gguf file, or the name of a model",
+               .value = &model,
+               .required = required});
 }
 
-void add_json_flag(CLI::App& command, bool& json) { command.add_flag("--json", json, "print one JSON object"); }
+void add_json_flag(Command& command, bool& json) {
+  command.add({.name = "--json", .help = "print one JSON object", .value = &json});
+}
 
-void ModelOptions::add_to(CLI::App& command, bool model_required) {
+void ModelOptions::add_to(Command& command, bool model_required) {
   constexpr const char* group = "Model";
   add_model_argument(command, model, model_required);
-  command
-      .add_option(
-          "--weights", weights,
-          "how weights are held: auto (as stored), f32 (exact), bf16, or a quantised type, with the output head "
-          "finer, as `quantize` makes files of that type")
-      ->type_name("TYPE")
-      ->transform(lower_case)
-      ->check(check_weights)
-      ->group(group);
-  command.add_option("--kv", kv, "type of the cache: f32, bf16 or q8_0 [f32 with f32 weights, else bf16]")
-      ->type_name("TYPE")
-      ->transform(lower_case)
-      ->check(check_kv)
-      ->group(group);
-  command.add_option("--threads", threads, "[physical cores that this process may use]")
-      ->type_name("N")
-      ->check(CLI::Range(1, kMaxThreads))
-      ->group(group);
-  command.add_option("--context", context, "most tokens of prompt and answer [the model's own, bounded by memory]")
-      ->type_name("N")
-      ->check(CLI::Range(1, kMaxContext))
-      ->group(group);
+  command.add({.name = "--weights",
+               .help =
+                   "how weights are held: auto (as stored), f32 (exact), bf16, or a quantised type, with the output "
+                   "head finer, as `quantize` makes files of that type",
+               .value = &weights,
+               .type = "TYPE",
+               .group = group,
+               .check = check_weights});
+  command.add({.name = "--kv",
+               .help = "type of the cache: f32, bf16 or q8_0 [f32 with f32 weights, else bf16]",
+               .value = &kv,
+               .type = "TYPE",
+               .group = group,
+               .check = check_kv});
+  command.add({.name = "--threads",
+               .help = "[physical cores that this process may use]",
+               .value = &threads,
+               .type = "N",
+               .group = group,
+               .range = Range{1, kMaxThreads}});
+  command.add({.name = "--context",
+               .help = "most tokens of prompt and answer [the model's own, bounded by memory]",
+               .value = &context,
+               .type = "N",
+               .group = group,
+               .range = Range{1, kMaxContext}});
 }
 
 LoadOptions ModelOptions::load_options() const {
@@ -126,14 +128,15 @@ LoadedModel ModelOptions::load(const SpeculationOptions& speculation) const {
   return load(options);
 }
 
-void SpeculationOptions::add_to(CLI::App& command) {
-  command
-      .add_option("--speculate", form,
-                  "guess tokens and keep what the model would have said anyway: mtp (the checkpoint's own module), "
-                  "lookup (repetitions in the text), off [auto: mtp where there is one]")
-      ->type_name("HOW")
-      ->check(CLI::IsMember({"auto", "off", "lookup", "mtp"}))
-      ->group("Model");
+void SpeculationOptions::add_to(Command& command) {
+  command.add({.name = "--speculate",
+               .help =
+                   "guess tokens and keep what the model would have said anyway: mtp (the checkpoint's own module), "
+                   "lookup (repetitions in the text), off [auto: mtp where there is one]",
+               .value = &form,
+               .type = "HOW",
+               .group = "Model",
+               .one_of = {"auto", "off", "lookup", "mtp"}});
 }
 
 std::optional<Speculation> SpeculationOptions::chosen() const {
@@ -142,29 +145,35 @@ std::optional<Speculation> SpeculationOptions::chosen() const {
   return std::nullopt;
 }
 
-void SamplingOptions::add_to(CLI::App& command) {
-  constexpr const char* group = "Sampling (defaults: the checkpoint's generation_config.json)";
-  const auto add = [&](const char* name, auto& value, const char* what, const char* type) {
-    return command.add_option(name, value, what)->type_name(type)->group(group);
+void SamplingOptions::add_to(Command& command) {
+  const std::vector<Option> options = {
+      {"--max-tokens", "longest answer [what is left of the context]", &max_tokens, "N"},
+      {"--temperature", "0 is greedy", &temperature, "X"},
+      {"--top-k", "keep the k likeliest tokens; 0 keeps all", &top_k, "K"},
+      {"--top-p", "keep the likeliest tokens that together have this probability", &top_p, "P"},
+      {"--min-p", "keep tokens at least this fraction as likely as the likeliest", &min_p, "P"},
+      {"--repeat-penalty", "divides the logits of tokens seen before; 1 is off", &repeat_penalty, "X"},
+      {"--presence-penalty", "subtracted once from tokens of the answer", &presence_penalty, "X"},
+      {"--frequency-penalty", "subtracted as often as the answer has the token", &frequency_penalty, "X"},
+      {"--seed", "same seed, same request, same text [drawn]", &seed, "N"},
+      {"--stop", "end the answer before this text; may be given several times", &stops, "TEXT"}};
+  for (Option option : options) {
+    option.group = "Sampling (defaults: the checkpoint's generation_config.json)";
+    command.add(std::move(option));
+  }
+  const auto bound = [&](std::string_view name, SamplingParams::Range range) {
+    command.option(name).range = Range{range.low, range.high};
   };
-  add("--max-tokens", max_tokens, "longest answer [what is left of the context]", "N")
-      ->check(CLI::Range(0, kMaxContext));
-  add("--temperature", temperature, "0 is greedy", "X")->check(within(SamplingParams::kTemperature));
-  add("--top-k", top_k, "keep the k likeliest tokens; 0 keeps all", "K")->check(within(SamplingParams::kTopK));
-  add("--top-p", top_p, "keep the likeliest tokens that together have this probability", "P")
-      ->check(within(SamplingParams::kTopP));
-  add("--min-p", min_p, "keep tokens at least this fraction as likely as the likeliest", "P")
-      ->check(within(SamplingParams::kMinP));
-  add("--repeat-penalty", repeat_penalty, "divides the logits of tokens seen before; 1 is off", "X")
-      ->check(within(SamplingParams::kRepeatPenalty));
-  add("--presence-penalty", presence_penalty, "subtracted once from tokens of the answer", "X")
-      ->check(within(SamplingParams::kPresencePenalty));
-  add("--frequency-penalty", frequency_penalty, "subtracted as often as the answer has the token", "X")
-      ->check(within(SamplingParams::kFrequencyPenalty));
-  add("--seed", seed, "same seed, same request, same text [drawn]", "N")->check(check_seed);
-  add("--stop", stops, "end the answer before this text; may be given several times", "TEXT")
-      ->allow_extra_args(false)
-      ->check([](const std::string& value) { return value.empty() ? "an empty text would end every answer" : ""; });
+  bound("--temperature", SamplingParams::kTemperature);
+  bound("--top-k", SamplingParams::kTopK);
+  bound("--top-p", SamplingParams::kTopP);
+  bound("--min-p", SamplingParams::kMinP);
+  bound("--repeat-penalty", SamplingParams::kRepeatPenalty);
+  bound("--presence-penalty", SamplingParams::kPresencePenalty);
+  bound("--frequency-penalty", SamplingParams::kFrequencyPenalty);
+  command.option("--max-tokens").range = Range{0, kMaxContext};
+  command.option("--seed").check = check_seed;
+  command.option("--stop").check = check_stop;
 }
 
 // Of the defaults that nothing replaces and that have a say: greedy choices ask for the penalty alone.

@@ -1,19 +1,20 @@
 // Options that several commands share.
 #pragma once
 
-#include <CLI/CLI.hpp>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "cli/command.h"
 #include "load/loaded_model.h"
 #include "ops/cpu/cpu_ops.h"
 
 namespace cachalot {
 
 // The MODEL argument alone, for commands that read no weights.
-void add_model_argument(CLI::App& command, std::string& model, bool required = true);
-void add_json_flag(CLI::App& command, bool& json);
+void add_model_argument(Command& command, std::string& model, bool required = true);
+void add_json_flag(Command& command, bool& json);
 
 struct SpeculationOptions;
 
@@ -26,7 +27,7 @@ struct ModelOptions {
   int context = 0;  // 0: the checkpoint's own, bounded by memory
 
   // `model_required` is false where another option can stand in for the model.
-  void add_to(CLI::App& command, bool model_required = true);
+  void add_to(Command& command, bool model_required = true);
   LoadOptions load_options() const;
   std::unique_ptr<CpuOps> make_ops() const;
   // Resolves the name, loads, and says on stderr when weights are held in another type than asked for.
@@ -42,7 +43,7 @@ struct ModelOptions {
 struct SpeculationOptions {
   std::string form = "auto";
 
-  void add_to(CLI::App& command);
+  void add_to(Command& command);
   std::optional<Speculation> chosen() const;  // none: auto
 };
 
@@ -52,7 +53,7 @@ struct SamplingOptions {
   std::optional<uint64_t> seed;
   std::vector<std::string> stops;
 
-  void add_to(CLI::App& command);
+  void add_to(Command& command);
   // What was given replaces the checkpoint's defaults, and a line on stderr says which of the others cannot be used;
   // a seed that was not given is drawn. Throws Error when out of range.
   SamplingParams over(const GenerationDefaults& defaults) const;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "formats/checkpoint.h"
 #include "formats/gguf/writer.h"
 #include "ops/ops.h"
 

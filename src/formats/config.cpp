@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/quote.h"
@@ -37,8 +38,9 @@ static void decode_tagged_floats(nlohmann::json& value) {
   for (auto& item : value) decode_tagged_floats(item);
 }
 
-Config::Config(nlohmann::json json, std::string where) : json_(std::move(json)), where_(std::move(where)) {
-  if (!json_.is_object()) throw Error(fmt::format("this is {}, not a JSON object", shown(json_))).in(where_);
+Config::Config(nlohmann::json json, std::string where)
+    : json_(std::make_shared<const nlohmann::json>(std::move(json))), where_(std::move(where)) {
+  if (!json_->is_object()) throw Error(fmt::format("this is {}, not a JSON object", shown(*json_))).in(where_);
 }
 
 Config Config::read(const std::filesystem::path& file) {
@@ -47,26 +49,27 @@ Config Config::read(const std::filesystem::path& file) {
   return Config(std::move(json), file.string());
 }
 
-Config Config::with_defaults(const nlohmann::json& defaults) const {
-  nlohmann::json json = defaults;
-  json.update(json_);
+Config Config::with_defaults(const Defaults& defaults) const {
+  nlohmann::json json = nlohmann::json::object();
+  for (const Default& d : defaults) std::visit([&](const auto& value) { json[std::string(d.key)] = value; }, d.value);
+  json.update(*json_);
   return Config(std::move(json), where_);
 }
 
 Config Config::with(std::string_view key, nlohmann::json value) const {
-  Config changed = *this;
-  changed.json_[std::string(key)] = std::move(value);
-  return changed;
+  nlohmann::json json = *json_;
+  json[std::string(key)] = std::move(value);
+  return Config(std::move(json), where_);
 }
 
 Config Config::with_alias(std::string_view alias, std::string_view key) const {
-  const auto found = json_.find(alias);
-  return found == json_.end() ? *this : with(key, *found);
+  const auto found = json_->find(alias);
+  return found == json_->end() ? *this : with(key, *found);
 }
 
 const nlohmann::json* Config::value(std::string_view key) const {
-  const auto found = json_.find(key);
-  return found == json_.end() || found->is_null() ? nullptr : &*found;
+  const auto found = json_->find(key);
+  return found == json_->end() || found->is_null() ? nullptr : &*found;
 }
 
 const nlohmann::json& Config::required(std::string_view key) const {
@@ -80,6 +83,11 @@ Error Config::wrong(std::string_view key, const nlohmann::json& value, std::stri
 }
 
 bool Config::has(std::string_view key) const { return value(key) != nullptr; }
+
+bool Config::says_null(std::string_view key) const {
+  const auto found = json_->find(key);
+  return found != json_->end() && found->is_null();
+}
 
 int Config::checked_integer(std::string_view key, const nlohmann::json& value, int min, int max) const {
   // Python writes whole numbers as floats now and then (32768.0).

@@ -3,15 +3,24 @@
 #pragma once
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "base/error.h"
 
 namespace cachalot {
+
+// What a key means where a config lacks it.
+struct Default {
+  std::string_view key;
+  std::variant<bool, int, double, std::string_view> value;
+};
+using Defaults = std::vector<Default>;
 
 class Config {
  public:
@@ -22,12 +31,14 @@ class Config {
   static Config read(const std::filesystem::path& file);
 
   // The same config with each key of `defaults` that it lacks; a key whose value is null is there and stays null.
-  Config with_defaults(const nlohmann::json& defaults) const;
+  // Of several defaults for one key the last counts.
+  Config with_defaults(const Defaults& defaults) const;
   // The same config with what it has under `alias` under `key`, which it replaces.
   Config with_alias(std::string_view alias, std::string_view key) const;
   Config with(std::string_view key, nlohmann::json value) const;
 
-  bool has(std::string_view key) const;  // present and not null
+  bool has(std::string_view key) const;        // present and not null
+  bool says_null(std::string_view key) const;  // present and null
   // Each throws Error when the key is absent (without a fallback), of another type, or out of [min, max].
   int integer(std::string_view key, int min = 0, int max = 1 << 30) const;
   int integer_or(std::string_view key, int fallback, int min = 0, int max = 1 << 30) const;
@@ -41,7 +52,7 @@ class Config {
   std::vector<double> numbers(std::string_view key) const;     // a list of finite numbers; empty when absent
   std::optional<Config> object(std::string_view key) const;  // a nested object, its errors saying "config.json: key"
 
-  const nlohmann::json& json() const { return json_; }
+  const nlohmann::json& json() const { return *json_; }
   const std::string& where() const { return where_; }
 
  private:
@@ -51,7 +62,7 @@ class Config {
   int checked_integer(std::string_view key, const nlohmann::json& value, int min, int max) const;
   double checked_number(std::string_view key, const nlohmann::json& value) const;
 
-  nlohmann::json json_;
+  std::shared_ptr<const nlohmann::json> json_;  // never null
   std::string where_;
 };
 

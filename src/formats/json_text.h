@@ -1,7 +1,7 @@
 // JSON from files that are not trusted: depth and number of values are bounded while parsing.
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 

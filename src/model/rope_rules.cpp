@@ -1,6 +1,7 @@
 // What a config says of RoPE, read as transformers reads it (modeling_rope_utils.py): where the keys are looked for,
 // what each means when it is left out, and which are refused.
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/log.h"

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "formats/checkpoint.h"
 #include "model/family.h"
 #include "ops/ops.h"
 

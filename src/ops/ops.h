@@ -16,7 +16,7 @@
 #include <string_view>
 #include <vector>
 
-#include "formats/checkpoint.h"
+#include "formats/stored_tensor.h"
 #include "ops/batch.h"
 #include "ops/moe_gate.h"
 #include "ops/rope.h"

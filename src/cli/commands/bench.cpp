@@ -212,35 +212,36 @@ int bench(BenchOptions o) {
 
 }  // namespace
 
-void add_bench(CLI::App& program, Work& chosen) {
+static std::string missing(const BenchOptions& o) {
+  if (o.probes_only) return "";
+  if (o.model.model.empty()) return "MODEL is required";
+  return o.plan.prefill + o.plan.decode > 0 ? "" : "--prefill and --decode are both 0: there is nothing to measure";
+}
+
+Command bench_command() {
   auto o = std::make_shared<BenchOptions>();
-  CLI::App& command = new_command(program, "bench", "Measure the speed of a model, and what the machine would allow");
+  Command command{.name = "bench", .about = "Measure the speed of a model, and what the machine would allow"};
   o->model.add_to(command, /*model_required=*/false);
-  const auto add = [&](const char* name, int& value, const char* what, const CLI::Range& range) {
-    return command.add_option(name, value, what)->type_name("N")->check(range)->capture_default_str();
+  const auto add = [&](const char* name, int& value, const char* what, Range range) {
+    command.add({.name = name, .help = what, .value = &value, .type = "N", .shows_default = true, .range = range});
   };
   constexpr int most = 1 << 24;
-  std::vector<CLI::Option*> shape = {
-      add("--prefill", o->plan.prefill, "tokens of the prompt, unless the context is shorter; 0 leaves the phase out",
-          CLI::Range(0, most)),
-      add("--decode", o->plan.decode, "tokens made one by one; 0 leaves the phase out", CLI::Range(0, most)),
-      add("--depth", o->plan.depth, "tokens in the cache before", CLI::Range(0, most)),
-      add("--batch", o->plan.batch, "sequences side by side", CLI::Range(1, 4096))};
-  add("--repeat", o->plan.repeat, "repetitions", CLI::Range(1, 1000));
-  auto* probes = command.add_flag("--probes", o->probes_only, "measure the machine alone; no MODEL is needed");
+  add("--prefill", o->plan.prefill, "tokens of the prompt, unless the context is shorter; 0 leaves the phase out",
+      {0, most});
+  add("--decode", o->plan.decode, "tokens made one by one; 0 leaves the phase out", {0, most});
+  add("--depth", o->plan.depth, "tokens in the cache before", {0, most});
+  add("--batch", o->plan.batch, "sequences side by side", {1, 4096});
+  add("--repeat", o->plan.repeat, "repetitions", {1, 1000});
+  command.add(
+      {.name = "--probes",
+       .help = "measure the machine alone; no MODEL is needed",
+       .value = &o->probes_only,
+       .excludes = {"MODEL", "--weights", "--kv", "--context", "--prefill", "--decode", "--depth", "--batch"}});
+  command.option("--prefill").stated = &o->prefill_stated;
+  command.option("--decode").stated = &o->decode_stated;
   add_json_flag(command, o->json);
-  for (auto* option : shape) probes->excludes(option);
-  auto* model = command.get_option("MODEL");
-  for (const char* name : {"MODEL", "--weights", "--kv", "--context"}) probes->excludes(command.get_option(name));
-  command.callback([&chosen, o, shape, model, probes] {
-    o->prefill_stated = !shape[0]->empty();
-    o->decode_stated = !shape[1]->empty();
-    if (model->empty() && probes->empty()) throw CLI::RequiredError("MODEL");
-    if (probes->empty() && o->plan.prefill + o->plan.decode == 0)
-      throw CLI::ValidationError("--prefill and --decode are both 0: there is nothing to measure");
-    chosen = [o] { return bench(*o); };
-  });
-  command.footer(
+  command.check = [o] { return missing(*o); };
+  command.footer =
       R"(Refuses to time a model whose results are wrong. Between measurements all threads probe how fast memory can be read and how
 many operations the processor can do; the share is the time that the limiting one of them needs, over the time taken.
 A model that fits the processor's caches may exceed the bandwidth of memory. Tokens are chosen as the checkpoint's
@@ -248,7 +249,9 @@ generation_config.json says, which is part of the time, and then replaced by ran
 
 Examples:
   cachalot bench ./Qwen3-0.6B --depth 4096
-  cachalot bench --probes)");
+  cachalot bench --probes)";
+  command.work = [o] { return bench(*o); };
+  return command;
 }
 
 }  // namespace cachalot

@@ -1,6 +1,8 @@
 // cachalot chat: a conversation in the terminal. Every turn reads the whole conversation again.
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/answer_printer.h"
@@ -145,16 +147,17 @@ int chat(const ChatOptions& o) {
 
 }  // namespace
 
-void add_chat(CLI::App& program, Work& chosen) {
+Command chat_command() {
   auto o = std::make_shared<ChatOptions>();
-  CLI::App& command = new_command(program, "chat", "Talk with a model");
+  Command command{.name = "chat", .about = "Talk with a model"};
   o->model.add_to(command);
-  command.add_option("--system", o->system, "the system message")->type_name("TEXT");
+  command.add({.name = "--system", .help = "the system message", .value = &o->system, .type = "TEXT"});
   o->speculation.add_to(command);
   o->sampling.add_to(command);
-  command.footer(std::string("In the conversation:\n") + kHelp + R"(
-Every turn reads the whole conversation again. Without a terminal each line of standard input is a message.)");
-  when_chosen(command, chosen, o, chat);
+  command.footer = std::string("In the conversation:\n") + kHelp + R"(
+Every turn reads the whole conversation again. Without a terminal each line of standard input is a message.)";
+  command.work = [o] { return chat(*o); };
+  return command;
 }
 
 }  // namespace cachalot

@@ -2,6 +2,8 @@
 // only; a config.json alone will do.
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "cli/command.h"
 #include "cli/commands/inspect_report.h"
 #include "load/find_model.h"
@@ -29,20 +31,22 @@ int inspect(const InspectOptions& o) {
 
 }  // namespace
 
-void add_inspect(CLI::App& program, Work& chosen) {
+Command inspect_command() {
   auto o = std::make_shared<InspectOptions>();
-  CLI::App& command = new_command(program, "inspect", "Show what a checkpoint holds and whether it runs here");
+  Command command{.name = "inspect", .about = "Show what a checkpoint holds and whether it runs here"};
   o->model.add_to(command);
-  command.remove_option(command.get_option("--threads"));  // nothing is computed
-  command.add_flag("--tensors", o->tensors, "list every tensor (JSON always does)");
+  std::erase_if(command.options,
+                [](const Option& option) { return option.name == "--threads"; });  // nothing is computed
+  command.add({.name = "--tensors", .help = "list every tensor (JSON always does)", .value = &o->tensors});
   add_json_flag(command, o->json);
-  command.footer(
+  command.footer =
       "MODEL may also be a config.json, or a folder with no more than that: what a model needs can be seen before "
       "it\n"
       "is downloaded.\n\n"
       "Examples:\n  cachalot inspect ./Qwen3-0.6B --context 32768\n  cachalot inspect model.gguf --tensors\n"
-      "  cachalot inspect DeepSeek-R1/config.json --context 8192 --weights bf16");
-  when_chosen(command, chosen, o, inspect);
+      "  cachalot inspect DeepSeek-R1/config.json --context 8192 --weights bf16";
+  command.work = [o] { return inspect(*o); };
+  return command;
 }
 
 }  // namespace cachalot

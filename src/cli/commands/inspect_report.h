@@ -1,7 +1,7 @@
 // An Inspection as a person reads it and as a script does.
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 #include "cli/commands/inspection.h"
 

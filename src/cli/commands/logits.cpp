@@ -52,20 +52,21 @@ int logits(const LogitsOptions& o) {
 
 }  // namespace
 
-void add_logits(CLI::App& program, Work& chosen) {
+Command logits_command() {
   auto o = std::make_shared<LogitsOptions>();
-  CLI::App& command = new_command(program, "logits", "Write the logits of given tokens to a file");
+  Command command{.name = "logits", .about = "Write the logits of given tokens to a file"};
   o->model.add_to(command);
   o->tokens.add_to(command);
-  command.add_option("--out", o->out, "the safetensors file to write: one tensor 'logits' [tokens, vocabulary], f32")
-      ->required()
-      ->type_name("FILE");
-  command.add_flag("--last", o->last, "only the last row");
-  command.footer("Example:\n  cachalot logits tiny-r1 --tokens 1,2,3 --weights f32 --out logits.safetensors");
-  command.callback([&chosen, o] {
-    if (!o->tokens.given()) throw CLI::RequiredError("--tokens or --tokens-file");
-    chosen = [o] { return logits(*o); };
-  });
+  command.add({.name = "--out",
+               .help = "the safetensors file to write: one tensor 'logits' [tokens, vocabulary], f32",
+               .value = &o->out,
+               .type = "FILE",
+               .required = true});
+  command.add({.name = "--last", .help = "only the last row", .value = &o->last});
+  command.check = [o] { return o->tokens.given() ? "" : "--tokens or --tokens-file is required"; };
+  command.footer = "Example:\n  cachalot logits tiny-r1 --tokens 1,2,3 --weights f32 --out logits.safetensors";
+  command.work = [o] { return logits(*o); };
+  return command;
 }
 
 }  // namespace cachalot

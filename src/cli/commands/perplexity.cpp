@@ -92,19 +92,20 @@ int perplexity(const PerplexityOptions& o) {
 
 }  // namespace
 
-void add_perplexity(CLI::App& program, Work& chosen) {
+Command perplexity_command() {
   auto o = std::make_shared<PerplexityOptions>();
-  CLI::App& command = new_command(program, "perplexity", "Measure how well a model predicts a text");
+  Command command{.name = "perplexity", .about = "Measure how well a model predicts a text"};
   o->model.add_to(command);
-  command.add_option("FILE", o->file, "the text; - reads standard input")->required()->type_name("");
+  command.add({.name = "FILE", .help = "the text; - reads standard input", .value = &o->file, .required = true});
   add_json_flag(command, o->json);
-  command.footer(
+  command.footer =
       R"(The text is cut into windows of --context tokens that do not overlap, each starting with the BOS token where the
 checkpoint adds one; every token but the first of its window counts.
 
 Example:
-  cachalot perplexity ./Qwen3-0.6B book.txt --context 2048)");
-  when_chosen(command, chosen, o, perplexity);
+  cachalot perplexity ./Qwen3-0.6B book.txt --context 2048)";
+  command.work = [o] { return perplexity(*o); };
+  return command;
 }
 
 }  // namespace cachalot

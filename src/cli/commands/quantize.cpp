@@ -146,27 +146,30 @@ std::string check_recipe(const std::string& name) {
 
 }  // namespace
 
-void add_quantize(CLI::App& program, Work& chosen) {
+Command quantize_command() {
   auto o = std::make_shared<QuantizeWords>();
-  CLI::App& command = new_command(program, "quantize", "Write a checkpoint as GGUF with weights of fewer bits");
+  Command command{.name = "quantize", .about = "Write a checkpoint as GGUF with weights of fewer bits"};
   add_model_argument(command, o->model);
-  command.add_option("OUT", o->out, "the .gguf file to write")->required()->type_name("");
+  command.add({.name = "OUT", .help = "the .gguf file to write", .value = &o->out, .required = true});
   std::vector<std::string_view> names;
   for (const Recipe& recipe : recipes()) names.push_back(recipe.name);
-  command.add_option("--type", o->type, fmt::format("how to hold the matrices: {}", fmt::join(names, ", ")))
-      ->required()
-      ->check(check_recipe)
-      ->type_name("TYPE");
-  command
-      .add_option("--calibration", o->calibration,
-                  "a text like those the model will see: weights that meet larger inputs are held more exactly")
-      ->type_name("FILE");
-  command.add_option("--threads", o->threads, "worker threads [physical cores]")
-      ->type_name("N")
-      ->check(CLI::Range(1, 4096));
-  command.add_flag("--force", o->force, "replace OUT if it exists");
+  command.add({.name = "--type",
+               .help = fmt::format("how to hold the matrices: {}", fmt::join(names, ", ")),
+               .value = &o->type,
+               .type = "TYPE",
+               .required = true});
+  command.add({.name = "--calibration",
+               .help = "a text like those the model will see: weights that meet larger inputs are held more exactly",
+               .value = &o->calibration,
+               .type = "FILE"});
+  command.add({.name = "--threads",
+               .help = "worker threads [physical cores]",
+               .value = &o->threads,
+               .type = "N",
+               .range = Range{1, 4096}});
+  command.add({.name = "--force", .help = "replace OUT if it exists", .value = &o->force});
   add_json_flag(command, o->json);
-  command.footer(
+  command.footer =
       R"(Vectors and the routers of experts are written as f32. A type of blocks of 256 gives way to one of 32 where the rows
 are not a multiple of it. Tensors that are stored in blocks of no more bits are copied. The table says what each kind
 of tensor became, and the error: the root mean square of what changed over that of the numbers.
@@ -177,8 +180,9 @@ latents are not weighted: their inputs are not seen from outside.
 Examples:
   cachalot quantize ./Qwen3-0.6B qwen3-q8_0.gguf --type q8_0
   cachalot quantize ./Qwen3-0.6B qwen3-q4_k_m.gguf --type q4_k_m --calibration book.txt
-  cachalot quantize model-BF16.gguf model-Q4_K_M.gguf --type q4_k_m)");
-  when_chosen(command, chosen, o, quantize_model);
+  cachalot quantize model-BF16.gguf model-Q4_K_M.gguf --type q4_k_m)";
+  command.work = [o] { return quantize_model(*o); };
+  return command;
 }
 
 }  // namespace cachalot

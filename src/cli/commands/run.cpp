@@ -1,6 +1,8 @@
 // cachalot run: one answer, streamed.
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/answer_printer.h"
@@ -84,25 +86,30 @@ int run(const RunOptions& o) {
 
 }  // namespace
 
-void add_run(CLI::App& program, Work& chosen) {
+Command run_command() {
   auto o = std::make_shared<RunOptions>();
-  CLI::App& command = new_command(program, "run", "Answer one prompt");
+  Command command{.name = "run", .about = "Answer one prompt"};
   o->model.add_to(command);
-  command.add_option("PROMPT", o->prompt, "what to answer; - reads it from standard input")
-      ->required()
-      ->type_name("");
-  auto* system = command.add_option("--system", o->system, "the system message")->type_name("TEXT");
-  command.add_flag("--raw", o->raw, "complete the text as it is, without the chat template")->excludes(system);
+  command.add({.name = "PROMPT",
+               .help = "what to answer; - reads it from standard input",
+               .value = &o->prompt,
+               .required = true});
+  command.add({.name = "--system", .help = "the system message", .value = &o->system, .type = "TEXT"});
+  command.add({.name = "--raw",
+               .help = "complete the text as it is, without the chat template",
+               .value = &o->raw,
+               .excludes = {"--system"}});
   add_json_flag(command, o->json);
   o->speculation.add_to(command);
   o->sampling.add_to(command);
-  command.footer(R"(Examples:
+  command.footer = R"(Examples:
   cachalot run tiny-r1 "What is 47 + 86?"
   cachalot run ./Qwen3-0.6B - --system "Answer in one sentence." < question.txt
   cachalot run ./Llama-3-8B --raw "Once upon a time" --max-tokens 100 --seed 1
 
-With - the line break at the end of the input is left out, but not with --raw. Reasoning is shown dimmed on a terminal and left out of pipes; --json gives both. Ctrl-C ends the answer.)");
-  when_chosen(command, chosen, o, run);
+With - the line break at the end of the input is left out, but not with --raw. Reasoning is shown dimmed on a terminal and left out of pipes; --json gives both. Ctrl-C ends the answer.)";
+  command.work = [o] { return run(*o); };
+  return command;
 }
 
 }  // namespace cachalot

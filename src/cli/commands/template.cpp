@@ -39,20 +39,21 @@ int render_template(const TemplateOptions& o) {
 
 }  // namespace
 
-void add_template(CLI::App& program, Work& chosen) {
+Command template_command() {
   auto o = std::make_shared<TemplateOptions>();
-  CLI::App& command = new_command(program, "template", "Render the chat template of a checkpoint");
+  Command command{.name = "template", .about = "Render the chat template of a checkpoint"};
   add_model_argument(command, o->model);
-  command
-      .add_option("FILE", o->file,
-                  "JSON with messages, and optionally tools, add_generation_prompt [true] and other variables of the "
-                  "template; - reads standard input")
-      ->required()
-      ->type_name("");
+  command.add(
+      {.name = "FILE",
+       .help = "JSON with messages, and optionally tools, add_generation_prompt [true] and other variables of the "
+               "template; - reads standard input",
+       .value = &o->file,
+       .required = true});
   add_json_flag(command, o->json);
-  command.footer(R"(Example:
-  echo '{"messages": [{"role": "user", "content": "Hello"}]}' | cachalot template tiny-r1 -)");
-  when_chosen(command, chosen, o, render_template);
+  command.footer = R"(Example:
+  echo '{"messages": [{"role": "user", "content": "Hello"}]}' | cachalot template tiny-r1 -)";
+  command.work = [o] { return render_template(*o); };
+  return command;
 }
 
 }  // namespace cachalot

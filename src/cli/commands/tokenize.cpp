@@ -61,28 +61,33 @@ int detokenize(const DetokenizeOptions& o) {
 
 }  // namespace
 
-void add_tokenize(CLI::App& program, Work& chosen) {
+Command tokenize_command() {
   auto o = std::make_shared<TokenizeOptions>();
-  CLI::App& command = new_command(program, "tokenize", "Turn text on standard input into token ids");
+  Command command{.name = "tokenize", .about = "Turn text on standard input into token ids"};
   add_model_argument(command, o->model);
-  command.add_flag("--no-special", o->no_special, "treat special tokens in the text as plain text");
-  command.add_flag("--bos", o->bos, "add the BOS (and EOS) token that the checkpoint asks for");
+  command.add(
+      {.name = "--no-special", .help = "treat special tokens in the text as plain text", .value = &o->no_special});
+  command.add(
+      {.name = "--bos", .help = "add the BOS (and EOS) token that the checkpoint asks for", .value = &o->bos});
   add_json_flag(command, o->json);
-  command.footer("Example:\n  printf 'Hello, world' | cachalot tokenize ./Qwen3-0.6B --json");
-  when_chosen(command, chosen, o, tokenize);
+  command.footer = "Example:\n  printf 'Hello, world' | cachalot tokenize ./Qwen3-0.6B --json";
+  command.work = [o] { return tokenize(*o); };
+  return command;
 }
 
-void add_detokenize(CLI::App& program, Work& chosen) {
+Command detokenize_command() {
   auto o = std::make_shared<DetokenizeOptions>();
-  CLI::App& command = new_command(program, "detokenize", "Turn token ids into text");
+  Command command{.name = "detokenize", .about = "Turn token ids into text"};
   add_model_argument(command, o->model);
-  command.add_option("IDS", o->ids, "ids separated by commas; - reads them from standard input")
-      ->required()
-      ->type_name("");
-  command.add_flag("--skip-special", o->skip_special, "leave special tokens out");
+  command.add({.name = "IDS",
+               .help = "ids separated by commas; - reads them from standard input",
+               .value = &o->ids,
+               .required = true});
+  command.add({.name = "--skip-special", .help = "leave special tokens out", .value = &o->skip_special});
   add_json_flag(command, o->json);
-  command.footer("Example:\n  cachalot detokenize ./Qwen3-0.6B 9707,11,1879");
-  when_chosen(command, chosen, o, detokenize);
+  command.footer = "Example:\n  cachalot detokenize ./Qwen3-0.6B 9707,11,1879";
+  command.work = [o] { return detokenize(*o); };
+  return command;
 }
 
 }  // namespace cachalot

@@ -89,34 +89,43 @@ int trace(const TraceOptions& o) {
 
 }  // namespace
 
-void add_trace(CLI::App& program, Work& chosen) {
+// What the words lack that, without --diff, a trace is made of.
+static std::string missing(const TraceOptions& o) {
+  if (!o.diff.empty()) return "";
+  if (o.model.model.empty()) return "MODEL is required";
+  if (!o.tokens.given()) return "--tokens or --tokens-file is required";
+  return o.out.empty() ? "--out is required" : "";
+}
+
+Command trace_command() {
   auto o = std::make_shared<TraceOptions>();
-  CLI::App& command =
-      new_command(program, "trace", "Write what a model computes, point by point, or compare two such files");
+  Command command{.name = "trace", .about = "Write what a model computes, point by point, or compare two such files"};
   o->model.add_to(command, /*model_required=*/false);
   o->tokens.add_to(command);
-  command.add_option("--out", o->out, "the safetensors file to write: layer.0.attn.q and so on, f32")
-      ->type_name("FILE");
-  auto* diff = command.add_option("--diff", o->diff, "compare two files; exit status 1 if they differ");
-  diff->type_name("A B")->expected(2);
-  for (CLI::Option* other : command.get_options())
-    if (other != diff && other != command.get_help_ptr()) diff->excludes(other);
-  command.add_option("--tolerance", o->tolerance, "of --diff: differences up to X are none [0.0001]")
-      ->type_name("X")
-      ->check(CLI::Range(0.0, 1e30))
-      ->needs(diff);
-  command.add_flag("--json", o->json, "of --diff: print one JSON object")->needs(diff);
-  command.callback([&chosen, o] {
-    if (o->diff.empty()) {
-      if (o->model.model.empty()) throw CLI::RequiredError("MODEL");
-      if (!o->tokens.given()) throw CLI::RequiredError("--tokens or --tokens-file");
-      if (o->out.empty()) throw CLI::RequiredError("--out");
-    }
-    chosen = [o] { return trace(*o); };
-  });
-  command.footer(R"(Examples:
+  command.add({.name = "--out",
+               .help = "the safetensors file to write: layer.0.attn.q and so on, f32",
+               .value = &o->out,
+               .type = "FILE"});
+  Option diff{.name = "--diff",
+              .help = "compare two files; exit status 1 if they differ",
+              .value = &o->diff,
+              .type = "A B",
+              .words = 2};
+  for (const Option& other : command.options) diff.excludes.push_back(other.name);
+  command.add(diff);
+  command.add({.name = "--tolerance",
+               .help = "of --diff: differences up to X are none [0.0001]",
+               .value = &o->tolerance,
+               .type = "X",
+               .range = Range{0, 1e30},
+               .needs = {"--diff"}});
+  command.add({.name = "--json", .help = "of --diff: print one JSON object", .value = &o->json, .needs = {"--diff"}});
+  command.check = [o] { return missing(*o); };
+  command.footer = R"(Examples:
   cachalot trace tiny-r1 --tokens 1,2,3 --weights f32 --out ours.safetensors
-  cachalot trace --diff ours.safetensors reference.safetensors)");
+  cachalot trace --diff ours.safetensors reference.safetensors)";
+  command.work = [o] { return trace(*o); };
+  return command;
 }
 
 }  // namespace cachalot

@@ -1,6 +1,7 @@
 #include "formats/huggingface/chat_template.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "formats/config.h"

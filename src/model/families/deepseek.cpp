@@ -64,10 +64,7 @@ static ModelSpec decoder(const Config& c, const MlaSpec& attention, const std::o
 }
 
 // All layers are dense where the number of experts is null, as the released code has it. Left out it is missing.
-static bool no_experts(const Config& c) {
-  const auto found = c.json().find("n_routed_experts");
-  return found != c.json().end() && found->is_null();
-}
+static bool no_experts(const Config& c) { return c.says_null("n_routed_experts"); }
 
 static std::optional<MoeSpec> v2_moe(const Config& c) {
   if (no_experts(c)) return std::nullopt;
@@ -88,7 +85,7 @@ static std::optional<MoeSpec> v2_moe(const Config& c) {
   return moe;
 }
 
-static const nlohmann::json kV2Defaults = {
+static const Defaults kV2Defaults = {
     {"max_position_embeddings", 2048}, {"rms_norm_eps", 1e-6},    {"q_lora_rank", 1536},
     {"attention_bias", false},         {"n_shared_experts", 2},   {"routed_scaling_factor", 1.0},
     {"topk_method", "greedy"},         {"norm_topk_prob", false}, {"first_k_dense_replace", 0}};
@@ -113,19 +110,19 @@ static std::optional<MoeSpec> v3_moe(const Config& c) {
   return moe;
 }
 
-static const nlohmann::json kV3Defaults = {{"max_position_embeddings", 4096},
-                                           {"rms_norm_eps", 1e-6},
-                                           {"q_lora_rank", 1536},
-                                           {"attention_bias", false},
-                                           {"rope_interleave", true},
-                                           {"n_shared_experts", 1},
-                                           {"num_experts_per_tok", 8},
-                                           {"n_group", 8},
-                                           {"topk_group", 4},
-                                           {"routed_scaling_factor", 2.5},
-                                           {"norm_topk_prob", true},
-                                           {"first_k_dense_replace", 3},
-                                           {"num_nextn_predict_layers", 1}};
+static const Defaults kV3Defaults = {{"max_position_embeddings", 4096},
+                                     {"rms_norm_eps", 1e-6},
+                                     {"q_lora_rank", 1536},
+                                     {"attention_bias", false},
+                                     {"rope_interleave", true},
+                                     {"n_shared_experts", 1},
+                                     {"num_experts_per_tok", 8},
+                                     {"n_group", 8},
+                                     {"topk_group", 4},
+                                     {"routed_scaling_factor", 2.5},
+                                     {"norm_topk_prob", true},
+                                     {"first_k_dense_replace", 3},
+                                     {"num_nextn_predict_layers", 1}};
 
 static ModelSpec v3_spec(const Config& config) {
   Config c = config.with_alias("num_local_experts", "n_routed_experts");

@@ -3,7 +3,7 @@
 
 namespace cachalot {
 
-static const nlohmann::json kDefaults = {
+static const Defaults kDefaults = {
     {"max_position_embeddings", 2048}, {"rms_norm_eps", 1e-6}, {"attention_bias", false}, {"mlp_bias", false}};
 
 static ModelSpec spec(const Config& config) {

@@ -20,7 +20,7 @@ static RopeSpec rope(const Config& c, int head_dim) {
 }
 
 // configuration_qwen.py, released with the checkpoints. It has no seq_length, which the modelling code needs.
-static const nlohmann::json kDefaults = {
+static const Defaults kDefaults = {
     {"max_position_embeddings", 8192}, {"layer_norm_epsilon", 1e-6}, {"kv_channels", 128},    {"rotary_pct", 1.0},
     {"rotary_emb_base", 10000},        {"use_dynamic_ntk", true},    {"use_logn_attn", true}, {"no_bias", true}};
 

@@ -3,10 +3,10 @@
 
 namespace cachalot {
 
-static const nlohmann::json kDefaults = {{"num_key_value_heads", 32},        {"head_dim", 128},
-                                         {"max_position_embeddings", 32768}, {"rms_norm_eps", 1e-6},
-                                         {"attention_bias", false},          {"use_sliding_window", false},
-                                         {"sliding_window", 4096},           {"max_window_layers", 28}};
+static const Defaults kDefaults = {{"num_key_value_heads", 32},        {"head_dim", 128},
+                                   {"max_position_embeddings", 32768}, {"rms_norm_eps", 1e-6},
+                                   {"attention_bias", false},          {"use_sliding_window", false},
+                                   {"sliding_window", 4096},           {"max_window_layers", 28}};
 
 static ModelSpec spec(const Config& config) {
   const Config c = config.with_defaults(kDefaults);

@@ -7,16 +7,15 @@ namespace cachalot {
 // A model of 0 experts is a dense one.
 static bool no_experts(const Config& c) { return c.integer("num_experts") == 0; }
 
-static nlohmann::json defaults(const nlohmann::json& own) {
-  nlohmann::json defaults = {{"max_position_embeddings", 32768}, {"rms_norm_eps", 1e-6},
-                             {"use_sliding_window", false},      {"sliding_window", 4096},
-                             {"norm_topk_prob", false},          {"decoder_sparse_step", 1}};
-  defaults.update(own);
+static Defaults defaults(const Defaults& own) {
+  Defaults defaults = {{"max_position_embeddings", 32768}, {"rms_norm_eps", 1e-6},    {"use_sliding_window", false},
+                       {"sliding_window", 4096},           {"norm_topk_prob", false}, {"decoder_sparse_step", 1}};
+  defaults.insert(defaults.end(), own.begin(), own.end());
   return defaults;
 }
 
 static ModelSpec qwen2_spec(const Config& config) {
-  static const nlohmann::json kDefaults = defaults(
+  static const Defaults kDefaults = defaults(
       {{"num_key_value_heads", 16}, {"num_experts_per_tok", 4}, {"qkv_bias", true}, {"max_window_layers", 28}});
   const Config c = config.with_defaults(kDefaults);
   ModelSpec m =
@@ -31,7 +30,7 @@ static ModelSpec qwen2_spec(const Config& config) {
 }
 
 static ModelSpec qwen3_spec(const Config& config) {
-  static const nlohmann::json kDefaults =
+  static const Defaults kDefaults =
       defaults({{"num_key_value_heads", 4}, {"num_experts_per_tok", 8}, {"attention_bias", false}});
   // transformers 5 keeps and saves the number of experts under the name that other families use.
   const Config c = config.with_alias("num_local_experts", "num_experts").with_defaults(kDefaults);

@@ -1,5 +1,7 @@
 #include "text/chat/chat_prompt.h"
 
+#include <nlohmann/json.hpp>
+
 #include "text/unicode.h"
 
 namespace cachalot {
@@ -31,9 +33,10 @@ void repair_all(Json& json) {
 
 }  // namespace
 
-ChatPrompt encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_template, Json variables) {
-  repair_all(variables);
-  AttributedText rendered = chat_template.write(variables);
+ChatPrompt encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_template, const Json& variables) {
+  Json repaired = variables;
+  repair_all(repaired);
+  AttributedText rendered = chat_template.write(repaired);
   return {.tokens = tokenizer.encode(rendered), .text = std::move(rendered.text)};
 }
 

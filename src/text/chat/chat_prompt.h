@@ -3,7 +3,7 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -21,6 +21,6 @@ struct ChatPrompt {
 // in all that was said, by ChatTemplate::write's account of it.
 // Malformed UTF-8 in strings becomes U+FFFD. Throws Error when the template fails or refuses.
 ChatPrompt encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
-                       nlohmann::ordered_json variables);
+                       const nlohmann::ordered_json& variables);
 
 }  // namespace cachalot

@@ -2,7 +2,7 @@
 // apply_chat_template(tokenize=False) gives it.
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <utility>
