@@ -1,5 +1,7 @@
 // config.json, up to what the families and the reader of quantised weights make of it, and the weight map of an
 // index.
+#include <nlohmann/json.hpp>
+
 #include "base/error.h"
 #include "formats/config.h"
 #include "formats/huggingface/quantization.h"

@@ -1,5 +1,6 @@
 // GGUF: parsing, every getter on every key, the translation into a config, and the values of small tensors.
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "base/check.h"

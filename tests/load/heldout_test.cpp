@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iostream>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "load/loaded_model.h"
 #include "ops/cpu/cpu_ops.h"
