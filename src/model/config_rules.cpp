@@ -1,5 +1,6 @@
 // Readings of config keys that mean the same in every family (declared in family.h). RoPE's are in rope_rules.cpp.
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/log.h"
