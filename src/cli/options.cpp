@@ -75,12 +75,14 @@ void ModelOptions::add_to(Command& command, bool model_required) {
                .value = &weights,
                .type = "TYPE",
                .group = group,
+               .change = lower_case,
                .check = check_weights});
   command.add({.name = "--kv",
                .help = "type of the cache: f32, bf16 or q8_0 [f32 with f32 weights, else bf16]",
                .value = &kv,
                .type = "TYPE",
                .group = group,
+               .change = lower_case,
                .check = check_kv});
   command.add({.name = "--threads",
                .help = "[physical cores that this process may use]",

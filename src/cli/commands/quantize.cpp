@@ -157,7 +157,8 @@ Command quantize_command() {
                .help = fmt::format("how to hold the matrices: {}", fmt::join(names, ", ")),
                .value = &o->type,
                .type = "TYPE",
-               .required = true});
+               .required = true,
+               .check = check_recipe});
   command.add({.name = "--calibration",
                .help = "a text like those the model will see: weights that meet larger inputs are held more exactly",
                .value = &o->calibration,

@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "base/error.h"
 #include "base/random.h"
 #include "kernels/reference.h"
 #include "ops/cpu/cpu_ops.h"
