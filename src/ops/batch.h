@@ -10,6 +10,10 @@ namespace cachalot {
 
 constexpr int kBlockTokens = 64;  // positions per block of the KV cache; attention folds keys in these blocks
 
+struct PositionSpan {
+  int begin, end;  // [begin, end)
+};
+
 // The rows of one sequence: `rows` tokens at positions first_position, first_position + 1, …
 struct BatchSequence {
   int first_row = 0;
@@ -18,11 +22,15 @@ struct BatchSequence {
   // The declared length, fixed when the sequence was admitted: what length-dependent mathematics (dynamic RoPE) sees,
   // whatever the chunk or the batch.
   int rope_tokens = 0;
-  // MLA: rows at positions below this take the expanded form, the others the absorbed one (expanded_tokens()).
+  // MLA: rows at positions below this take the expanded form, the others the absorbed one (expanded_tokens()) ...
   int expanded_tokens = 0;
+  // ... and so do these below it: an assistant's earlier answers, which were generated in that form. Ascending,
+  // disjoint. Borrowed for the step.
+  std::span<const PositionSpan> absorbed;
   // One table per cache group: block_tables[g][p / kBlockTokens] is the block that holds position p; -1 where a
   // window has moved past. Borrowed from the sequence for the step.
   std::vector<std::span<const int32_t>> block_tables;
+  int state_slot = -1;  // which slot of the States is this sequence's; -1 where the model has none
 };
 
 struct Batch {

@@ -25,6 +25,23 @@ class ForwardingOps : public Ops {
   int64_t cache_block_bytes(const KvCache::Layer& layer, DType dtype) const override {
     return inner_.cache_block_bytes(layer, dtype);
   }
+  std::unique_ptr<States> make_states(std::span<const StateLayer> layers, int slots) override {
+    return inner_.make_states(layers, slots);
+  }
+  int64_t state_slot_bytes(std::span<const StateLayer> layers) const override {
+    return inner_.state_slot_bytes(layers);
+  }
+  void copy_block(KvCache& cache, int group, int32_t from, int32_t to) override {
+    inner_.copy_block(cache, group, from, to);
+  }
+  std::vector<std::byte> export_block(const KvCache& cache, int group, int32_t block) override {
+    return inner_.export_block(cache, group, block);
+  }
+  void import_block(KvCache& cache, int group, int32_t block, std::span<const std::byte> bytes) override {
+    inner_.import_block(cache, group, block, bytes);
+  }
+  void copy_state(States& states, int from, int to) override { inner_.copy_state(states, from, to); }
+  void clear_state(States& states, int slot) override { inner_.clear_state(states, slot); }
 
   Tensor embed(std::span<const int32_t> ids_T, const Weight& table) override { return inner_.embed(ids_T, table); }
   Tensor linear(const Tensor& x, const Linear& l) override { return inner_.linear(x, l); }
@@ -51,6 +68,12 @@ class ForwardingOps : public Ops {
   }
   Tensor attend(const Tensor& q, KvCache& cache, int layer, const Batch& batch, const AttendSpec& spec) override {
     return inner_.attend(q, cache, layer, batch, spec);
+  }
+  void append_rows(States& states, int layer, const Batch& batch, const Tensor& x) override {
+    inner_.append_rows(states, layer, batch, x);
+  }
+  void set_state(States& states, int layer, int slot, int chunk, const Tensor& state) override {
+    inner_.set_state(states, layer, slot, chunk, state);
   }
   Routing route(const Tensor& logits, const Weight& correction, const MoeGateSpec& spec) override {
     return inner_.route(logits, correction, spec);

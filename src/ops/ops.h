@@ -6,7 +6,8 @@
 // of those (plain.cpp): their definition, their fallback, and what decorators see. PlainOps is the slow readable
 // implementation and the oracle of the others; CpuOps is the fast one; TraceOps looks at what passes.
 //
-// Verbs never write their inputs (append alone changes the cache). Results live in the step's arena.
+// Verbs never write their inputs: append and append_rows, set_state and those that move whole blocks and slots alone
+// change the cache and the states. Results live in the step's arena.
 // A verb's result for a row depends on that row's sequence alone, bit for bit: not on the batch, chunking or threads.
 #pragma once
 
@@ -72,6 +73,28 @@ struct KvCacheSpec {
   DType dtype = DType::bf16;         // f32, bf16 or q8_0
 };
 
+// What a recurrent layer keeps of a sequence. Its state is fixed at the start of each chunk of kBlockTokens
+// positions, counted from 0; the open chunk is a tail of rows to which tokens are appended. The output at position p
+// is a function of the state of p's chunk and of the chunk's rows up to p, and the state of the next chunk is one of
+// the state and all rows of the chunk. So prefill and decoding are one definition, no bit depends on how a sequence
+// was cut into steps, and what a refused draft wrote is simply overwritten.
+struct StateLayer {
+  int64_t state_numbers = 0;  // f32 numbers at the start of a chunk; of the first chunk they are zeros
+  int64_t tail_numbers = 0;   // and of each token of a chunk
+};
+
+// The states of all recurrent layers in slots, one slot per sequence. Of each layer a slot holds the states of two
+// chunks, chunk c at c % 2, and the rows of two. Rows that may be taken back are fewer than kBlockTokens in a step
+// and cross one boundary at most, so the chunk that the last certain row lies in is there until its successor is
+// certain.
+struct States {
+  virtual ~States() = default;
+  virtual int64_t bytes_per_slot() const = 0;
+  // Views for verbs to read.
+  virtual Tensor state(int layer, int slot, int chunk) const = 0;  // [1, state_numbers]
+  virtual Tensor tail(int layer, int slot, int chunk) const = 0;   // [kBlockTokens, tail_numbers]
+};
+
 struct AttendSpec {
   float scale = 1;  // multiplies q·k
   int window = 0;   // keys visible to a query up to itself, itself included; 0 = all
@@ -134,6 +157,22 @@ class Ops {
   virtual std::unique_ptr<KvCache> make_cache(const KvCacheSpec& spec) = 0;
   // Bytes of one block of one layer in a cache of `dtype`.
   virtual int64_t cache_block_bytes(const KvCache::Layer& layer, DType dtype) const = 0;
+  virtual std::unique_ptr<States> make_states(std::span<const StateLayer> layers, int slots) = 0;
+  // Bytes of one slot of such layers.
+  virtual int64_t state_slot_bytes(std::span<const StateLayer> layers) const = 0;
+
+  // -- Whole blocks and slots
+  virtual void copy_block(KvCache& cache, int group, int32_t from, int32_t to) = 0;
+  // A block's numbers in canonical form, the same bytes on every machine that computed the same: for each layer of
+  // the group, token after token, kv head after kv head, the key and then the value, as the cache holds them, f32 or
+  // bf16; q8_0: the key's codes and scales, then the value's (ops/cpu/kv_cache.h has the groups). Little-endian,
+  // without padding.
+  virtual std::vector<std::byte> export_block(const KvCache& cache, int group, int32_t block) = 0;
+  // Throws Error, and changes nothing, when the bytes are no block of such layers: too many or few, or what holds
+  // numbers that are none (NaN, infinity, codes and scales that nothing is rounded to).
+  virtual void import_block(KvCache& cache, int group, int32_t block, std::span<const std::byte> bytes) = 0;
+  virtual void copy_state(States& states, int from, int to) = 0;
+  virtual void clear_state(States& states, int slot) = 0;  // before a sequence's first row
 
   // -- Plain verbs
   virtual Tensor embed(std::span<const int32_t> ids_T, const Weight& table_WD) = 0;  // -> [T, D]
@@ -164,6 +203,11 @@ class Ops {
   // MLA: [T, H, C], as a token's latent is its value.
   virtual Tensor attend(const Tensor& q_THK, KvCache& cache, int layer, const Batch& batch,
                         const AttendSpec& spec) = 0;
+  // Writes the rows' numbers [T, tail_numbers] into the tails of their sequences' chunks; of a sequence's rows those
+  // of the last two chunks stay, so a block first reads what was there before the step.
+  virtual void append_rows(States& states, int layer, const Batch& batch, const Tensor& x_TN) = 0;
+  // Writes the state of a chunk, [1, state_numbers].
+  virtual void set_state(States& states, int layer, int slot, int chunk, const Tensor& state_1N) = 0;
   // Chooses experts from the router's logits; `correction_E` may be empty (choose_experts in moe_gate.h).
   virtual Routing route(const Tensor& logits_TE, const Weight& correction_E, const MoeGateSpec& spec) = 0;
 

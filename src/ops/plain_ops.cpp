@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "ops/imported_block.h"
+#include "ops/row_states.h"
 #include "tensor/dims.h"
 
 namespace cachalot {
@@ -58,6 +60,19 @@ struct PlainCache final : KvCache {
   float* value(int layer, const BatchSequence& s, int position, int kv_head) {
     const Layer& l = layers[static_cast<size_t>(layer)];
     return key(layer, s, position, kv_head) + (l.latent_dim > 0 ? 0 : l.key_dim);
+  }
+
+  // A block of every layer of the group; the numbers lie in canonical order.
+  template <typename Cache>
+  static auto blocks(Cache& cache, int group, int32_t block) {
+    std::vector<decltype(std::span(cache.numbers[0]))> all;
+    for (size_t i = 0; i < cache.layers.size(); ++i) {
+      const Layer& l = cache.layers[i];
+      const auto count = static_cast<size_t>(kBlockTokens * l.kv_heads * (l.key_dim + l.value_dim));
+      if (l.group == group)
+        all.push_back(std::span(cache.numbers[i]).subspan(static_cast<size_t>(block) * count, count));
+    }
+    return all;
   }
 
   std::vector<Layer> layers;
@@ -124,6 +139,56 @@ std::unique_ptr<KvCache> PlainOps::make_cache(const KvCacheSpec& spec) { return 
 
 int64_t PlainOps::cache_block_bytes(const KvCache::Layer& l, DType /*dtype*/) const {
   return int64_t{4} * kBlockTokens * l.kv_heads * (l.key_dim + l.value_dim);
+}
+
+// -- Whole blocks and slots
+
+void PlainOps::copy_block(KvCache& cache, int group, int32_t from, int32_t to) {
+  auto& kv = static_cast<PlainCache&>(cache);
+  const auto sources = PlainCache::blocks(kv, group, from), targets = PlainCache::blocks(kv, group, to);
+  for (size_t i = 0; i < sources.size(); ++i) std::ranges::copy(sources[i], targets[i].begin());
+}
+
+std::vector<std::byte> PlainOps::export_block(const KvCache& cache, int group, int32_t block) {
+  std::vector<std::byte> bytes;
+  for (const auto numbers : PlainCache::blocks(static_cast<const PlainCache&>(cache), group, block)) {
+    const auto raw = std::as_bytes(numbers);
+    bytes.insert(bytes.end(), raw.begin(), raw.end());
+  }
+  return bytes;
+}
+
+void PlainOps::import_block(KvCache& cache, int group, int32_t block, std::span<const std::byte> bytes) {
+  const auto targets = PlainCache::blocks(static_cast<PlainCache&>(cache), group, block);
+  size_t wanted = 0;
+  for (const std::span<float> numbers : targets) wanted += numbers.size_bytes();
+  std::vector<float> given(bytes.size() / sizeof(float));
+  const auto room = std::as_writable_bytes(std::span(given));
+  std::ranges::copy(bytes.first(room.size()), room.begin());
+  check_imported_bytes(bytes.size(), wanted, std::ranges::all_of(given, [](float x) { return std::isfinite(x); }));
+  auto from = given.begin();
+  for (const std::span<float> numbers : targets) {
+    std::copy_n(from, numbers.size(), numbers.begin());
+    from += std::ssize(numbers);
+  }
+}
+
+std::unique_ptr<States> PlainOps::make_states(std::span<const StateLayer> layers, int slots) {
+  return std::make_unique<RowStates>(layers, slots, host_memory);
+}
+
+int64_t PlainOps::state_slot_bytes(std::span<const StateLayer> layers) const { return RowStates::slot_bytes(layers); }
+
+void PlainOps::copy_state(States& states, int from, int to) { static_cast<RowStates&>(states).copy(from, to); }
+
+void PlainOps::clear_state(States& states, int slot) { static_cast<RowStates&>(states).clear(slot); }
+
+void PlainOps::append_rows(States& states, int layer, const Batch& batch, const Tensor& x_TN) {
+  static_cast<RowStates&>(states).append_rows(layer, batch, x_TN);
+}
+
+void PlainOps::set_state(States& states, int layer, int slot, int chunk, const Tensor& state_1N) {
+  static_cast<RowStates&>(states).set_state(layer, slot, chunk, state_1N);
 }
 
 // -- Matrix products

@@ -80,6 +80,27 @@ class GuardedOps final : public Ops {
   int64_t cache_block_bytes(const KvCache::Layer& layer, DType dtype) const override {
     return ops_.cache_block_bytes(layer, dtype);
   }
+  std::unique_ptr<States> make_states(std::span<const StateLayer> layers, int slots) override {
+    return inside([&] { return ops_.make_states(layers, slots); });
+  }
+  int64_t state_slot_bytes(std::span<const StateLayer> layers) const override {
+    return ops_.state_slot_bytes(layers);
+  }
+  void copy_block(KvCache& cache, int group, int32_t from, int32_t to) override {
+    inside([&] { return ops_.copy_block(cache, group, from, to), 0; });
+  }
+  std::vector<std::byte> export_block(const KvCache& cache, int group, int32_t block) override {
+    return inside([&] { return ops_.export_block(cache, group, block); });
+  }
+  void import_block(KvCache& cache, int group, int32_t block, std::span<const std::byte> bytes) override {
+    inside([&] { return ops_.import_block(cache, group, block, bytes), 0; });
+  }
+  void copy_state(States& states, int from, int to) override {
+    inside([&] { return ops_.copy_state(states, from, to), 0; });
+  }
+  void clear_state(States& states, int slot) override {
+    inside([&] { return ops_.clear_state(states, slot), 0; });
+  }
 
   Tensor embed(std::span<const int32_t> ids, const Weight& table) override {
     return inside([&] { return ops_.embed(ids, table); });
@@ -134,6 +155,12 @@ class GuardedOps final : public Ops {
   }
   Tensor attend(const Tensor& q, KvCache& cache, int layer, const Batch& batch, const AttendSpec& spec) override {
     return inside([&] { return ops_.attend(q, cache, layer, batch, spec); });
+  }
+  void append_rows(States& states, int layer, const Batch& batch, const Tensor& x) override {
+    inside([&] { return ops_.append_rows(states, layer, batch, x), 0; });
+  }
+  void set_state(States& states, int layer, int slot, int chunk, const Tensor& state) override {
+    inside([&] { return ops_.set_state(states, layer, slot, chunk, state), 0; });
   }
   Routing route(const Tensor& logits, const Weight& correction, const MoeGateSpec& spec) override {
     return inside([&] { return ops_.route(logits, correction, spec); });

@@ -27,6 +27,13 @@ class CpuOps final : public Ops {
   int64_t matrix_bytes(int64_t rows, int64_t columns, DType held_as) const override;
   std::unique_ptr<KvCache> make_cache(const KvCacheSpec& spec) override;
   int64_t cache_block_bytes(const KvCache::Layer& layer, DType dtype) const override;
+  std::unique_ptr<States> make_states(std::span<const StateLayer> layers, int slots) override;
+  int64_t state_slot_bytes(std::span<const StateLayer> layers) const override;
+  void copy_block(KvCache& cache, int group, int32_t from, int32_t to) override;
+  std::vector<std::byte> export_block(const KvCache& cache, int group, int32_t block) override;
+  void import_block(KvCache& cache, int group, int32_t block, std::span<const std::byte> bytes) override;
+  void copy_state(States& states, int from, int to) override;
+  void clear_state(States& states, int slot) override;
 
   Tensor embed(std::span<const int32_t> ids_T, const Weight& table_WD) override;
   Tensor linear(const Tensor& x_TD, const Linear& l) override;
@@ -46,6 +53,8 @@ class CpuOps final : public Ops {
   Tensor logn_factors(const Batch& batch, const LogNSpec& spec) override;
   void append(KvCache& cache, int layer, const Batch& batch, const Tensor& k_TGK, const Tensor& v_TGV) override;
   Tensor attend(const Tensor& q_THK, KvCache& cache, int layer, const Batch& batch, const AttendSpec& spec) override;
+  void append_rows(States& states, int layer, const Batch& batch, const Tensor& x_TN) override;
+  void set_state(States& states, int layer, int slot, int chunk, const Tensor& state_1N) override;
   Routing route(const Tensor& logits_TE, const Weight& correction_E, const MoeGateSpec& spec) override;
 
   std::vector<Tensor> linears(const Tensor& x_TD, std::initializer_list<const Linear*> matrices) override;

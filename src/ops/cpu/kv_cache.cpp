@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "ops/imported_block.h"
 #include "tensor/quant_blocks.h"
 
 namespace cachalot {
@@ -251,6 +252,124 @@ void CpuKvCache::write_codes(int layer, std::byte* keys, std::byte* values, int 
       value, shape.value_dim, divide_up(shape.value_dim, kValueGroup), [](int64_t d) { return d / kValueGroup; },
       reinterpret_cast<uint16_t*>(value_scales) + slot, kBlockTokens,
       [&](int64_t d, int8_t code) { code_cell(values, columns, kBlockTokens, slot, d) = code; });
+}
+
+// -- Whole blocks
+
+std::vector<int> CpuKvCache::layers_of(int group) const {
+  std::vector<int> layers;
+  for (int i = 0; i < static_cast<int>(layers_.size()); ++i)
+    if (layer(i).group == group) layers.push_back(i);
+  return layers;
+}
+
+void CpuKvCache::copy_block(int group, int32_t from, int32_t to) const {
+  if (from == to) return;
+  for (const int i : layers_of(group))
+    std::memcpy(keys(i, to, 0), keys(i, from, 0), static_cast<size_t>(layers_[static_cast<size_t>(i)].block_bytes));
+}
+
+template <typename Visit>
+void CpuKvCache::visit_block(int layer, int32_t block, const Visit& visit) const {
+  const Layer& shape = this->layer(layer);
+  const bool latent = shape.latent_dim > 0;
+  const int64_t K = shape.key_dim, V = shape.value_dim, columns = kernel_.columns, padded_K = 2 * divide_up(K, 2);
+  const auto number = [&](std::byte* panels, int64_t inputs, int64_t k, int64_t output) {
+    if (spec_.dtype == DType::f32)
+      visit(Cell::f32, reinterpret_cast<std::byte*>(&panel_cell<float>(panels, kernel_, inputs, k, output)));
+    else
+      visit(Cell::bf16, reinterpret_cast<std::byte*>(&panel_cell<uint16_t>(panels, kernel_, inputs, k, output)));
+  };
+  const auto code = [&](std::byte* codes, int64_t inputs, int64_t k, int64_t output) {
+    visit(Cell::code, reinterpret_cast<std::byte*>(&code_cell(codes, columns, inputs, k, output)));
+  };
+  const auto scales = [&](Cell cell, int64_t bytes, std::byte* first, int64_t groups, int slot) {
+    for (int64_t g = 0; g < groups; ++g) visit(cell, first + (g * kBlockTokens + slot) * bytes);
+  };
+  for (int slot = 0; slot < kBlockTokens; ++slot)
+    for (int head = 0; head < shape.kv_heads; ++head) {
+      std::byte *k_panels = keys(layer, block, head), *v_panels = values(layer, block, head);
+      if (!coded()) {
+        for (int64_t d = 0; d < K; ++d) number(k_panels, K, d, slot);
+        for (int64_t d = 0; d < V; ++d) number(v_panels, kBlockTokens, slot, d);
+        continue;
+      }
+      for (int64_t d = 0; d < K; ++d) code(k_panels, padded_K, d, slot);
+      const int64_t bytes = latent ? kScaleBytes : 1;
+      scales(latent ? Cell::scale : Cell::small_scale, bytes, k_panels + coded_bytes(kBlockTokens, K, kernel_),
+             key_scale_bytes(shape) / bytes, slot);
+      for (int64_t d = 0; d < V; ++d) code(v_panels, kBlockTokens, slot, d);
+      scales(Cell::scale, kScaleBytes, v_panels + coded_bytes(V, kBlockTokens, kernel_), divide_up(V, kValueGroup),
+             slot);
+    }
+}
+
+namespace {
+
+size_t cell_bytes(auto cell) {
+  using Cell = decltype(cell);
+  switch (cell) {
+    case Cell::f32: return 4;
+    case Cell::bf16:
+    case Cell::scale: return 2;
+    case Cell::code:
+    case Cell::small_scale: return 1;
+  }
+  return 0;
+}
+
+template <typename T>
+T number_at(const std::byte* bytes) {
+  T number;
+  std::memcpy(&number, bytes, sizeof(T));
+  return number;
+}
+
+// Whether a cell of a cache can hold this.
+bool possible(auto cell, const std::byte* bytes) {
+  using Cell = decltype(cell);
+  switch (cell) {
+    case Cell::f32: return std::isfinite(number_at<float>(bytes));
+    case Cell::bf16: return std::isfinite(bf16_to_f32(number_at<uint16_t>(bytes)));
+    case Cell::code: return number_at<int8_t>(bytes) != -128;
+    case Cell::scale: {
+      const float scale = bf16_to_f32(number_at<uint16_t>(bytes));
+      return std::isfinite(scale) && !std::signbit(scale);
+    }
+    case Cell::small_scale: return number_at<uint8_t>(bytes) != kSmallScaleNaN;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::vector<std::byte> CpuKvCache::export_block(int group, int32_t block) const {
+  std::vector<std::byte> bytes;
+  for (const int i : layers_of(group))
+    visit_block(i, block, [&](Cell cell, const std::byte* place) {
+      bytes.insert(bytes.end(), place, place + cell_bytes(cell));
+    });
+  return bytes;
+}
+
+void CpuKvCache::import_block(int group, int32_t block, std::span<const std::byte> bytes) const {
+  const std::vector<int> layers = layers_of(group);
+  size_t wanted = 0;
+  bool right = true;
+  for (const int i : layers)
+    visit_block(i, block, [&](Cell cell, const std::byte*) {
+      right = right && wanted + cell_bytes(cell) <= bytes.size() && possible(cell, bytes.data() + wanted);
+      wanted += cell_bytes(cell);
+    });
+  check_imported_bytes(bytes.size(), wanted, right);
+  const std::byte* from = bytes.data();
+  for (const int i : layers) {
+    clear_block(i, block);
+    visit_block(i, block, [&](Cell cell, std::byte* place) {
+      std::memcpy(place, from, cell_bytes(cell));
+      from += cell_bytes(cell);
+    });
+  }
 }
 
 }  // namespace cachalot

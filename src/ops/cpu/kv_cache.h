@@ -48,10 +48,21 @@ class CpuKvCache final : public KvCache {
   // Writes one position (0 ≤ slot < kBlockTokens) of one kv head.
   void write(int layer, int32_t block, int kv_head, int slot, const float* key, const float* value) const;
 
+  // Ops::copy_block, export_block, import_block.
+  void copy_block(int group, int32_t from, int32_t to) const;
+  std::vector<std::byte> export_block(int group, int32_t block) const;
+  void import_block(int group, int32_t block, std::span<const std::byte> bytes) const;
+
   // Bytes of one block of one layer.
   static int64_t block_bytes(const Layer& layer, const KernelTable& kernels, DType dtype);
 
  private:
+  enum class Cell { f32, bf16, code, scale /* bf16 */, small_scale };
+  // Calls visit(cell, where it lies) for the numbers of a block in canonical order.
+  template <typename Visit>
+  void visit_block(int layer, int32_t block, const Visit& visit) const;
+  std::vector<int> layers_of(int group) const;
+
   std::byte* keys(int layer, int32_t block, int kv_head) const;
   std::byte* values(int layer, int32_t block, int kv_head) const;
   void write_codes(int layer, std::byte* keys, std::byte* values, int slot, const float* key,
