@@ -12,7 +12,7 @@ namespace cachalot {
 int64_t cache_bytes(const Ops& ops, const CacheLayout& layout, int64_t tokens, const SchedulerOptions& options,
                     DType kv) {
   const auto blocks = blocks_for(layout.group_windows, tokens, options);
-  int64_t bytes = layout.state_numbers * int64_t{sizeof(float)} * options.max_sequences;
+  int64_t bytes = ops.state_slot_bytes(layout.states) * options.state_slots();
   for (const auto& layer : layout.layers)
     bytes += blocks[static_cast<size_t>(layer.group)] * ops.cache_block_bytes(layer, kv);
   return bytes;
@@ -32,6 +32,9 @@ Engine::Engine(Ops& ops, const Transformer& model, EngineOptions options)
   const CacheLayout layout = cache_layout(model.spec());
   cache_ = ops.make_cache(
       {.layers = layout.layers, .blocks_of_group = cache_blocks(layout, options), .dtype = options.kv});
+  if (layout.states.empty()) return;
+  CHECK(options.lookup_drafts < kBlockTokens, "a state is kept until the rows of one chunk after it are certain");
+  states_ = ops.make_states(layout.states, options.scheduler.state_slots());
 }
 
 RequestId Engine::submit(Request request) {
@@ -103,6 +106,7 @@ Batch Engine::batch_of(std::span<const Work> works) const {
                         .rope_tokens = s.rope_tokens,
                         .expanded_tokens = expanded_tokens(s.rope_tokens)};
     for (const auto& table : s.block_tables) entry.block_tables.emplace_back(table);
+    if (states_) entry.state_slot = s.state_slot;
     const int known = std::min(work.rows, s.uncached());
     batch.tokens_T.insert(batch.tokens_T.end(), s.tokens.begin() + s.cached, s.tokens.begin() + s.cached + known);
     batch.tokens_T.insert(batch.tokens_T.end(), s.drafts.begin(), s.drafts.begin() + (work.rows - known));
@@ -110,6 +114,13 @@ Batch Engine::batch_of(std::span<const Work> works) const {
     batch.sequences.push_back(std::move(entry));
   }
   return batch;
+}
+
+// Of sequences that begin, or begin anew.
+void Engine::clear_states(std::span<const Work> works) {
+  if (!states_) return;
+  for (const Work& work : works)
+    if (work.sequence->cached == 0) ops_.clear_state(*states_, work.sequence->state_slot);
 }
 
 // Chooses tokens from the rows of one sequence, one after another as long as the next row computed the token that was
@@ -170,7 +181,7 @@ void Engine::draft_by_module(std::span<const Work> works, std::span<const int> k
     guessing.push_back(&s);
   }
   if (rows.empty()) return;
-  const Tensor drafted_TD = model_.forward_mtp(ops_, next, ops_.gather_rows(hidden_TD, rows), *cache_);
+  const Tensor drafted_TD = model_.forward_mtp(ops_, next, ops_.gather_rows(hidden_TD, rows), *cache_, states_.get());
   if (guessing.empty()) return;
   const auto logits_TW = ops_.read(model_.head(ops_, ops_.gather_rows(drafted_TD, next.logit_rows)), host_logits_);
   const auto vocab = static_cast<ptrdiff_t>(model_.spec().vocab);
@@ -219,7 +230,8 @@ int Engine::finish(Work& work, std::span<const float> logits_TW, int64_t first_r
 
 void Engine::compute(std::span<Work> works) {
   const Batch batch = batch_of(works);
-  const Tensor hidden_TD = model_.forward(ops_, batch, *cache_);
+  clear_states(works);
+  const Tensor hidden_TD = model_.forward(ops_, batch, *cache_, states_.get());
   std::span<const float> logits_TW;
   if (!batch.logit_rows.empty())
     logits_TW = ops_.read(model_.head(ops_, ops_.gather_rows(hidden_TD, batch.logit_rows)), host_logits_);

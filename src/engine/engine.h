@@ -45,6 +45,7 @@ class Engine {
  private:
   using Work = Scheduler::Work;  // its sequence is nullptr when the request has ended in this step
   Batch batch_of(std::span<const Work> works) const;
+  void clear_states(std::span<const Work> works);
   void compute(std::span<Work> works);
   Event answer(Sequence& sequence, std::optional<int32_t> token);
   int take_answers(const Work& work, std::span<const float> logits_TW, int64_t first_row);
@@ -60,13 +61,15 @@ class Engine {
   EngineOptions options_;
   Scheduler scheduler_;
   std::unique_ptr<KvCache> cache_;
+  std::unique_ptr<States> states_;  // null where no layer keeps one
   std::vector<float> host_logits_;  // where the Ops' own lie out of the host's reach
   SamplerRoom sampler_room_;
   std::vector<Event> pending_;  // news that no step has returned yet
   RequestId last_id_ = 0;
 };
 
-// Bytes of a cache that holds `tokens` tokens of all sequences that may run, and their states.
+// Bytes of a cache that holds `tokens` tokens of all sequences that may run, and of the states that the options ask
+// for.
 int64_t cache_bytes(const Ops& ops, const CacheLayout& layout, int64_t tokens, const SchedulerOptions& options,
                     DType kv);
 

@@ -1,6 +1,7 @@
 #include "engine/scheduler.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "ops/batch.h"
 
@@ -27,6 +28,7 @@ Scheduler::Scheduler(SchedulerOptions options, BlockPool pool, std::vector<int> 
     : options_(options), pool_(std::move(pool)), group_windows_(std::move(group_windows)) {
   CHECK(options.max_rows >= 1 && options.max_sequences >= 1);
   CHECK(static_cast<int>(group_windows_.size()) == pool_.groups());
+  for (int slot = options.max_sequences; slot > 0; --slot) free_slots_.push_back(slot - 1);
 }
 
 void Scheduler::add(std::unique_ptr<Sequence> sequence) {
@@ -86,6 +88,7 @@ void Scheduler::give_back(Sequence& sequence) {
       if (block >= 0) pool_.give_back(g, block);
     table.clear();
   }
+  if (sequence.state_slot >= 0) free_slots_.push_back(std::exchange(sequence.state_slot, -1));
   sequence.cached = 0;
   sequence.drafts.clear();
 }
@@ -94,7 +97,10 @@ std::vector<Scheduler::Work> Scheduler::next() {
   // No more than can all have a row in one step.
   const auto most =
       std::min(sequences_.size(), static_cast<size_t>(std::min(options_.max_sequences, options_.max_rows)));
-  while (running_ < most && (running_ == 0 || has_room_for(*sequences_[running_]))) ++running_;
+  while (running_ < most && (running_ == 0 || has_room_for(*sequences_[running_]))) {
+    sequences_[running_++]->state_slot = free_slots_.back();
+    free_slots_.pop_back();
+  }
 
   Step step{.works = {}, .rows_left = options_.max_rows};
   // Two passes: whoever needs one row (decoding) goes before chunks of prompts.

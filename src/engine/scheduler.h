@@ -26,8 +26,11 @@
 namespace cachalot {
 
 struct SchedulerOptions {
-  int max_rows = 512;      // rows of one step
-  int max_sequences = 64;  // sequences that run at once; the others wait
+  int max_rows = 512;       // rows of one step
+  int max_sequences = 64;   // sequences that run at once; the others wait
+  int state_snapshots = 0;  // slots of recurrent states besides those of the sequences that run
+
+  int state_slots() const { return max_sequences + state_snapshots; }
 };
 
 // Blocks per group (its window; 0 = none) of a cache for `tokens` tokens of the sequences that may run.
@@ -76,7 +79,8 @@ class Scheduler {
   BlockPool pool_;
   std::vector<int> group_windows_;
   std::deque<std::unique_ptr<Sequence>> sequences_;  // in order of arrival
-  size_t running_ = 0;                               // so many of them, the first ones, run
+  size_t running_ = 0;                               // so many of them, the first ones, run, each with a slot
+  std::vector<int> free_slots_;                      // of states
 };
 
 }  // namespace cachalot

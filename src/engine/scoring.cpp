@@ -49,6 +49,8 @@ void score(Ops& ops, const Transformer& model, std::span<const int32_t> tokens, 
   const int declared = o.declared_tokens > 0 ? o.declared_tokens : total;
   const std::vector<int> blocks = blocks_for(layout.group_windows, total, {.max_rows = chunk, .max_sequences = 1});
   const auto cache = ops.make_cache({.layers = layout.layers, .blocks_of_group = blocks, .dtype = o.kv});
+  const auto states = layout.states.empty() ? nullptr : ops.make_states(layout.states, 1);
+  if (states) ops.clear_state(*states, 0);
   // What a window has moved past is used again, in turn.
   std::vector<std::vector<int32_t>> tables;
   for (const int own : blocks) {
@@ -68,9 +70,10 @@ void score(Ops& ops, const Transformer& model, std::span<const int32_t> tokens, 
                                .first_position = done,
                                .rope_tokens = declared,
                                .expanded_tokens = o.expanded_tokens.value_or(expanded_tokens(declared)),
-                               .block_tables = {tables.begin(), tables.end()}});
+                               .block_tables = {tables.begin(), tables.end()},
+                               .state_slot = states ? 0 : -1});
     const ArenaScope scope(ops.arena());
-    const Tensor hidden_TD = model.forward(ops, batch, *cache);
+    const Tensor hidden_TD = model.forward(ops, batch, *cache, states.get());
     const bool last = done + rows == total;
     if (!o.no_head && (last || !o.last_only)) stream_head(ops, model, hidden_TD, done, o.last_only, sink);
     done += rows;

@@ -16,6 +16,7 @@ struct Sequence {
   int token_limit = 0;                             // the sequence ends with `length` when it holds this many tokens
   int rope_tokens = 0;                             // declared length, fixed at admission (see BatchSequence)
   std::vector<std::vector<int32_t>> block_tables;  // per cache group; -1 where a window has moved past
+  int state_slot = -1;                             // of recurrent states; -1 while it waits
 
   int prompt_tokens() const { return static_cast<int>(request.prompt.size()); }
   int uncached() const { return static_cast<int>(tokens.size()) - cached; }

@@ -25,7 +25,10 @@ CacheLayout cache_layout(std::span<const Cached> cached, std::span<const int> wi
   CHECK(cached.size() == windows.size());
   CacheLayout layout;
   for (size_t i = 0; i < cached.size(); ++i) {
-    layout.state_numbers += cached[i].state_numbers;
+    const StateLayer& state = cached[i].state;
+    const bool recurrent = state.state_numbers > 0 || state.tail_numbers > 0;
+    layout.state_of_layer.push_back(recurrent ? static_cast<int>(layout.states.size()) : -1);
+    if (recurrent) layout.states.push_back(state);
     layout.of_layer.push_back(cached[i].per_token ? static_cast<int>(layout.layers.size()) : -1);
     if (!cached[i].per_token) continue;
     KvCache::Layer layer = *cached[i].per_token;
@@ -46,7 +49,7 @@ CacheLayout cache_layout(const ModelSpec& spec) {
 }
 
 Transformer::Transformer(ModelSpec spec, ModelWeights weights)
-    : spec_(std::move(spec)), weights_(std::move(weights)), cache_of_layer_(cache_layout(spec_).of_layer) {
+    : spec_(std::move(spec)), weights_(std::move(weights)), layout_(cache_layout(spec_)) {
   for (const LayerSpec& layer : all_layers(spec_)) rope_of_layer_.push_back(index_in(ropes_, layer.rope()));
 }
 
@@ -57,12 +60,22 @@ std::vector<Tensor> Transformer::rope_angles(Ops& op, const Batch& batch) const 
   return angles;
 }
 
-StepContext Transformer::step_of(size_t layer, const Batch& batch, KvCache& cache, const std::vector<Tensor>& angles,
-                                 std::string prefix) const {
-  return {.batch = batch,
-          .cache = cache,
-          .layer = cache_of_layer_[layer],
-          .angles_TR = angles[rope_of_layer_[layer]],
+// What all layers of a step share.
+struct Transformer::Step {
+  const Batch& batch;
+  KvCache& cache;
+  States* states;
+  std::vector<Tensor> angles;  // of ropes_
+};
+
+StepContext Transformer::step_of(size_t layer, const Step& step, std::string prefix) const {
+  CHECK(step.states || layout_.states.empty(), "a model of recurrent layers has states");
+  return {.batch = step.batch,
+          .cache = step.cache,
+          .layer = layout_.of_layer[layer],
+          .states = step.states,
+          .state_layer = layout_.state_of_layer[layer],
+          .angles_TR = step.angles[rope_of_layer_[layer]],
           .prefix = std::move(prefix),
           .norm_eps = spec_.norm_eps};
 }
@@ -74,15 +87,15 @@ static std::vector<int32_t> positions(const Batch& batch) {
   return positions_T;
 }
 
-Tensor Transformer::forward(Ops& op, const Batch& batch, KvCache& cache) const {
-  const std::vector<Tensor> angles = rope_angles(op, batch);
+Tensor Transformer::forward(Ops& op, const Batch& batch, KvCache& cache, States* states) const {
+  const Step step{batch, cache, states, rope_angles(op, batch)};
   const Arena::Mark mark = op.arena().mark();
   Tensor x_TD = op.embed(batch.tokens_T, weights_.embed_WD);
   if (spec_.learned_positions > 0) x_TD = op.add(x_TD, op.embed(positions(batch), weights_.positions));
   op.mark("embed", x_TD);
   for (size_t i = 0; i < spec_.layers.size(); ++i) {
-    const StepContext step = step_of(i, batch, cache, angles, fmt::format("layer.{}.", i));
-    x_TD = op.keep_only(mark, spec_.layers[i].forward(op, weights_.layers[i], x_TD, step));
+    const StepContext context = step_of(i, step, fmt::format("layer.{}.", i));
+    x_TD = op.keep_only(mark, spec_.layers[i].forward(op, weights_.layers[i], x_TD, context));
   }
   const Tensor hidden_TD = op.rms_norm(x_TD, weights_.norm_D, spec_.norm_eps);
   op.mark("final_norm", hidden_TD);
@@ -91,15 +104,16 @@ Tensor Transformer::forward(Ops& op, const Batch& batch, KvCache& cache) const {
 
 // Source: DeepSeek-V3, arXiv:2412.19437, section 2.2. Its equation writes the hidden state first; the released
 // weights want the embedding first.
-Tensor Transformer::forward_mtp(Ops& op, const Batch& batch, const Tensor& hidden_TD, KvCache& cache) const {
+Tensor Transformer::forward_mtp(Ops& op, const Batch& batch, const Tensor& hidden_TD, KvCache& cache,
+                                States* states) const {
   CHECK(spec_.mtp.size() == 1);
   const MtpWeights& w = weights_.mtp[0];
-  const std::vector<Tensor> angles = rope_angles(op, batch);
+  const Step step{batch, cache, states, rope_angles(op, batch)};
   const Tensor embed_TD = op.rms_norm(op.embed(batch.tokens_T, weights_.embed_WD), w.embed_norm_D, spec_.norm_eps);
   const Tensor normed_TD = op.rms_norm(hidden_TD, w.hidden_norm_D, spec_.norm_eps);
   const Tensor x_TD = op.linear(op.concat(embed_TD, normed_TD), w.combine);
-  const StepContext step = step_of(spec_.layers.size(), batch, cache, angles, "mtp.");
-  return op.rms_norm(spec_.mtp[0].forward(op, w.layer, x_TD, step), w.norm_D, spec_.norm_eps);
+  const StepContext context = step_of(spec_.layers.size(), step, "mtp.");
+  return op.rms_norm(spec_.mtp[0].forward(op, w.layer, x_TD, context), w.norm_D, spec_.norm_eps);
 }
 
 Tensor Transformer::head(Ops& op, const Tensor& hidden_TD) const {

@@ -35,14 +35,20 @@ TEST(MemoryPlan, CountsTheCacheThatTheEngineMakes) {
       }
 }
 
-TEST(MemoryPlan, EachSequenceThatMayRunHasStatesOfItsOwn) {
+TEST(MemoryPlan, EachSequenceThatMayRunHasStatesOfItsOwnAndSnapshotsHaveToo) {
   const CpuOps ops(best_kernels(), 1);
   CacheLayout layout = {
       .layers = {{.kv_heads = 2, .key_dim = 8, .value_dim = 8}}, .of_layer = {0}, .group_windows = {0}};
-  const auto bytes = [&] { return cache_bytes(ops, layout, 100, {.max_rows = 8, .max_sequences = 3}, DType::f32); };
+  int snapshots = 0;
+  const auto bytes = [&] {
+    return cache_bytes(ops, layout, 100, {.max_rows = 8, .max_sequences = 3, .state_snapshots = snapshots},
+                       DType::f32);
+  };
   const int64_t without = bytes();
-  layout.state_numbers = 6;
-  EXPECT_EQ(bytes() - without, 3 * 6 * 4);
+  layout.states = {{.state_numbers = 6, .tail_numbers = 2}, {.state_numbers = 5, .tail_numbers = 0}};
+  EXPECT_EQ(bytes() - without, 3 * (2 * (6 + 5) + 128 * 2) * 4);
+  snapshots = 4;
+  EXPECT_EQ(bytes() - without, 7 * (2 * (6 + 5) + 128 * 2) * 4);
 }
 
 TEST(MemoryPlan, OneSequenceDoesNotPayForTheWindowsOfMany) {

@@ -22,7 +22,7 @@ struct ProjectionSpec {
   }
   void list(Weights& w, ParameterVisitor& visit) const { visit.linear("attn.out", w.out, width, width, true); }
   AttentionFacts facts() const { return {.heads = 1, .kv_heads = 1, .head_dim = width}; }
-  Cached cached() const { return {.per_token = {}, .state_numbers = width}; }
+  Cached cached() const { return {.per_token = {}, .state = {.state_numbers = width, .tail_numbers = 2}}; }
   AttentionCost cost() const { return {.row_numbers = width}; }
   Description describe(const LayerShare& share) const {
     return {.label = "attention", .text = "a projection" + share.text(), .section = "projection", .numbers = {}};
@@ -76,7 +76,10 @@ TEST(Blocks, LayersThatKeepAStateHaveNoPlaceAmongTheBlocksOfTokens) {
   EXPECT_EQ(layout.layers[1].key_dim, 8);
   EXPECT_EQ(layout.layers[1].group, 1);
   EXPECT_EQ(layout.group_windows, (std::vector<int>{0, 7}));
-  EXPECT_EQ(layout.state_numbers, 6);
+  EXPECT_EQ(layout.state_of_layer, (std::vector<int>{-1, 0, 1, -1}));
+  ASSERT_EQ(layout.states.size(), 2u);
+  EXPECT_EQ(layout.states[1].state_numbers, 3);
+  EXPECT_EQ(layout.states[1].tail_numbers, 2);
 }
 
 TEST(Blocks, EveryKindThatThereIsIsDescribedOnce) {

@@ -36,6 +36,7 @@ WorkCounter::WorkCounter(const LoadedModel& model, const CpuOps& cpu, const Weig
   for (const auto& [type, ops] : ops_with)
     if (ops > ops_with[inputs_]) inputs_ = type;
   const CacheLayout layout = cache_layout(spec_);
+  states_ = layout.states;
   for (const int cached : layout.of_layer)
     cache_bytes_per_token_.push_back(cached < 0 ? 0
                                                 : static_cast<double>(model.ops->cache_block_bytes(
@@ -60,8 +61,12 @@ StepWork WorkCounter::rows(int first, int rows, int logit_rows) const {
     for (int r = 0; r < rows; ++r) keys += visible(first + r);
     const AttentionCost cost = layer.attention_cost();
     work.ops += (rows > 1 ? cost.ops_per_key_of_many : cost.ops_per_key_of_one) * keys;
+    work.ops += cost.ops_per_row * rows;
     work.bytes += cache_bytes_per_token_[i] * std::min(first + rows, visible(first) + rows - 1);
   }
+  // Of a recurrent layer the state and the open chunk's rows.
+  for (const StateLayer& s : states_)
+    work.bytes += 4.0 * static_cast<double>(s.state_numbers + s.tail_numbers * (first % kBlockTokens + rows));
   return work;
 }
 
@@ -85,6 +90,7 @@ BenchRunner::BenchRunner(LoadedModel& model, const BenchPlan& plan, const WorkCo
       {.layers = layout_.layers,
        .blocks_of_group = blocks_for(layout_.group_windows, plan.cache_tokens(), plan.scheduler()),
        .dtype = model.kv});
+  if (!layout_.states.empty()) states_ = model.ops->make_states(layout_.states, plan.batch);
   Random random(1);
   const auto vocab = static_cast<uint64_t>(model.transformer->spec().vocab);
   for (int s = 0; s < plan.batch; ++s) {
@@ -142,13 +148,14 @@ void BenchRunner::step(const std::vector<Part>& parts, bool with_head) {
                                .first_position = p.first,
                                .rope_tokens = plan_.tokens_per_sequence(),
                                .expanded_tokens = p.rows > 1 ? p.first + p.rows : 0,
-                               .block_tables = {tables.begin(), tables.end()}});
+                               .block_tables = {tables.begin(), tables.end()},
+                               .state_slot = states_ ? p.sequence : -1});
     batch.tokens_T.insert(batch.tokens_T.end(), tokens.begin() + p.first, tokens.begin() + p.first + p.rows);
     batch.logit_rows.push_back(static_cast<int32_t>(batch.rows()) - 1);
   }
   Ops& ops = *model_.ops;
   const ArenaScope scope(ops.arena());
-  const Tensor hidden_TD = model_.transformer->forward(ops, batch, *cache_);
+  const Tensor hidden_TD = model_.transformer->forward(ops, batch, *cache_, states_.get());
   if (with_head) choose(parts, model_.transformer->head(ops, ops.gather_rows(hidden_TD, batch.logit_rows)));
   for (const Part& p : parts) hold(p.sequence, p.first + p.rows, 0);
 }

@@ -53,6 +53,7 @@ class WorkCounter {
   std::map<double, double> weight_bytes_;      // by the share of them that a row uses
   double ops_per_row_ = 0, head_ops_ = 0;      // of matrices
   std::vector<double> cache_bytes_per_token_;  // by layer
+  std::vector<StateLayer> states_;
   DType inputs_ = DType::f32;
 };
 
@@ -103,6 +104,7 @@ class BenchRunner {
   const CacheLayout layout_;
   BlockPool pool_;
   std::unique_ptr<KvCache> cache_;
+  std::unique_ptr<States> states_;  // a slot per sequence; null where no layer keeps one
   std::vector<float> host_logits_;
   SamplerRoom sampler_room_;
   // By sequence:

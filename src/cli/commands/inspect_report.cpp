@@ -79,6 +79,7 @@ void print_cache(const Inspection& i) {
   std::string text = fmt::format("{} per token in {}, {} at {} tokens", memory_text(i.cache_bytes_per_token),
                                  name(i.kv), memory_text(i.cache_bytes), i.context);
   if (i.context != full) text += fmt::format(", {} at all {}", memory_text(i.full_cache_bytes), full);
+  if (i.state_bytes > 0) text += fmt::format("; states of {} per sequence", memory_text(i.state_bytes));
   line("cache", text);
 }
 
@@ -239,6 +240,7 @@ Json inspection_json(const Inspection& i) {
                  {"kv_bytes_per_token", known(cache, i.cache_bytes_per_token)},
                  {"kv_bytes", known(cache, i.cache_bytes)},
                  {"kv_bytes_at_full_context", known(cache, i.full_cache_bytes)},
+                 {"state_bytes_per_sequence", known(cache, i.state_bytes)},
                  {"context", known(i.context > 0, i.context)},
                  {"full_context", spec ? Json(i.spec->context) : Json(nullptr)},
                  {"available_bytes", i.available_bytes},

@@ -128,6 +128,10 @@ void check_countable(const CacheLayout& layout, int context) {
     numbers += static_cast<double>(l.kv_heads) * (static_cast<double>(l.key_dim) + l.value_dim);
   if (numbers * context > 1e15)
     throw Error(fmt::format("a cache for {} tokens would hold more than 10^15 numbers", context));
+  double of_states = 0;
+  for (const StateLayer& s : layout.states)
+    of_states += static_cast<double>(s.state_numbers) + kBlockTokens * static_cast<double>(s.tail_numbers);
+  if (of_states > 1e12) throw Error("the states of a sequence would hold more than 10^12 numbers");
 }
 
 void measure_cache(const Ops& ops, const LoadOptions& load, Inspection& i) {
@@ -141,6 +145,7 @@ void measure_cache(const Ops& ops, const LoadOptions& load, Inspection& i) {
   main.mtp.clear();
   i.cache_bytes_per_token = per_token(main);
   i.mtp_cache_bytes_per_token = per_token(*i.spec) - i.cache_bytes_per_token;
+  i.state_bytes = ops.state_slot_bytes(cache_layout(main).states);
   i.cache_bytes = cache_bytes(ops, cache_layout(main), i.context, load.scheduler, i.kv);
   i.full_cache_bytes = cache_bytes(ops, cache_layout(main), main.context, load.scheduler, i.kv);
 }

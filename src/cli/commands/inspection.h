@@ -41,6 +41,7 @@ struct Inspection {
   DType kv = DType::bf16;
   int64_t cache_bytes_per_token = 0, cache_bytes = 0, full_cache_bytes = 0;  // without modules; at both contexts
   int64_t mtp_cache_bytes_per_token = 0;
+  int64_t state_bytes = 0;           // of recurrent layers, without modules: of one sequence, however long
   std::vector<MemoryChoice> memory;  // --weights auto first; with the modules
   int64_t available_bytes = 0;
 

@@ -2,7 +2,7 @@
 //
 // A kind is one file: a struct of facts that families state (its spec) and all that follows from them — its weights,
 // its parameters, what it caches, what it costs, what `inspect` says of it, and its forward pass. The kinds are
-// listed in layer.h; whoever wants to know something of a layer asks the layer, never which kind it is.
+// listed in list.h; whoever wants to know something of a layer asks the layer, never which kind it is.
 #pragma once
 
 #include <concepts>
@@ -22,16 +22,18 @@ namespace cachalot {
 struct StepContext {
   const Batch& batch;
   KvCache& cache;
-  int layer;               // its place in the cache
-  Tensor angles_TR;        // cos and sin of this layer's RoPE
-  std::string prefix;      // "layer.3.", the start of its marked points
-  double norm_eps = 1e-6;  // of the norms within a block that are the model's
+  int layer;                 // its place in the cache
+  States* states = nullptr;  // null where no layer of the model keeps a state
+  int state_layer = -1;      // its place there
+  Tensor angles_TR;          // cos and sin of this layer's RoPE
+  std::string prefix;        // "layer.3.", the start of its marked points
+  double norm_eps = 1e-6;    // of the norms within a block that are the model's
 };
 
 // What a layer keeps of a sequence from step to step.
 struct Cached {
   std::optional<KvCache::Layer> per_token;  // numbers of each token, in blocks; the group is the layout's to give
-  int64_t state_numbers = 0;                // f32 numbers of the sequence as a whole, however long it is
+  StateLayer state;                         // numbers of the sequence as a whole, however long it is
 };
 
 // What others may know of an attention.
@@ -47,6 +49,7 @@ struct AttentionCost {
   int64_t absorbed_row_numbers = 0;  // further ones of a row of which few are computed together (kAbsorbedRows)
   // Multiplications and additions per row and key that it sees: in a step of one row of the sequence, and of many.
   double ops_per_key_of_one = 0, ops_per_key_of_many = 0;
+  double ops_per_row = 0;  // and per row, however many came before: of a recurrence
 };
 
 // Of a list of layers, those that are of one kind.

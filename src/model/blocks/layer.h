@@ -1,18 +1,13 @@
-// The kinds of blocks, and a layer made of two of them. A new kind is one file here and its place in one of the two
-// lists; the compiler says what it lacks (block.h). Only visit.h asks which kind a block is of.
+// A layer, made of two blocks. A new kind of block is one file here and its place in one of the two lists (list.h);
+// the compiler says what it lacks (block.h). Only visit.h asks which kind a block is of.
 #pragma once
 
 #include <span>
 
-#include "model/blocks/gqa.h"
-#include "model/blocks/mla.h"
-#include "model/blocks/moe.h"
+#include "model/blocks/list.h"
 #include "model/blocks/visit.h"
 
 namespace cachalot {
-
-using AttentionSpec = std::variant<GqaSpec, MlaSpec>;
-using FeedForwardSpec = std::variant<FfnSpec, MoeSpec>;
 
 struct LayerWeights {
   Weight attn_norm_D, ffn_norm_D;
