@@ -1,6 +1,8 @@
 // What every Ops says of bytes that are no block of its cache (Ops::import_block).
 #pragma once
 
+#include <fmt/format.h>
+
 #include "base/error.h"
 
 namespace cachalot {

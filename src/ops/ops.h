@@ -6,8 +6,8 @@
 // of those (plain.cpp): their definition, their fallback, and what decorators see. PlainOps is the slow readable
 // implementation and the oracle of the others; CpuOps is the fast one; TraceOps looks at what passes.
 //
-// Verbs never write their inputs: append and append_rows, set_state and those that move whole blocks and slots alone
-// change the cache and the states. Results live in the step's arena.
+// Verbs never write their inputs: append, append_rows, set_state and those of whole blocks and slots alone change the
+// cache and the states. Results live in the step's arena.
 // A verb's result for a row depends on that row's sequence alone, bit for bit: not on the batch, chunking or threads.
 #pragma once
 
@@ -86,7 +86,8 @@ struct StateLayer {
 // The states of all recurrent layers in slots, one slot per sequence. Of each layer a slot holds the states of two
 // chunks, chunk c at c % 2, and the rows of two. Rows that may be taken back are fewer than kBlockTokens in a step
 // and cross one boundary at most, so the chunk that the last certain row lies in is there until its successor is
-// certain.
+// certain. So a copy of a slot serves whoever goes on where its sequence is or earlier in that chunk, at its start
+// for one; also in the chunk before, as long as no row, guessed or not, lay past the open one.
 struct States {
   virtual ~States() = default;
   virtual int64_t bytes_per_slot() const = 0;

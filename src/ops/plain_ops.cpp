@@ -144,6 +144,7 @@ int64_t PlainOps::cache_block_bytes(const KvCache::Layer& l, DType /*dtype*/) co
 // -- Whole blocks and slots
 
 void PlainOps::copy_block(KvCache& cache, int group, int32_t from, int32_t to) {
+  if (from == to) return;
   auto& kv = static_cast<PlainCache&>(cache);
   const auto sources = PlainCache::blocks(kv, group, from), targets = PlainCache::blocks(kv, group, to);
   for (size_t i = 0; i < sources.size(); ++i) std::ranges::copy(sources[i], targets[i].begin());

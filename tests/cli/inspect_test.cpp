@@ -40,6 +40,7 @@ TEST_F(Inspect, TellsOfEveryPublishedModelByItsConfigAlone) {
     EXPECT_EQ(got["kv_bytes_per_token"], want["kv_elements_per_token"].get<int64_t>() * 2);
     EXPECT_EQ(got["context"], raw["max_position_embeddings"]);
     EXPECT_EQ(got["kv_bytes"], got["kv_bytes_at_full_context"]);
+    EXPECT_EQ(got["state_bytes_per_sequence"], 0) << "no such layers";
     EXPECT_GE(got["kv_bytes"], got["kv_bytes_per_token"].get<int64_t>() * got["context"].get<int64_t>());
     EXPECT_EQ(got["weights_present"], false);
     EXPECT_EQ(got["runs"], false);
@@ -78,7 +79,8 @@ TEST_F(Inspect, ForetellsTheBytesThatTheSameCheckpointTakesWhenItIsThere) {
   for (const char* name : {"qwen3/plain", "deepseek_v3/mtp", "qwen2_moe/plain", "qwen/ntk", "cachalot/report_qwen"}) {
     SCOPED_TRACE(name);
     const Json whole = json(golden(name)), alone = json(golden(name) + "/config.json");
-    for (const char* key : {"parameters", "active_parameters", "kv_bytes_per_token", "kv_bytes", "experts", "mla"})
+    for (const char* key : {"parameters", "active_parameters", "kv_bytes_per_token", "kv_bytes",
+                            "state_bytes_per_sequence", "experts", "mla"})
       EXPECT_EQ(alone[key], whole[key]) << key;
     EXPECT_EQ(alone["mtp"], whole["mtp"]);
     ASSERT_EQ(alone["memory"].size(), whole["memory"].size());

@@ -241,7 +241,7 @@ TEST_P(WorkedExample, Number2AttentionOfTwoHeads) {
     const std::vector<int32_t> table = {0};
     Batch batch = Machine::batch_of(0, 2);
     batch.sequences[0].block_tables = {table};
-    const StepContext step{batch, *cache, 0, {}, ""};
+    const StepContext step{.batch = batch, .cache = *cache, .layer = 0, .angles_TR = {}, .prefix = ""};
     e.expect(std::string("both heads: output, ") + kind, m.numbers(spec.forward(op, w, h_TD, step)));
   }
 }

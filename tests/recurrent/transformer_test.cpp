@@ -238,24 +238,28 @@ TEST(Recurrence, RefusedDraftsLeaveNoTrace) {
   }
 }
 
-// A slot is a snapshot of its sequence at any position: whoever gets a copy goes on as the sequence would.
+// A slot is a snapshot of its sequence: whoever gets a copy goes on as the sequence would, there or at an earlier
+// position of the same chunk, and of the one before.
 TEST(Recurrence, ACopiedSlotGoesOn) {
   const Model model = cpu_model(model_spec(false), best_kernels());
   const Tokens tokens = some_tokens(150, 61, 6), other = some_tokens(150, 61, 7);
   const Rows whole = scored(model, tokens, {});
-  for (const int at : {10, 63, 64, 100, 128}) {
-    Tokens fork = part_of(tokens, 0, at);
-    fork.insert(fork.end(), other.begin(), other.begin() + 20);
-    const Rows of_fork = scored(model, fork, {});
-    Steps steps(*model.ops, model.transformer, 2);
-    steps.run({{1, 0, part_of(other, 0, 130)}, {0, 0, part_of(tokens, 0, at)}});
-    model.ops->copy_state(steps.states(), 0, 1);
-    const Rows both = steps.run({{0, at, part_of(tokens, at, 20)}, {1, at, part_of(other, 0, 20)}});
-    for (size_t r = 0; r < 20; ++r) {
-      EXPECT_EQ(both[r], whole[static_cast<size_t>(at) + r]);
-      EXPECT_EQ(both[20 + r], of_fork[static_cast<size_t>(at) + r]);
+  for (const int at : {10, 63, 64, 100, 128})
+    for (const int from : {at, (at / kBlockTokens * kBlockTokens + at) / 2, at / kBlockTokens * kBlockTokens,
+                           std::max(0, at / kBlockTokens - 1) * kBlockTokens}) {
+      SCOPED_TRACE(fmt::format("copied at {}, goes on from {}", at, from));
+      Tokens fork = part_of(tokens, 0, from);
+      fork.insert(fork.end(), other.begin(), other.begin() + 20);
+      const Rows of_fork = scored(model, fork, {});
+      Steps steps(*model.ops, model.transformer, 2);
+      steps.run({{1, 0, part_of(other, 0, 130)}, {0, 0, part_of(tokens, 0, at)}});
+      model.ops->copy_state(steps.states(), 0, 1);
+      const Rows both = steps.run({{0, at, part_of(tokens, at, 20)}, {1, from, part_of(other, 0, 20)}});
+      for (size_t r = 0; r < 20; ++r) {
+        EXPECT_EQ(both[r], whole[static_cast<size_t>(at) + r]);
+        EXPECT_EQ(both[20 + r], of_fork[static_cast<size_t>(from) + r]);
+      }
     }
-  }
 }
 
 }  // namespace cachalot::testing

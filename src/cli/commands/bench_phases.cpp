@@ -36,7 +36,6 @@ WorkCounter::WorkCounter(const LoadedModel& model, const CpuOps& cpu, const Weig
   for (const auto& [type, ops] : ops_with)
     if (ops > ops_with[inputs_]) inputs_ = type;
   const CacheLayout layout = cache_layout(spec_);
-  states_ = layout.states;
   for (const int cached : layout.of_layer)
     cache_bytes_per_token_.push_back(cached < 0 ? 0
                                                 : static_cast<double>(model.ops->cache_block_bytes(
@@ -63,10 +62,9 @@ StepWork WorkCounter::rows(int first, int rows, int logit_rows) const {
     work.ops += (rows > 1 ? cost.ops_per_key_of_many : cost.ops_per_key_of_one) * keys;
     work.ops += cost.ops_per_row * rows;
     work.bytes += cache_bytes_per_token_[i] * std::min(first + rows, visible(first) + rows - 1);
+    const StateLayer state = layer.cached().state;  // it is read, and the open chunk's rows are
+    work.bytes += 4.0 * static_cast<double>(state.state_numbers + state.tail_numbers * (first % kBlockTokens + rows));
   }
-  // Of a recurrent layer the state and the open chunk's rows.
-  for (const StateLayer& s : states_)
-    work.bytes += 4.0 * static_cast<double>(s.state_numbers + s.tail_numbers * (first % kBlockTokens + rows));
   return work;
 }
 
@@ -98,6 +96,7 @@ BenchRunner::BenchRunner(LoadedModel& model, const BenchPlan& plan, const WorkCo
     auto& tokens = tokens_.emplace_back(static_cast<size_t>(plan.tokens_per_sequence()));
     for (int32_t& token : tokens) token = static_cast<int32_t>(random.next() % vocab);
     samplers_.emplace_back(model.defaults.sampling, tokens);
+    if (states_) model.ops->clear_state(*states_, s);
     fill(s, 0, plan.depth, false);
   }
 }

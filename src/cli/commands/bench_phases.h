@@ -53,7 +53,6 @@ class WorkCounter {
   std::map<double, double> weight_bytes_;      // by the share of them that a row uses
   double ops_per_row_ = 0, head_ops_ = 0;      // of matrices
   std::vector<double> cache_bytes_per_token_;  // by layer
-  std::vector<StateLayer> states_;
   DType inputs_ = DType::f32;
 };
 
