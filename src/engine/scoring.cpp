@@ -70,6 +70,7 @@ void score(Ops& ops, const Transformer& model, std::span<const int32_t> tokens, 
                                .first_position = done,
                                .rope_tokens = declared,
                                .expanded_tokens = o.expanded_tokens.value_or(expanded_tokens(declared)),
+                               .absorbed = o.absorbed,
                                .block_tables = {tables.begin(), tables.end()},
                                .state_slot = states ? 0 : -1});
     const ArenaScope scope(ops.arena());

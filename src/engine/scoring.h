@@ -15,6 +15,7 @@ struct ScoreOptions {
   int decode_from = -1;     // from this token on one token per pass; -1 = never
   int declared_tokens = 0;  // the sequence's declared length, as if the rest had been generated; 0 = all of them
   std::optional<int> expanded_tokens;  // MLA: see BatchSequence; none = the rule for the declared length
+  std::vector<PositionSpan> absorbed;  // and these below it
   bool last_only = false;
   bool no_head = false;  // forward passes only, no logits
 };

@@ -2,6 +2,7 @@
 // alike.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -48,6 +49,24 @@ struct Batch {
 constexpr int kExpandedFromTokens = 128;
 constexpr int expanded_tokens(int declared_tokens) {
   return declared_tokens >= kExpandedFromTokens ? declared_tokens : 0;
+}
+
+// Calls run(position, rows, expanded) for runs of a sequence's rows that take one form of MLA, in order.
+template <typename Run>
+void for_each_form(const BatchSequence& s, const Run& run) {
+  int position = s.first_position;
+  const auto take_until = [&](int end, bool expanded) {
+    if (end <= position) return;
+    run(position, end - position, expanded);
+    position = end;
+  };
+  const int end = s.first_position + s.rows, expanded_end = std::min(s.expanded_tokens, end);
+  for (const PositionSpan& span : s.absorbed) {
+    take_until(std::min(span.begin, expanded_end), true);
+    take_until(std::min(span.end, expanded_end), false);
+  }
+  take_until(expanded_end, true);
+  take_until(end, false);
 }
 
 }  // namespace cachalot

@@ -1,5 +1,6 @@
 // Ops as a textbook has them: numbers in rows of f32, sums in f64, one thread, no fused verb of its own. It runs
-// whole models, slowly: the oracle of every other Ops, and the pattern for one on another machine.
+// whole models, slowly: the oracle of every other Ops, and the pattern for one on another machine. Of MLA's two forms
+// it has the absorbed one, which serves every row, whatever its sequence states.
 #pragma once
 
 #include "ops/ops.h"

@@ -27,11 +27,17 @@ static Tokens some_tokens(int count, int vocab, uint64_t seed) {
   return tokens;
 }
 
+// MLA: positions below `expanded` take the expanded form, but for these spans.
+struct Form {
+  int expanded = 0;
+  std::vector<PositionSpan> absorbed;
+};
+
 // Several sequences run side by side, in steps of as many rows of each as `rows_of(left)` says.
 class RaggedBatches {
  public:
-  RaggedBatches(TestModel& model, const std::vector<Tokens>& sequences, DType kv, int expanded_tokens)
-      : model_(model), sequences_(sequences), expanded_tokens_(expanded_tokens), done_(sequences.size()) {
+  RaggedBatches(TestModel& model, const std::vector<Tokens>& sequences, DType kv, const Form& form)
+      : model_(model), sequences_(sequences), form_(form), done_(sequences.size()) {
     const CacheLayout layout = cache_layout(model.transformer.spec());
     groups_ = layout.group_windows.size();
     const int blocks = 16, count = static_cast<int>(sequences.size());
@@ -73,7 +79,8 @@ class RaggedBatches {
                                  .rows = rows,
                                  .first_position = done_[s],
                                  .rope_tokens = static_cast<int>(tokens.size()),
-                                 .expanded_tokens = expanded_tokens_,
+                                 .expanded_tokens = form_.expanded,
+                                 .absorbed = form_.absorbed,
                                  .block_tables = std::vector<std::span<const int32_t>>(groups_, tables_[s])});
       batch.tokens_T.insert(batch.tokens_T.end(), tokens.begin() + done_[s], tokens.begin() + done_[s] + rows);
       done_[s] += rows;
@@ -84,18 +91,19 @@ class RaggedBatches {
 
   TestModel& model_;
   const std::vector<Tokens>& sequences_;
-  const int expanded_tokens_;
+  const Form form_;
   size_t groups_;
   std::unique_ptr<KvCache> cache_;
   std::vector<Tokens> tables_;
   std::vector<int> done_;
 };
 
-// Positions below which MLA takes the expanded form: none, all, and a boundary in the middle of a chunk and of a
-// block. Other models have one form.
-static std::vector<int> forms_of(const ModelSpec& spec) {
-  return std::holds_alternative<MlaSpec>(spec.layers[0].attention) ? std::vector<int>{0, 1000, 100}
-                                                                   : std::vector<int>{0};
+// No position expanded, all, a boundary in the middle of a chunk and of a block, and answers in between. Other models
+// have one form.
+static std::vector<Form> forms_of(const ModelSpec& spec) {
+  if (!std::holds_alternative<MlaSpec>(spec.layers[0].attention)) return {{}};
+  return {
+      {}, {.expanded = 1000}, {.expanded = 100}, {.expanded = 170, .absorbed = {{10, 30}, {63, 129}, {169, 180}}}};
 }
 
 struct Mode {
@@ -115,23 +123,31 @@ TEST_P(Invariance, LogitsDependOnTheSequenceAlone) {
     const std::vector<Tokens> sequences = {some_tokens(61, vocab, 2), some_tokens(190, vocab, 1),
                                            some_tokens(1, vocab, 3), some_tokens(130, vocab, 4)};
     const Tokens& tokens = sequences[1];
-    for (const int expanded : forms_of(model.transformer.spec())) {
-      SCOPED_TRACE(fmt::format("{}, {} positions expanded", kernels->isa, expanded));
-      const Rows whole = scored(model, tokens, {.kv = kv, .chunk = 1000, .expanded_tokens = expanded});
+    for (const Form& form : forms_of(model.transformer.spec())) {
+      const int expanded = form.expanded;
+      const auto& absorbed = form.absorbed;
+      SCOPED_TRACE(fmt::format("{}, {} positions expanded but {} spans", kernels->isa, expanded, absorbed.size()));
+      const Rows whole =
+          scored(model, tokens, {.kv = kv, .chunk = 1000, .expanded_tokens = expanded, .absorbed = absorbed});
       for (const int chunk : {1, 7, 64, 65})
-        EXPECT_EQ(whole, scored(model, tokens, {.kv = kv, .chunk = chunk, .expanded_tokens = expanded}))
+        EXPECT_EQ(whole, scored(model, tokens,
+                                {.kv = kv, .chunk = chunk, .expanded_tokens = expanded, .absorbed = absorbed}))
             << "chunks of " << chunk;
-      EXPECT_EQ(whole,
-                scored(model, tokens, {.kv = kv, .chunk = 1000, .decode_from = 90, .expanded_tokens = expanded}))
+      EXPECT_EQ(
+          whole,
+          scored(model, tokens,
+                 {.kv = kv, .chunk = 1000, .decode_from = 90, .expanded_tokens = expanded, .absorbed = absorbed}))
           << "90, then one by one";
-      EXPECT_EQ(whole, scored(two_threads, tokens, {.kv = kv, .chunk = 70, .expanded_tokens = expanded}))
+      EXPECT_EQ(whole, scored(two_threads, tokens,
+                              {.kv = kv, .chunk = 70, .expanded_tokens = expanded, .absorbed = absorbed}))
           << "two threads";
 
       Random random(5);
       const auto ragged = [&](int) { return random.next() % 3 == 0 ? 1 : 1 + static_cast<int>(random.next() % 50); };
-      const auto together = RaggedBatches(two_threads, sequences, kv, expanded).run(ragged);
+      const auto together = RaggedBatches(two_threads, sequences, kv, form).run(ragged);
       for (size_t s = 0; s < sequences.size(); ++s)
-        EXPECT_EQ(together[s], scored(model, sequences[s], {.kv = kv, .expanded_tokens = expanded}))
+        EXPECT_EQ(together[s],
+                  scored(model, sequences[s], {.kv = kv, .expanded_tokens = expanded, .absorbed = absorbed}))
             << "sequence " << s << " of a ragged batch";
     }
   }
@@ -197,7 +213,7 @@ TEST(InvarianceOfSymmetricWindows, AWholeTextIsTheSameAloneAmongOthersAndOnTwoTh
       TestModel model(folder, *kernels, type), two_threads(folder, *kernels, type, 2);
       const std::vector<Tokens> sequences = {some_tokens(61, 149, 2), some_tokens(150, 149, 1),
                                              some_tokens(1, 149, 3), some_tokens(65, 149, 4)};
-      const auto together = RaggedBatches(two_threads, sequences, type, 0).run([](int left) { return left; });
+      const auto together = RaggedBatches(two_threads, sequences, type, {}).run([](int left) { return left; });
       for (size_t s = 0; s < sequences.size(); ++s)
         EXPECT_EQ(together[s], scored(model, sequences[s], {.kv = type})) << "sequence " << s;
     }

@@ -76,4 +76,31 @@ TEST(LatentForms, WhichOneServesFollowsFromTheDeclaredLengthAlone) {
   EXPECT_EQ(last_row({.kv = DType::f32}), last_row({.kv = DType::f32, .expanded_tokens = 160}));
 }
 
+// A conversation goes on: what was generated after the first prompt, one by one, are the same bits when the whole is
+// read as a prompt that says which positions an answer was.
+TEST(LatentForms, AnEarlierAnswerIsReadAsItWasGenerated) {
+  const auto folder = golden_root() / "deepseek_v2/plain";
+  const std::vector<int32_t> tokens = Golden::read(folder).sequences.back().tokens;
+  const int prompt = 130, answer = 18, all = 160;
+  ASSERT_EQ(std::ssize(tokens), all);
+  for (const KernelTable* kernels : usable_kernels())
+    for (const DType kv : {DType::f32, DType::bf16, DType::q8_0}) {
+      TestModel model(folder, *kernels);
+      const auto rows = [&](int count, const ScoreOptions& options) {
+        std::vector<std::vector<float>> rows;
+        score(model.ops, model.transformer, std::span(tokens).first(static_cast<size_t>(count)), options,
+              [&](int, std::span<const float> row) { rows.emplace_back(row.begin(), row.end()); });
+        return rows;
+      };
+      const auto generated = rows(prompt + answer, {.kv = kv, .decode_from = prompt, .declared_tokens = prompt});
+      for (const int chunk : {1, 50, all}) {
+        const auto read = rows(all, {.kv = kv, .chunk = chunk, .absorbed = {{prompt, prompt + answer}}});
+        for (int r = 0; r < prompt + answer; ++r)
+          EXPECT_EQ(read[static_cast<size_t>(r)], generated[static_cast<size_t>(r)]) << "row " << r;
+      }
+      const auto unmarked = rows(all, {.kv = kv});
+      EXPECT_NE(unmarked[prompt], generated[prompt]) << "the forms have the same bits: the test tests nothing";
+    }
+}
+
 }  // namespace cachalot::testing

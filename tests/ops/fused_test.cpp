@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <deque>
+#include <set>
 
 #include "ops/cpu/cpu_ops.h"
 #include "ops/forwarding.h"
@@ -152,6 +153,18 @@ TEST(FusedVerbs, LatentAttentionInBothFormsIsItsPlainVerbs) {
       EXPECT_EQ(numbers(ops, ops.attend_latent(qn, qr, w, *cache, 0, absorbed, spec)), want);
       const Numbers got = numbers(ops, ops.attend_latent(qn, qr, w, *cache, 0, expanded, spec));
       for (size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], kv == DType::f32 ? 1e-5 : 0.03) << i;
+
+      // Of a sequence that states spans, each row is that of its form, bit for bit; the last row is past the prompt.
+      const PositionSpan spans[] = {
+          {0, first - 3}, {first - 1, first + 1}, {first + 3, first + 4}, {first + 6, first + 7}};
+      auto both = batch_of(first, kRows, kTokens - 1);
+      both.sequences[0].absorbed = spans;
+      const Numbers mixed = numbers(ops, ops.attend_latent(qn, qr, w, *cache, 0, both, spec));
+      for (size_t r = 0; r < kRows; ++r) {
+        const bool is_absorbed = std::set<size_t>{0, 3, 6, 8}.contains(r);
+        for (size_t i = r * kHeads * V; i < (r + 1) * kHeads * V; ++i)
+          EXPECT_EQ(mixed[i], (is_absorbed ? want : got)[i]) << "row " << r;
+      }
     }
 }
 

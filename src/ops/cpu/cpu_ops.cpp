@@ -428,12 +428,11 @@ Tensor CpuOps::attend_latent(const Tensor& qn_THN, const Tensor& qr_THR, const L
   const Tensor o_THV = arena_.tensor(qn_THN.dim(0), qn_THN.dim(1), v_up_HVC.shape[1]);
 
   std::vector<AttendSpan> absorbed, expanded;
-  for (const BatchSequence& s : batch.sequences) {
-    const int leading = std::clamp(s.expanded_tokens - s.first_position, 0, s.rows);
-    if (leading > 0) expanded.push_back({&s, s.first_row, leading, s.first_position});
-    if (leading < s.rows)
-      absorbed.push_back({&s, s.first_row + leading, s.rows - leading, s.first_position + leading});
-  }
+  for (const BatchSequence& s : batch.sequences)
+    for_each_form(s, [&](int position, int rows, bool is_expanded) {
+      const int row = s.first_row + position - s.first_position;
+      (is_expanded ? expanded : absorbed).push_back({&s, row, rows, position});
+    });
   const LatentCall call{kv, layer, spec, qn_THN, qr_THR, w, o_THV};
   const AttendMachine machine = machine_for(batch, qn_THN.dim(1) * kv.layer(layer).key_dim);
   attend_absorbed(machine, call, absorbed);

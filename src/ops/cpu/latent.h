@@ -1,5 +1,5 @@
 // Multi-head latent attention of CpuOps, in both its forms. The cache holds one key [c ; kr] per token; see
-// Ops::attend_latent for what is computed and BatchSequence::expanded_tokens for which rows take which form.
+// Ops::attend_latent for what is computed and for_each_form (batch.h) for which rows take which form.
 #pragma once
 
 #include "ops/cpu/attention.h"
