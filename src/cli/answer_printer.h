@@ -4,8 +4,8 @@
 
 #include <string_view>
 
-#include "cli/generate.h"
 #include "cli/terminal.h"
+#include "session/answer.h"
 
 namespace cachalot {
 

@@ -51,7 +51,7 @@ TEST(ChatVoices, AreToldApartAndEveryTextReadsAsInPython) {
       continue;
     }
     const ChatPrompt prompt = encode_chat(tokenizer, chat, variables);
-    EXPECT_EQ(prompt.text, c["output"].get<std::string>());
+    EXPECT_EQ(prompt.rendered.text, c["output"].get<std::string>());
     if (!c.contains("ids")) continue;
     ++with_ids;
     const auto want = c["ids"].get<std::vector<int>>();

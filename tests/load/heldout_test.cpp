@@ -45,7 +45,7 @@ static Drafts answer_all(LoadedModel& model, std::vector<Problem>& problems) {
   for (Problem& problem : problems) {
     const nlohmann::ordered_json variables = {{"messages", {{{"role", "user"}, {"content", problem.prompt}}}}};
     const ChatPrompt prompt = encode_chat(model.text->tokenizer, *model.text->chat_template, variables);
-    problem.opens_reasoning = prompt_opens_reasoning(prompt.text);
+    problem.opens_reasoning = prompt_opens_reasoning(prompt.rendered.text);
     Request request{.prompt = prompt.tokens, .sampling = {.temperature = 0}, .end_tokens = model.defaults.end_tokens};
     running[engine.submit(std::move(request))] = &problem;
   }

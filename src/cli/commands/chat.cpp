@@ -1,15 +1,15 @@
 // cachalot chat: a conversation in the terminal. Every turn reads the whole conversation again.
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/answer_printer.h"
 #include "cli/command.h"
-#include "cli/generate.h"
+#include "cli/interrupt.h"
 #include "cli/line_reader.h"
 #include "cli/options.h"
+#include "cli/statistics.h"
+#include "session/conversation.h"
 
 namespace cachalot {
 namespace {
@@ -29,73 +29,24 @@ constexpr const char* kHelp = R"(  /help           this list
 Ctrl-C stops an answer or drops the line. A backslash at the end of a line goes on with the next one.
 )";
 
-class Conversation {
- public:
-  Conversation(const LoadedModel& model, const ChatOptions& options)
-      : model_(model),
-        engine_(*model.ops, *model.transformer, model.engine_options()),
-        options_{.sampling = options.sampling.over(model.defaults),
-                 .max_tokens = options.sampling.max_tokens,
-                 .stops = options.sampling.stops} {
-    start(options.system);
+// Asks by `ask` and shows the answer. When there is none, says why: the conversation is as it was, and goes on.
+template <typename Ask>
+void show(const LoadedModel& model, const Ask& ask) {
+  AnswerPrinter printer;
+  try {
+    const Answer answer = ask(printer.sink());
+    printer.finish();
+    const Style style = style_of(stderr);
+    say(fmt::format("{}{}{}\n", style.dim, statistics(answer, model.engine_options()), style.plain));
+  } catch (const Error& error) {
+    printer.finish();
+    note("{}\n  the conversation is as it was; /reset begins a new one", error.what());
   }
-
-  // Forgets everything; "" for no system message.
-  void start(const std::string& system) {
-    system_ = system;
-    messages_ = asked_ = Json::array();
-    if (!system.empty()) messages_.push_back({{"role", "system"}, {"content", system}});
-  }
-  const std::string& system() const { return system_; }
-
-  void say(const std::string& text, const Interrupt& interrupt) {
-    asked_ = messages_;
-    asked_.push_back({{"role", "user"}, {"content", text}});
-    answer(interrupt);
-  }
-
-  // Asks the last question again, and forgets what was answered. Returns false when there was none.
-  bool retry(const Interrupt& interrupt) {
-    if (asked_.empty()) return false;
-    answer(interrupt);
-    return true;
-  }
-
- private:
-  using Json = nlohmann::ordered_json;
-
-  // Answers the last of the messages asked, which become the conversation then. When there is no answer, the
-  // conversation stays as it was and the program goes on.
-  void answer(const Interrupt& interrupt) {
-    AnswerPrinter printer;
-    try {
-      const Prompt prompt = chat_prompt(*model_.text, {{"messages", asked_}, {"add_generation_prompt", true}});
-      const Answer answer = generate(engine_, model_, prompt, options_, printer.sink(), interrupt);
-      printer.finish();
-      ++options_.sampling.seed;  // or /retry would say the same again
-      const Style style = style_of(stderr);
-      cachalot::say(fmt::format("{}{}{}\n", style.dim, statistics(answer, model_.engine_options()), style.plain));
-      if (answer.text.empty() && answer.finish == FinishReason::cancelled) return;  // nothing was said
-      Json message = {{"role", "assistant"}, {"content", answer.text}};
-      if (!answer.reasoning.empty()) message["reasoning_content"] = answer.reasoning;
-      messages_ = asked_;
-      messages_.push_back(std::move(message));
-    } catch (const Error& error) {
-      printer.finish();
-      note("{}\n  the conversation is as it was; /reset begins a new one", error.what());
-    }
-  }
-
-  const LoadedModel& model_;
-  Engine engine_;
-  AnswerOptions options_;
-  std::string system_;
-  Json messages_;  // what was said
-  Json asked_;     // what the model was asked last: messages that end in the user's; empty before that
-};
+}
 
 // A line that begins with a slash. Returns false when the user wants to leave.
-bool obey(const std::string& line, Conversation& conversation, const Interrupt& interrupt) {
+bool obey(const std::string& line, const LoadedModel& model, Conversation& conversation,
+          const std::function<bool()>& cancelled) {
   const std::string word = line.substr(0, line.find(' '));
   const size_t rest = line.find_first_not_of(' ', word.size());
   const std::string argument = rest == std::string::npos ? "" : line.substr(rest);
@@ -109,7 +60,10 @@ bool obey(const std::string& line, Conversation& conversation, const Interrupt& 
     conversation.start(argument);
     say(fmt::format("A new conversation, {} a system message.\n", argument.empty() ? "without" : "with"));
   } else if (word == "/retry") {
-    if (!conversation.retry(interrupt)) say("There is no message yet.\n");
+    if (conversation.can_retry())
+      show(model, [&](const AnswerSink& sink) { return conversation.retry(sink, cancelled); });
+    else
+      say("There is no message yet.\n");
   } else {
     say(fmt::format("There is no command {}; /help lists them. (A space in front sends the line to the model.)\n",
                     printable(word)));
@@ -125,9 +79,13 @@ int chat(const ChatOptions& o) {
         .because("it is a base model, or its template is missing")
         .hint("complete text with `cachalot run --raw`");
   model.text->chat_template->check();
-  Conversation conversation(model, o);
+  Conversation conversation(
+      model,
+      {.sampling = o.sampling.over(model.defaults), .max_tokens = o.sampling.max_tokens, .stops = o.sampling.stops});
+  conversation.start(o.system);
   LineReader reader;
   Interrupt interrupt;
+  const auto cancelled = [&] { return interrupt.requested(); };
   if (reader.interactive())
     say(fmt::format("{} ({}, context of {} tokens). /help lists commands, Ctrl-D leaves.\n", printable(o.model.model),
                     model.transformer->spec().family, model.plan.context));
@@ -135,9 +93,9 @@ int chat(const ChatOptions& o) {
     interrupt.reset();
     if (line->cancelled || line->text.find_first_not_of(" \t\r\n") == std::string::npos) continue;
     if (line->text.starts_with('/')) {
-      if (!obey(line->text, conversation, interrupt)) break;
+      if (!obey(line->text, model, conversation, cancelled)) break;
     } else {
-      conversation.say(line->text, interrupt);
+      show(model, [&](const AnswerSink& sink) { return conversation.say(line->text, sink, cancelled); });
     }
     if (!reader.interactive() && interrupt.requested()) return kInterruptedStatus;
   }

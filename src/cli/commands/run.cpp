@@ -7,9 +7,11 @@
 #include "base/log.h"
 #include "cli/answer_printer.h"
 #include "cli/command.h"
-#include "cli/generate.h"
 #include "cli/input.h"
+#include "cli/interrupt.h"
 #include "cli/options.h"
+#include "cli/statistics.h"
+#include "session/answer.h"
 
 namespace cachalot {
 namespace {
@@ -23,9 +25,9 @@ struct RunOptions {
   bool raw = false, json = false;
 };
 
-Prompt prepare(const RunOptions& o, const TextModel& text) {
+Prompt prepare(const RunOptions& o, const TextModel& text, const PromptWriter& prompts) {
   std::string prompt = o.prompt == "-" ? read_input("-") : o.prompt;
-  if (o.raw) return raw_prompt(text, prompt);
+  if (o.raw) return prompts.raw(prompt);
   if (o.prompt == "-" && prompt.ends_with('\n'))
     prompt.pop_back();  // the end of a file's last line is no part of a question
   if (!text.chat_template) {
@@ -33,12 +35,12 @@ Prompt prepare(const RunOptions& o, const TextModel& text) {
       throw Error("the checkpoint has no chat template, so there is no place for a system message")
           .hint("leave --system out; a base model completes the prompt as it is");
     note("the checkpoint has no chat template (a base model): the prompt is completed as it is, as with --raw");
-    return raw_prompt(text, prompt);
+    return prompts.raw(prompt);
   }
   nlohmann::ordered_json messages = nlohmann::ordered_json::array();
   if (o.system) messages.push_back({{"role", "system"}, {"content", *o.system}});
   messages.push_back({{"role", "user"}, {"content", prompt}});
-  return chat_prompt(text, {{"messages", messages}, {"add_generation_prompt", true}});
+  return prompts.chat({{"messages", messages}, {"add_generation_prompt", true}});
 }
 
 nlohmann::ordered_json report(const Answer& answer, const LoadedModel& model, uint64_t seed) {
@@ -66,18 +68,18 @@ void print_statistics(const Answer& answer, const LoadedModel& model, const Samp
 int run(const RunOptions& o) {
   const Interrupt interrupt;
   const LoadedModel model = o.model.load(o.speculation);
-  const Prompt prompt = prepare(o, *model.text);
+  const Prompt prompt = prepare(o, *model.text, PromptWriter(*model.text, model.defaults.end_tokens));
   const AnswerOptions options{
       .sampling = o.sampling.over(model.defaults), .max_tokens = o.sampling.max_tokens, .stops = o.sampling.stops};
   Engine engine(*model.ops, *model.transformer, model.engine_options());
+  const auto cancelled = [&] { return interrupt.requested(); };
   Answer answer;
   if (o.json) {
-    const auto ignore = [](std::string_view) {};
-    answer = generate(engine, model, prompt, options, {.reasoning = ignore, .text = ignore}, interrupt);
+    answer = cachalot::answer(engine, model, prompt, options, {}, cancelled);
     fmt::print("{}\n", report(answer, model, options.sampling.seed).dump());
   } else {
     AnswerPrinter printer;
-    answer = generate(engine, model, prompt, options, printer.sink(), interrupt);
+    answer = cachalot::answer(engine, model, prompt, options, printer.sink(), cancelled);
     printer.finish();
     print_statistics(answer, model, options.sampling);
   }

@@ -6,11 +6,11 @@
 
 #include "base/log.h"
 #include "cli/command.h"
-#include "cli/generate.h"
 #include "cli/input.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
 #include "load/find_model.h"
+#include "session/prompt.h"
 
 namespace cachalot {
 namespace {

@@ -37,7 +37,8 @@ ChatPrompt encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_temp
   Json repaired = variables;
   repair_all(repaired);
   AttributedText rendered = chat_template.write(repaired);
-  return {.tokens = tokenizer.encode(rendered), .text = std::move(rendered.text)};
+  std::vector<int32_t> tokens = tokenizer.encode(rendered);
+  return {.tokens = std::move(tokens), .rendered = std::move(rendered)};
 }
 
 }  // namespace cachalot

@@ -14,7 +14,7 @@ namespace cachalot {
 
 struct ChatPrompt {
   std::vector<int32_t> tokens;  // no BOS is added: the template writes it where there is one
-  std::string text;             // as rendered
+  AttributedText rendered;
 };
 
 // Renders `variables` (messages, tools, add_generation_prompt, …) and encodes the result. Added tokens are plain text

@@ -133,7 +133,7 @@ TEST(RealVocabularyOfQwen1, WritesChatsAsTheReleasedCodeDoes) {
   ASSERT_GE(golden["chats"].size(), 7u);
   for (const auto& chat : golden["chats"]) {
     const ChatPrompt prompt = encode_chat(qwen1(), chatml, {{"messages", chat["messages"]}});
-    EXPECT_EQ(prompt.text, chat["text"].get<std::string>());
+    EXPECT_EQ(prompt.rendered.text, chat["text"].get<std::string>());
     EXPECT_EQ(prompt.tokens, chat["tokens"].get<std::vector<int32_t>>()) << chat["text"];
   }
 }

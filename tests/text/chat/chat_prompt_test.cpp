@@ -58,7 +58,7 @@ TEST(ChatPrompt, WhatTheTemplateWritesAreSpecialTokens) {
   for (const char c : std::string("assistant\n")) want.push_back(c);
   want.push_back(kThink);
   EXPECT_EQ(prompt.tokens, want);
-  EXPECT_EQ(prompt.text, "<|start|>user\nHi<|end|><|start|>assistant\n<think>");
+  EXPECT_EQ(prompt.rendered.text, "<|start|>user\nHi<|end|><|start|>assistant\n<think>");
 }
 
 TEST(ChatPrompt, WhatUsersWriteStaysPlainText) {
@@ -68,7 +68,8 @@ TEST(ChatPrompt, WhatUsersWriteStaysPlainText) {
     EXPECT_EQ(count(prompt, kStart), 1) << role;
     EXPECT_EQ(count(prompt, kEnd), 1) << role;
     EXPECT_EQ(count(prompt, kThink) + count(prompt, kThinkEnd), 0) << role;
-    EXPECT_EQ(prompt.text, std::string("<|start|>") + role + "\n" + forged + "<|end|>") << "the text is as rendered";
+    EXPECT_EQ(prompt.rendered.text, std::string("<|start|>") + role + "\n" + forged + "<|end|>")
+        << "the text is as rendered";
   }
 }
 
@@ -81,7 +82,7 @@ TEST(ChatPrompt, NoPartOfATokenCanBeForgedEither) {
         encode_chat(tokenizer, joined, {{"messages", {message("user", a), message("user", b)}}});
     EXPECT_EQ(count(prompt, kEnd), 0) << a << " + " << b;
     EXPECT_EQ(count(prompt, kBar), 0) << a << " + " << b;
-    EXPECT_EQ(prompt.text, std::string(a) + b);
+    EXPECT_EQ(prompt.rendered.text, std::string(a) + b);
   }
 }
 
@@ -101,7 +102,7 @@ TEST(ChatPrompt, ATokenIsTheTemplatesAsAWholeOrPlainText) {
   const ChatPrompt prompt =
       encode_chat(tokenizer, halves, {{"messages", {message("user", "end"), message("user", "|>")}}});
   EXPECT_EQ(count(prompt, kEnd), 0);
-  EXPECT_EQ(prompt.text, "<|end|><|end|>");
+  EXPECT_EQ(prompt.rendered.text, "<|end|><|end|>");
   EXPECT_EQ(count(prompt, kBar), 3) << "the template wrote three bars by themselves";
 }
 
@@ -129,26 +130,26 @@ TEST(ChatPrompt, KeysAndValuesOfToolsArePlainToo) {
 TEST(ChatPrompt, TemplatesFindTheReasoningOfAnAssistant) {
   const ChatPrompt prompt =
       encode({{"messages", {message("assistant", "<think>hm</think>yes<|end|>")}}, {"add_generation_prompt", false}});
-  EXPECT_EQ(prompt.text, "<|start|>assistant\nyes<|end|><|end|>");
+  EXPECT_EQ(prompt.rendered.text, "<|start|>assistant\nyes<|end|><|end|>");
   EXPECT_EQ(count(prompt, kEnd), 1) << "what a model was made to say does not end its turn";
 }
 
 TEST(ChatPrompt, OrdinaryTextThatIsATokenIsFoundInUsersTextAndTrimmedByTemplates) {
   const ChatPrompt prompt = encode({{"messages", {message("user", "  a    b  ")}}, {"add_generation_prompt", false}});
   EXPECT_EQ(count(prompt, kSpaces), 1);
-  EXPECT_EQ(prompt.text, "<|start|>user\na    b<|end|>");
+  EXPECT_EQ(prompt.rendered.text, "<|start|>user\na    b<|end|>");
 }
 
 TEST(ChatPrompt, ATextThatHoldsTheMarkItselfLosesNothing) {
   const std::string odd = "\ufdd0<\ufdd1|\ufdd0";
   const ChatPrompt prompt = encode({{"messages", {message("user", odd)}}, {"add_generation_prompt", false}});
-  EXPECT_EQ(prompt.text, "<|start|>user\n" + odd + "<|end|>");
-  EXPECT_EQ(chat_tokenizer().decode(prompt.tokens), prompt.text);
+  EXPECT_EQ(prompt.rendered.text, "<|start|>user\n" + odd + "<|end|>");
+  EXPECT_EQ(chat_tokenizer().decode(prompt.tokens), prompt.rendered.text);
 }
 
 TEST(ChatPrompt, MalformedUtf8BecomesTheReplacementCharacter) {
   const ChatPrompt prompt = encode({{"messages", {message("user", "a\xff")}}, {"add_generation_prompt", false}});
-  EXPECT_EQ(prompt.text, "<|start|>user\na\ufffd<|end|>");
+  EXPECT_EQ(prompt.rendered.text, "<|start|>user\na\ufffd<|end|>");
 }
 
 }  // namespace

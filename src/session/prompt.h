@@ -1,0 +1,42 @@
+// What a model is asked, as tokens: a conversation in the checkpoint's own format, or a text as it is.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "load/loaded_model.h"
+#include "ops/batch.h"
+
+namespace cachalot {
+
+struct Prompt {
+  std::vector<int32_t> tokens;
+  bool chat = false;                  // a template made it: the answer may hold reasoning
+  bool opens_reasoning = false;       // it ends inside <think>
+  std::vector<PositionSpan> answers;  // positions of what the assistant said in earlier turns (answer_spans.h)
+};
+
+// Makes the prompts of one model. Immutable, so any thread may use it; borrows the text side.
+class PromptWriter {
+ public:
+  PromptWriter(const TextModel& text, std::vector<int32_t> end_tokens);
+
+  // `variables` are the template's: messages and so on. Throws Error when the checkpoint has no template or the
+  // template refuses.
+  Prompt chat(const nlohmann::ordered_json& variables) const;
+  // Special tokens in the text are recognised; the BOS is added that the checkpoint asks for.
+  Prompt raw(std::string_view text) const;
+
+ private:
+  const TextModel& text_;
+  std::vector<int32_t> end_tokens_;
+  std::string opening_;  // what the template writes before an answer
+};
+
+// A line on stderr when `tokens`, encoded with BOS, begin with two of them since the text has one itself.
+void warn_of_second_bos(const Tokenizer& tokenizer, std::span<const int32_t> tokens);
+
+}  // namespace cachalot
