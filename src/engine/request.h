@@ -4,11 +4,12 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace cachalot {
 
-// Applied in this order: penalties, temperature, top_k, top_p, min_p (as transformers does).
+// Applied in this order: biases, penalties, temperature, top_k, top_p, min_p (as transformers does).
 struct SamplingParams {
   double temperature = 1;  // 0 = the largest logit, the lowest id among equals
   int top_k = 0;           // keep the k most likely; 0 = all
@@ -16,16 +17,17 @@ struct SamplingParams {
   double min_p = 0;        // keep those at least this fraction as likely as the likeliest
   double repeat_penalty =
       1;  // logits of tokens seen in prompt or answer: divided if positive, multiplied if negative
-  double presence_penalty = 0;   // subtracted once from logits of tokens in the answer
-  double frequency_penalty = 0;  // subtracted once per occurrence in the answer
-  uint64_t seed = 0;             // same seed, same request, same text
+  double presence_penalty = 0;                        // subtracted once from logits of tokens in the answer
+  double frequency_penalty = 0;                       // subtracted once per occurrence in the answer
+  std::vector<std::pair<int32_t, float>> logit_bias;  // added to the logits of tokens
+  uint64_t seed = 0;                                  // same seed, same request, same text
 
   struct Range {
     double low, high;
   };
   static constexpr Range kTemperature = {0, 100}, kTopK = {0, 1 << 30}, kTopP = {0, 1}, kMinP = {0, 1},
                          kRepeatPenalty = {1e-3, 1e3}, kPresencePenalty = {-100, 100},
-                         kFrequencyPenalty = {-100, 100};
+                         kFrequencyPenalty = {-100, 100}, kLogitBias = {-100, 100};
 
   // Throws Error that names the field when a value is out of its range.
   void check() const;

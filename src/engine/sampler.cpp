@@ -8,6 +8,7 @@
 #include <limits>
 #include <numeric>
 
+#include "base/check.h"
 #include "base/error.h"
 
 namespace cachalot {
@@ -36,6 +37,8 @@ void SamplingParams::check() const {
   check_range("repeat_penalty", repeat_penalty, kRepeatPenalty);
   check_range("presence_penalty", presence_penalty, kPresencePenalty);
   check_range("frequency_penalty", frequency_penalty, kFrequencyPenalty);
+  for (const auto& [token, bias] : logit_bias)
+    check_range(fmt::format("the bias of token {}", token), bias, kLogitBias);
 }
 
 // -- Weights
@@ -54,6 +57,8 @@ class Weighing {
   Weighing(size_t tokens, float best, double temperature)
       : best_(best), temperature_(temperature), one_(std::ldexp(1.0, 62 - std::bit_width(tokens))) {}
 
+  // The logarithm of the share that the best has of weights that sum to `sum`.
+  double logprob_of_best(uint64_t sum) const { return std::log(one_) - std::log(static_cast<double>(sum)); }
   // (logit - best) / temperature: 0 of the best, -inf of what temperatures near zero leave no chance.
   double distance(float logit) const { return (static_cast<double>(logit) - best_) / temperature_; }
   uint64_t weight(double distance) const {
@@ -108,6 +113,20 @@ Place place_among(std::span<Candidate> candidates, uint64_t target) {
   return {at->token, before + at->weight};
 }
 
+// The tokens that one is drawn from: the most likely ones up to `last` that are `lowest` or nearer.
+struct Kept {
+  double best = 0, temperature = 1;
+  double logprob_of_best = 0;
+  double lowest = -std::numeric_limits<double>::infinity();
+  Candidate last = {0, -std::numeric_limits<float>::infinity(), std::numeric_limits<int32_t>::max()};
+
+  float logprob(float logit, int32_t token) const {
+    const double distance = (static_cast<double>(logit) - best) / temperature;
+    const bool in = distance >= lowest && !more_likely(last, {0, logit, token});
+    return static_cast<float>(in ? distance + logprob_of_best : -std::numeric_limits<double>::infinity());
+  }
+};
+
 // All tokens in buckets by their distance from the best, so that only one bucket need be looked at closely.
 class Buckets {
  public:
@@ -124,6 +143,8 @@ class Buckets {
 
   uint64_t total() const { return std::accumulate(room_.sums.begin(), room_.sums.end(), uint64_t{0}); }
   uint64_t near() const { return near_; }  // the sum of those that are `lowest` or nearer
+  Candidate last() const { return Kept().last; }
+  float logit(int32_t token) const { return logits_W_[static_cast<size_t>(token)]; }
   Place place(uint64_t target) {
     size_t wanted = 0;
     uint64_t before = 0;
@@ -164,7 +185,7 @@ class MostLikely {
  public:
   MostLikely(std::span<const float> logits_W, const Weighing& weighing, double lowest, size_t count,
              SamplerRoom& room)
-      : candidates_(room.candidates) {
+      : logits_W_(logits_W), candidates_(room.candidates) {
     candidates_.resize(logits_W.size());
     for (size_t i = 0; i < logits_W.size(); ++i) candidates_[i] = {0, logits_W[i], static_cast<int32_t>(i)};
     constexpr size_t kFewForAHeap = 1024;
@@ -183,29 +204,40 @@ class MostLikely {
 
   uint64_t total() const { return sum(candidates_); }
   uint64_t near() const { return near_; }
+  Candidate last() const { return *std::max_element(candidates_.begin(), candidates_.end(), more_likely); }
+  float logit(int32_t token) const { return logits_W_[static_cast<size_t>(token)]; }
   Place place(uint64_t target) { return place_among(candidates_, target); }
 
  private:
+  const std::span<const float> logits_W_;
   std::vector<Candidate>& candidates_;
   uint64_t near_ = 0;
 };
 
 // What top_p and min_p leave are the most likely ones, too: a share of the sum is all that need be known of them.
 template <typename Tokens>
-int32_t draw(Tokens tokens, const SamplingParams& p, double uniform) {
+int32_t draw(Tokens tokens, const Weighing& weighing, const SamplingParams& p, double uniform, Kept& kept) {
   uint64_t left = tokens.near();
-  if (p.top_p < 1) left = std::min(left, tokens.place(Weighing::share(p.top_p, tokens.total()) - 1).sum);
+  kept.last = tokens.last();
+  if (p.top_p < 1) {
+    const Place place = tokens.place(Weighing::share(p.top_p, tokens.total()) - 1);
+    left = std::min(left, place.sum);
+    kept.last = {0, tokens.logit(place.token), place.token};
+  }
+  kept.logprob_of_best = weighing.logprob_of_best(left);
   return tokens.place(drawn_from(left, uniform)).token;
 }
 
 // A token of all; they are passed in the order of their ids.
 int32_t draw_from_all(std::span<const float> logits_W, const Weighing& weighing, double uniform,
-                      std::vector<uint64_t>& sums) {
+                      std::vector<uint64_t>& sums, Kept& kept) {
   constexpr size_t kTogether = 1024;
   const auto weight = [&](size_t i) { return weighing.weight(weighing.distance(logits_W[i])); };
   sums.assign(logits_W.size() / kTogether + 1, 0);
   for (size_t i = 0; i < logits_W.size(); ++i) sums[i / kTogether] += weight(i);
-  uint64_t target = drawn_from(std::accumulate(sums.begin(), sums.end(), uint64_t{0}), uniform);
+  const uint64_t total = std::accumulate(sums.begin(), sums.end(), uint64_t{0});
+  kept.logprob_of_best = weighing.logprob_of_best(total);
+  uint64_t target = drawn_from(total, uniform);
   size_t together = 0;
   while (target >= sums[together]) target -= sums[together++];
   size_t token = together * kTogether;
@@ -213,47 +245,105 @@ int32_t draw_from_all(std::span<const float> logits_W, const Weighing& weighing,
   return static_cast<int32_t>(token);
 }
 
+// Draws a token of the logits, of which `best` is the largest, and says of which it was drawn.
+int32_t draw_token(std::span<const float> logits_W, float best, const SamplingParams& p, double uniform,
+                   SamplerRoom& room, Kept& kept) {
+  const Weighing weighing(logits_W.size(), best, p.temperature);
+  const double lowest = p.min_p > 0 ? std::log(p.min_p) : -std::numeric_limits<double>::infinity();
+  kept = {.best = best, .temperature = p.temperature, .lowest = lowest};
+  if (p.top_k > 0 && static_cast<size_t>(p.top_k) < logits_W.size()) {
+    MostLikely tokens(logits_W, weighing, lowest, static_cast<size_t>(p.top_k), room);
+    return draw(tokens, weighing, p, uniform, kept);
+  }
+  if (p.top_p == 1 && p.min_p == 0) return draw_from_all(logits_W, weighing, uniform, room.sums, kept);
+  return draw(Buckets(logits_W, weighing, lowest, room), weighing, p, uniform, kept);
+}
+
+// ln of the sum of e^logit, in f64.
+double log_sum(std::span<const float> logits_W) {
+  const double best = *std::max_element(logits_W.begin(), logits_W.end());
+  const double sum = std::accumulate(logits_W.begin(), logits_W.end(), 0.0,
+                                     [&](double sum, float logit) { return sum + std::exp(logit - best); });
+  return best + std::log(sum);
+}
+
+// Of `token` and the likeliest, by the model's logits and by the adjusted ones that `kept` is of.
+std::vector<TokenLogprob> logprobs(std::span<const float> model_W, std::span<const float> adjusted_W,
+                                   const Kept& kept, int32_t token, int likeliest) {
+  const auto count = std::min(model_W.size(), static_cast<size_t>(likeliest));
+  std::vector<int32_t> ids(model_W.size());
+  std::iota(ids.begin(), ids.end(), 0);
+  const auto id_more_likely = [&](int32_t a, int32_t b) {
+    return more_likely({0, model_W[static_cast<size_t>(a)], a}, {0, model_W[static_cast<size_t>(b)], b});
+  };
+  const auto end = ids.begin() + static_cast<ptrdiff_t>(count);
+  std::partial_sort(ids.begin(), end, ids.end(), id_more_likely);
+  ids.erase(end, ids.end());
+  ids.insert(ids.begin(), token);
+
+  const double sum = log_sum(model_W);
+  std::vector<TokenLogprob> result;
+  for (const int32_t id : ids) {
+    const auto i = static_cast<size_t>(id);
+    result.push_back({id, static_cast<float>(model_W[i] - sum), kept.logprob(adjusted_W[i], id)});
+  }
+  return result;
+}
+
 }  // namespace
 
 // -- Sampler
 
-Sampler::Sampler(SamplingParams params, std::span<const int32_t> prompt) : params_(params), random_(params.seed) {
-  if (params.repeat_penalty != 1)
+Sampler::Sampler(SamplingParams params, std::span<const int32_t> prompt)
+    : params_(std::move(params)), random_(params_.seed) {
+  if (params_.repeat_penalty != 1)
     for (const int32_t token : prompt) in_answer_.try_emplace(token, 0);
 }
 
-// The logits as they come when nothing is penalised.
-std::span<const float> Sampler::penalised(std::span<const float> logits_W, std::vector<float>& room) const {
-  if (in_answer_.empty()) return logits_W;
+// The logits after biases, penalties and what is not allowed; as they come where there is nothing of that.
+std::span<const float> Sampler::adjusted(std::span<const float> logits_W, std::span<const uint64_t> allowed,
+                                         std::vector<float>& room) const {
+  if (in_answer_.empty() && allowed.empty() && params_.logit_bias.empty()) return logits_W;
   const SamplingParams& p = params_;
   constexpr double most = std::numeric_limits<float>::max();
   room.assign(logits_W.begin(), logits_W.end());
+  const auto within = [&](int32_t token) { return token >= 0 && static_cast<size_t>(token) < room.size(); };
+  for (const auto& [token, bias] : p.logit_bias)
+    if (within(token)) room[static_cast<size_t>(token)] += bias;
   for (const auto& [token, count] : in_answer_) {
-    if (token < 0 || static_cast<size_t>(token) >= room.size()) continue;
+    if (!within(token)) continue;
     float& logit = room[static_cast<size_t>(token)];
     if (std::isinf(logit)) continue;
     const double scaled = logit > 0 ? logit / p.repeat_penalty : logit * p.repeat_penalty;
     logit = static_cast<float>(std::clamp(scaled, -most, most));
     if (count > 0) logit -= static_cast<float>(p.presence_penalty + p.frequency_penalty * count);
   }
+  if (allowed.empty()) return room;
+  CHECK(allowed.size() == (room.size() + 63) / 64, "{} words for {} tokens", allowed.size(), room.size());
+  for (size_t i = 0; i < room.size(); ++i)
+    if ((allowed[i / 64] >> (i % 64) & 1) == 0) room[i] = -std::numeric_limits<float>::infinity();
   return room;
 }
 
-std::optional<int32_t> Sampler::sample(std::span<const float> logits_W, SamplerRoom& room) {
-  if (std::any_of(logits_W.begin(), logits_W.end(), [](float x) { return std::isnan(x); })) return std::nullopt;
-  logits_W = penalised(logits_W, room.logits_W);
+std::optional<Choice> Sampler::choose(std::span<const float> model_W, SamplerRoom& room,
+                                      const ChoiceOptions& options) {
+  if (std::any_of(model_W.begin(), model_W.end(), [](float x) { return std::isnan(x); })) return std::nullopt;
+  const auto logits_W = adjusted(model_W, options.allowed, room.logits_W);
   const auto best = std::max_element(logits_W.begin(), logits_W.end());  // the first among equals
   if (best == logits_W.end() || !std::isfinite(*best)) return std::nullopt;
-  if (params_.temperature == 0) return static_cast<int32_t>(best - logits_W.begin());
 
-  const SamplingParams& p = params_;
-  const Weighing weighing(logits_W.size(), *best, p.temperature);
-  const double uniform = random_.uniform();
-  const double lowest = p.min_p > 0 ? std::log(p.min_p) : -std::numeric_limits<double>::infinity();
-  if (p.top_k > 0 && static_cast<size_t>(p.top_k) < logits_W.size())
-    return draw(MostLikely(logits_W, weighing, lowest, static_cast<size_t>(p.top_k), room), p, uniform);
-  if (p.top_p == 1 && p.min_p == 0) return draw_from_all(logits_W, weighing, uniform, room.sums);
-  return draw(Buckets(logits_W, weighing, lowest, room), p, uniform);
+  auto token = static_cast<int32_t>(best - logits_W.begin());
+  Kept kept{.best = *best, .last = {0, *best, token}};  // the best alone
+  if (params_.temperature > 0) token = draw_token(logits_W, *best, params_, random_.uniform(), room, kept);
+  Choice choice{.token = token, .logprobs = {}};
+  if (options.likeliest >= 0) choice.logprobs = logprobs(model_W, logits_W, kept, token, options.likeliest);
+  return choice;
+}
+
+std::optional<int32_t> Sampler::sample(std::span<const float> logits_W, SamplerRoom& room) {
+  const auto choice = choose(logits_W, room, {});
+  if (!choice) return std::nullopt;
+  return choice->token;
 }
 
 }  // namespace cachalot

@@ -24,16 +24,37 @@ struct SamplerRoom {
   };
   static constexpr int kBytesPerToken = sizeof(Candidate) + sizeof(float);  // of the vocabulary, at most
 
-  std::vector<float> logits_W;  // after penalties
+  std::vector<float> logits_W;  // after biases, penalties and what is not allowed
   std::vector<Candidate> candidates;
   std::vector<uint64_t> sums;
+};
+
+// Natural logarithms of a token's probability; -inf of none.
+struct TokenLogprob {
+  int32_t token;
+  float model;  // among all tokens, by the model's logits as they are
+  float kept;   // among those that the choice was drawn from, by biases, penalties and temperature
+};
+
+struct Choice {
+  int32_t token;
+  std::vector<TokenLogprob> logprobs;  // this token's, then those of the likeliest ones by the model's logits
+};
+
+struct ChoiceOptions {
+  // Bit t % 64 of word t / 64 says whether token t may be chosen, for all tokens; empty: all may.
+  std::span<const uint64_t> allowed;
+  int likeliest = -1;  // how many of them logprobs are given for; -1: for none, nor for the choice
 };
 
 class Sampler {
  public:
   explicit Sampler(SamplingParams params = {}, std::span<const int32_t> prompt = {});
 
-  // none when the logits hold NaN or no finite number: the caller ends the request with an error.
+  // none when the logits hold NaN, or no finite number where a token may be chosen: the caller ends the request with
+  // an error.
+  std::optional<Choice> choose(std::span<const float> logits_W, SamplerRoom& room, const ChoiceOptions& options);
+  // The same without all that may be asked besides.
   std::optional<int32_t> sample(std::span<const float> logits_W, SamplerRoom& room);
   // The answer has this token now: penalties count it.
   void add(int32_t token) {
@@ -44,7 +65,8 @@ class Sampler {
   bool penalises() const {
     return params_.repeat_penalty != 1 || params_.presence_penalty != 0 || params_.frequency_penalty != 0;
   }
-  std::span<const float> penalised(std::span<const float> logits_W, std::vector<float>& room) const;
+  std::span<const float> adjusted(std::span<const float> logits_W, std::span<const uint64_t> allowed,
+                                  std::vector<float>& room) const;
 
   SamplingParams params_;
   Random random_;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <map>
 #include <numeric>
@@ -17,6 +18,7 @@ namespace {
 struct Plain {
   SamplingParams p;
   Random random{p.seed};
+  std::map<int32_t, double> kept_logprobs = {};  // of the last draw: what it was drawn from
 
   static bool more_likely(const std::pair<float, int32_t>& a, const std::pair<float, int32_t>& b) {
     return a.first != b.first ? a.first > b.first : a.second < b.second;
@@ -56,7 +58,11 @@ struct Plain {
     }
     if (p.min_p > 0)
       while (kept.size() > 1 && weight(kept.back()) < p.min_p) kept.pop_back();
-    double left = random.uniform() * sum_of_all();
+    const double sum = sum_of_all();
+    kept_logprobs.clear();
+    for (const auto& candidate : kept)
+      kept_logprobs[candidate.second] = (candidate.first - top) / p.temperature - std::log(sum);
+    double left = random.uniform() * sum;
     for (const auto& candidate : kept)
       if ((left -= weight(candidate)) < 0) return candidate.second;
     return kept.back().second;
@@ -129,6 +135,79 @@ TEST(SamplerPlain, TheSamplerChoosesWhatThePlainDefinitionChooses) {
     }
   }
   EXPECT_GT(different, 1500);
+}
+
+TEST(SamplerPlain, AMaskAndBiasesAreLogitsThatAreOther) {
+  Random random(12);
+  SamplerRoom room;
+  int drawn = 0;
+  for (int i = 0; i < 1500; ++i) {
+    auto logits = random_logits(random);
+    SamplingParams p = random_params(random);
+    std::vector<uint64_t> allowed((logits.size() + 63) / 64);
+    for (uint64_t& word : allowed) word = random.next() & random.next();
+    auto as_if = logits;
+    for (int k = 0; k < 3; ++k) {
+      const auto token = static_cast<int32_t>(random.next() % logits.size());
+      p.logit_bias.emplace_back(token, static_cast<float>(random.normal()));
+      as_if[static_cast<size_t>(token)] += p.logit_bias.back().second;
+    }
+    for (size_t t = 0; t < as_if.size(); ++t)
+      if ((allowed[t / 64] >> (t % 64) & 1) == 0) as_if[t] = -std::numeric_limits<float>::infinity();
+    Plain plain{p};
+    Sampler sampler(p);
+    const auto got = sampler.choose(logits, room, {.allowed = allowed});
+    if (*std::max_element(as_if.begin(), as_if.end()) == -std::numeric_limits<float>::infinity()) {
+      EXPECT_FALSE(got.has_value());
+      continue;
+    }
+    ASSERT_TRUE(got.has_value());
+    ASSERT_EQ(got->token, plain.sample(as_if, {}, {})) << "case " << i;
+    ++drawn;
+  }
+  EXPECT_GT(drawn, 1000);
+}
+
+TEST(SamplerPlain, LogprobsAreThoseOfTheModelAndOfWhatWasDrawnFrom) {
+  Random random(13);
+  SamplerRoom room;
+  int left_out = 0, likely = 0;
+  for (int i = 0; i < 1500; ++i) {
+    const auto logits = random_logits(random);
+    SamplingParams p = random_params(random);
+    if (p.temperature < 1e-2) p.temperature = 0.7;
+    const std::vector<int32_t> prompt = {static_cast<int32_t>(random.next() % logits.size())};
+    Plain plain{p};
+    Sampler sampler(p, prompt);
+    const int likeliest = static_cast<int>(random.next() % 6);
+    const auto got = sampler.choose(logits, room, {.likeliest = likeliest});
+    ASSERT_TRUE(got.has_value());
+    ASSERT_EQ(got->token, plain.sample(logits, prompt, {}));
+    ASSERT_EQ(got->logprobs.size(), 1 + std::min(logits.size(), static_cast<size_t>(likeliest)));
+    EXPECT_EQ(got->logprobs[0].token, got->token);
+    double sum = 0;
+    for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - logits[0]);
+    auto sorted = logits;
+    std::sort(sorted.begin(), sorted.end(), std::greater());
+    for (size_t k = 0; k < got->logprobs.size(); ++k) {
+      const auto [token, model, kept] = got->logprobs[k];
+      const double logit = logits[static_cast<size_t>(token)];
+      if (k > 0) { EXPECT_EQ(logit, sorted[k - 1]); }
+      if (std::isfinite(sum) && sum > 0 && std::isfinite(logit)) {
+        EXPECT_NEAR(model, logit - logits[0] - std::log(sum), 1e-5 * (1 + std::abs(logit)));
+      }
+      const auto in = plain.kept_logprobs.find(token);
+      if (in == plain.kept_logprobs.end()) {
+        EXPECT_EQ(kept, -std::numeric_limits<float>::infinity()) << "case " << i;
+        ++left_out;
+      } else if (in->second > -30) {  // farther ones weigh less than the sampler's unit
+        EXPECT_NEAR(kept, in->second, 1e-4) << "case " << i;
+        ++likely;
+      }
+    }
+  }
+  EXPECT_GT(left_out, 300);
+  EXPECT_GT(likely, 1000);
 }
 
 TEST(SamplerPlain, TheSameInAVocabularyOfRealSize) {
