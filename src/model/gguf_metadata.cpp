@@ -32,10 +32,10 @@ static void check_biases(const ModelSpec& spec, const GgufWords& words, const Ar
 }
 
 std::string_view gguf_architecture(const Family& family, const Config& config, Families families) {
-  if (!family.gguf.architecture.empty() && family.gguf.written) return family.gguf.architecture;
+  if (!family.gguf.architecture.empty() && !family.gguf.read_only) return family.gguf.architecture;
   std::vector<std::string_view> known;
   for (const Family* other : families)
-    if (!other->gguf.architecture.empty() && other->gguf.written) known.push_back(other->name);
+    if (!other->gguf.architecture.empty() && !other->gguf.read_only) known.push_back(other->name);
   throw Error(fmt::format("models of class '{}' cannot be written as GGUF", family.hf_classes[0]))
       .in(config.where())
       .because(fmt::format("these can: {}", fmt::join(known, ", ")));

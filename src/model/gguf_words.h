@@ -120,7 +120,7 @@ struct GgufWords {
   void (*complete)(const GgufReader& file, nlohmann::json& config) = nullptr;
   // What of a spec the keys cannot say, in words for an error; empty: nothing.
   std::string_view (*unsaid)(const ModelSpec& spec) = nullptr;
-  bool written = true;  // false: such files are read only
+  bool read_only = false;  // such files are read and never written
   // Slots whose rows the format has in another order than the model: in each head the two halves alternate (row 2i is
   // the model's i, row 2i + 1 its i + half), biases likewise.
   std::vector<std::string_view> interleaved;

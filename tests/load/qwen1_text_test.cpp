@@ -65,7 +65,9 @@ TEST_F(Qwen1Text, BaseModelsHaveNoTemplateAndEndAtTheEndOfText) {
 TEST_F(Qwen1Text, ATemplateOfTheCheckpointsOwnCounts) {
   generation_config(kChat);
   write("tokenizer_config.json", R"({"chat_template": "own"})");
-  EXPECT_EQ(TextModel::read(Checkpoint::open(folder_)).chat_template->render({{"messages", {}}}), "own");
+  EXPECT_EQ(TextModel::read(Checkpoint::open(folder_))
+                .chat_template->render({{"messages", {{{"role", "user"}, {"content", "Hi"}}}}}),
+            "own");
 }
 
 TEST_F(Qwen1Text, TheFormatIsOfThisFamilyAlone) {

@@ -126,7 +126,7 @@ const Family kQwen = {.name = "qwen",
                       .gguf = {.architecture = "qwen",
                                .keys = kKeys,
                                .complete = complete,
-                               .written = false,  // the guesses of complete() would read it otherwise
+                               .read_only = true,  // the guesses of complete() would read it otherwise
                                .usual_pre_tokenizer = "qwen2"},
                       .chat = {.name = "chatml", .chat_template = kChatMl, .ends = {"<|im_end|>", "<|im_start|>"}}};
 
