@@ -5,8 +5,8 @@
 
 #include "base/check.h"
 #include "base/error.h"
-#include "formats/gguf/config.h"
 #include "formats/gguf/file.h"
+#include "model/gguf_config.h"
 #include "tensor/quant_blocks.h"
 
 using namespace cachalot;

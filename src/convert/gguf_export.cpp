@@ -9,16 +9,16 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/quote.h"
-#include "convert/gguf_metadata.h"
 #include "formats/foreign.h"
 #include "formats/gguf/file.h"
 #include "formats/gguf/tokenizer.h"
 #include "formats/huggingface/chat_template.h"
 #include "formats/huggingface/tiktoken.h"
 #include "formats/huggingface/tokenizer.h"
-#include "model/family.h"
+#include "model/gguf_config.h"
 #include "model/parameters.h"
 #include "model/recipe.h"
+#include "model/row_order.h"
 #include "tensor/quant_blocks.h"
 
 namespace cachalot {
@@ -37,16 +37,9 @@ DType ExportTensor::stored() const { return parts.empty() ? DType::f32 : parts[0
 
 bool ExportTensor::same_bytes(DType type) const {
   const auto as_it_is = [&](const MatrixPart& part) {
-    return part.stored.dtype == type && !part.transposed && !part.stored.scales && part.stored.interleaved_heads == 0;
+    return part.stored.dtype == type && !part.transposed && !part.stored.scales;
   };
   return interleaved_heads == 0 && !parts.empty() && std::all_of(parts.begin(), parts.end(), as_it_is);
-}
-
-// Where row f of the file, whose heads alternate between their halves, is in the model's order.
-static int64_t model_row(int64_t f, int64_t rows, int heads) {
-  if (heads == 0) return f;
-  const int64_t head = rows / heads, i = f % head;
-  return f - i + (i % 2 == 0 ? i / 2 : head / 2 + i / 2);
 }
 
 static void read_part_row(const MatrixPart& part, int64_t row, float* out) {
@@ -90,7 +83,7 @@ void ExportTensor::read_rows(int64_t begin, int64_t end, float* out) const {
       part.stored.read_rows(first, first + count, out);
       r += count, out += count * columns();
     } else {
-      read_part_row(part, model_row(first, part_rows, interleaved_heads), out);
+      read_part_row(part, interleaved_heads > 0 ? model_row(first, part_rows, interleaved_heads) : first, out);
       ++r, out += columns();
     }
   }
@@ -108,14 +101,12 @@ bool of_the_container(std::string_view key) {
 
 // A tensor of integers is copied as it is, unless the model multiplies with it: then binding the model refuses it.
 // What no family knows may be anything.
-void check_integers(const Checkpoint& checkpoint) {
+void check_integers(const Checkpoint& checkpoint, const Config& config, Families families) {
   const auto of_numbers = [](const StoredTensor& stored) { return can_dequantize(stored.dtype); };
   if (std::all_of(checkpoint.tensors().begin(), checkpoint.tensors().end(), of_numbers)) return;
-  const Family* family = nullptr;
-  try {
-    family = &family_of(checkpoint.config());
-  } catch (const Error&) { return; }
-  ModelSpec spec = family->spec(checkpoint.config());
+  const Family* family = find_family(config, families);
+  if (!family) return;
+  ModelSpec spec = family->spec(config);
   keep_stored(*family, checkpoint, spec);
   bind_tensors(*family, spec, checkpoint, {});
 }
@@ -130,20 +121,17 @@ void refuse_opaque(const Checkpoint& checkpoint) {
           .hint("use a file quantised to Q2_K … Q8_0, IQ4_NL or IQ4_XS, or F16, BF16, F32");
 }
 
-Export from_gguf(const Checkpoint& checkpoint) {
-  check_integers(checkpoint);
+Export from_gguf(const Checkpoint& checkpoint, Families families) {
+  check_integers(checkpoint, model_config(checkpoint, families), families);
   refuse_opaque(checkpoint);
   Export e;
   for (const auto key : checkpoint.gguf()->keys())
     if (!of_the_container(key)) e.metadata.copy(*checkpoint.gguf(), key);
-  for (const StoredTensor& stored : checkpoint.tensors()) {
-    StoredTensor as_stored = stored;
-    as_stored.interleaved_heads = 0;  // the file's order of rows is wanted
+  for (const StoredTensor& stored : checkpoint.tensors())
     e.tensors.push_back({.name = stored.name,
                          .shape = stored.shape.empty() ? std::vector<int64_t>{1} : stored.shape,
-                         .parts = {{as_stored}},
+                         .parts = {{stored}},
                          .values = {}});
-  }
   return e;
 }
 
@@ -160,14 +148,7 @@ std::string gguf_name(const Family& family, const Parameter& p) {
   throw Error(fmt::format("GGUF has no name for '{}' of family '{}'", p.slot, family.name));
 }
 
-int interleaved_heads(std::string_view architecture, const ModelSpec& spec, const Parameter& p) {
-  if (architecture != "llama") return 0;
-  const AttentionFacts a = spec.layers[static_cast<size_t>(p.layer)].facts();
-  return p.slot == "attn.q" ? a.heads : p.slot == "attn.k" ? a.kv_heads : 0;
-}
-
-std::vector<ExportTensor> tensors_of(const Family& family, const ModelSpec& spec, const Checkpoint& checkpoint,
-                                     std::string_view architecture) {
+std::vector<ExportTensor> tensors_of(const Family& family, const ModelSpec& spec, const Checkpoint& checkpoint) {
   const auto bound = bind_tensors(family, spec, checkpoint, {});
   const auto parameters = parameters_of(spec);  // the same walk
   CHECK(bound.size() == parameters.size());
@@ -180,17 +161,17 @@ std::vector<ExportTensor> tensors_of(const Family& family, const ModelSpec& spec
                        .shape = one_row ? std::vector<int64_t>{p.columns} : p.shape(),
                        .parts = bound[i].parts,
                        .values = {},
-                       .interleaved_heads = interleaved_heads(architecture, spec, p)});
+                       .interleaved_heads = interleaved_heads(family, spec, p)});
   }
   return tensors;
 }
 
 // Llama 3's scaling is stored as what the unscaled frequencies are divided by.
-ExportTensor rope_divisors(const RopeSpec& rope) {
+ExportTensor rope_divisors(std::string_view name, const RopeSpec& rope) {
   RopeSpec plain = rope;
   plain.scaling = RopeScaling::none;
   const auto unscaled = inverse_frequencies(plain, 0), scaled = inverse_frequencies(rope, 0);
-  ExportTensor t{.name = "rope_freqs.weight", .shape = {std::ssize(scaled)}, .parts = {}, .values = {}};
+  ExportTensor t{.name = std::string(name), .shape = {std::ssize(scaled)}, .parts = {}, .values = {}};
   for (size_t i = 0; i < scaled.size(); ++i)
     t.values.push_back(static_cast<float>(static_cast<double>(unscaled[i]) / static_cast<double>(scaled[i])));
   return t;
@@ -205,7 +186,7 @@ std::vector<int> end_tokens(const Checkpoint& checkpoint, const Vocabulary& v) {
   if (v.eos) add(*v.eos);
   if (const fs::path file = checkpoint.path() / "generation_config.json"; is_there(file))
     for (const int id : Config::read(file).integers("eos_token_id")) add(id);
-  for (const int id : checkpoint.config().integers("eos_token_id")) add(id);
+  for (const int id : checkpoint.config()->integers("eos_token_id")) add(id);
   return ends;
 }
 
@@ -227,8 +208,8 @@ void add_tokenizer(const Checkpoint& checkpoint, int64_t rows, GgufMetadata& out
          ends.size());
   const bool has_pad =
       std::any_of(v.named.begin(), v.named.end(), [](const auto& n) { return n.first == "pad_token"; });
-  if (!has_pad && checkpoint.config().has("pad_token_id"))
-    out.add("tokenizer.ggml.padding_token_id", static_cast<uint32_t>(checkpoint.config().integer("pad_token_id")));
+  if (!has_pad && checkpoint.config()->has("pad_token_id"))
+    out.add("tokenizer.ggml.padding_token_id", static_cast<uint32_t>(checkpoint.config()->integer("pad_token_id")));
   try {
     write_gguf_chat_templates(read_hf_chat_templates(checkpoint.path()), out);
   } catch (const Error& error) { warn("the file gets no chat template: {}", error.what()); }
@@ -256,10 +237,10 @@ void add_sampling(const Checkpoint& checkpoint, GgufMetadata& out) {
     out.add("general.sampling.top_k", static_cast<int32_t>(std::clamp<int64_t>(k->get<int64_t>(), -1, 1 << 30)));
 }
 
-Export from_safetensors(const Checkpoint& checkpoint) {
-  const Config& config = checkpoint.config();
-  const auto architecture = gguf_architecture(config);
-  const Family& family = family_of(config);
+Export from_safetensors(const Checkpoint& checkpoint, Families families) {
+  const Config& config = *checkpoint.config();
+  const Family& family = family_of(config, families);
+  const auto architecture = gguf_architecture(family, config, families);
   ModelSpec spec = family.spec(config);
   spec.family = family.name;
   keep_stored(family, checkpoint, spec);
@@ -269,19 +250,19 @@ Export from_safetensors(const Checkpoint& checkpoint) {
   e.metadata.add("general.type", "model");
   const fs::path folder = fs::weakly_canonical(checkpoint.path());
   e.metadata.add("general.name", folder.filename().string());
-  add_gguf_metadata(config, spec, e.metadata);
+  add_gguf_metadata(family, config, spec, e.metadata);
   add_tokenizer(checkpoint, spec.vocab, e.metadata);
   add_sampling(checkpoint, e.metadata);
-  e.tensors = tensors_of(family, spec, checkpoint, architecture);
+  e.tensors = tensors_of(family, spec, checkpoint);
   if (const RopeSpec& rope = spec.layers[0].rope(); rope.scaling == RopeScaling::llama3)
-    e.tensors.push_back(rope_divisors(rope));
+    e.tensors.push_back(rope_divisors(family.gguf.rope_divisors, rope));
   return e;
 }
 
 }  // namespace
 
-Export gguf_export(const Checkpoint& checkpoint) {
-  Export e = checkpoint.gguf() ? from_gguf(checkpoint) : from_safetensors(checkpoint);
+Export gguf_export(const Checkpoint& checkpoint, Families families) {
+  Export e = checkpoint.gguf() ? from_gguf(checkpoint, families) : from_safetensors(checkpoint, families);
   e.tied_head = true;
   for (const ExportTensor& tensor : e.tensors) {
     if (tensor.name == "output.weight") e.tied_head = false;

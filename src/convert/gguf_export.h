@@ -7,6 +7,7 @@
 
 #include "formats/checkpoint.h"
 #include "formats/gguf/writer.h"
+#include "model/family.h"
 #include "ops/ops.h"
 
 namespace cachalot {
@@ -17,7 +18,7 @@ struct ExportTensor {
   std::vector<int64_t> shape;     // PyTorch order
   std::vector<MatrixPart> parts;  // one after the other; or none, and then `values`
   std::vector<float> values;
-  int interleaved_heads = 0;  // this many heads' rows are to alternate between their halves (arch llama)
+  int interleaved_heads = 0;  // not 0: the file has the rows of so many heads in its own order (model/row_order.h)
 
   int64_t rows() const;  // 1 for a vector
   int64_t columns() const { return shape.back(); }
@@ -35,9 +36,9 @@ struct Export {
   bool tied_head = false;
 };
 
-// From GGUF: metadata and tensors as they are (of all shards). From safetensors: the architectures llama, qwen2,
-// qwen3, qwen2moe, qwen3moe and deepseek2; a checkpoint without a tokenizer is written without, with a warning. The
-// export borrows the checkpoint. Throws Error for what GGUF cannot say, by name.
-Export gguf_export(const Checkpoint& checkpoint);
+// From GGUF: metadata and tensors as they are (of all shards). From safetensors: the families that GGUF has words
+// for; a checkpoint without a tokenizer is written without, with a warning. The export borrows the checkpoint. Throws
+// Error for what GGUF cannot say, by name.
+Export gguf_export(const Checkpoint& checkpoint, Families families = all_families());
 
 }  // namespace cachalot

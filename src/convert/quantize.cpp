@@ -153,7 +153,7 @@ QuantizedKind& kind_for(std::vector<QuantizedKind>& kinds, const ExportTensor& t
 
 std::vector<QuantizedKind> quantize_checkpoint(const Checkpoint& checkpoint, const std::filesystem::path& out,
                                                const QuantizeOptions& o) {
-  Export e = gguf_export(checkpoint);
+  Export e = gguf_export(checkpoint, o.families);
   e.metadata.add("general.file_type", o.recipe.file_type);
   e.metadata.add("general.quantization_version", uint32_t{2});
   std::vector<GgufWriter::Entry> entries;

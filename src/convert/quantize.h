@@ -9,6 +9,7 @@
 
 #include "base/whole_file.h"
 #include "formats/checkpoint.h"
+#include "model/family.h"
 #include "model/recipe.h"
 
 namespace cachalot {
@@ -26,6 +27,7 @@ struct QuantizeOptions {
   const Importance* importance = nullptr;
   // Called with the numbers written so far and in all.
   std::function<void(int64_t done, int64_t total)> progress = [](int64_t, int64_t) {};
+  Families families = all_families();
 };
 
 // The tensors of one kind ("blk.*.attn_q.weight") that were written in one type.

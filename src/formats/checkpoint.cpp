@@ -12,7 +12,6 @@
 #include "base/log.h"
 #include "base/quote.h"
 #include "formats/foreign.h"
-#include "formats/gguf/config.h"
 #include "formats/gguf/file.h"
 #include "formats/huggingface/quantization.h"
 #include "formats/safetensors/file.h"
@@ -27,7 +26,7 @@ namespace fs = std::filesystem;
 struct Checkpoint::Parts {
   fs::path path;
   Container container;
-  Config config;
+  std::optional<Config> config;              // of safetensors
   std::vector<SafetensorsFile> safetensors;  // one of the two is empty
   std::vector<GgufFile> gguf;
   std::vector<StoredTensor> tensors;
@@ -134,23 +133,6 @@ std::vector<GgufFile> open_shards(const fs::path& path) {
   return shards;
 }
 
-// llama's converter reorders the rows of q and k; a fact of the format, so it is undone here and no family knows it.
-int interleaved_heads(const GgufTensor& tensor, const Config& config, const GgufFile& file) {
-  const auto part = [&](std::string_view name) {
-    return tensor.name.ends_with(fmt::format(".{}.weight", name)) ||
-           tensor.name.ends_with(fmt::format(".{}.bias", name));
-  };
-  const bool q = part("attn_q");
-  if (file.text_or("general.architecture", "") != "llama" || (!q && !part("attn_k"))) return 0;
-  const int heads = config.integer(q ? "num_attention_heads" : "num_key_value_heads", 1);
-  const int64_t rows = tensor.shape.size() == 2 ? tensor.shape[0] : tensor.shape.size() == 1 ? tensor.shape[0] : 0;
-  if (rows == 0 || rows % (2 * int64_t{heads}) != 0)
-    throw Error(fmt::format("tensor {} has shape [{}]", quote(tensor.name), fmt::join(tensor.shape, ", ")))
-        .in(file.where())
-        .because(fmt::format("its rows are {} heads of an even number each", heads));
-  return heads;
-}
-
 bool starts_like_gguf(std::span<const std::byte> bytes) {
   return bytes.size() >= 4 && std::memcmp(bytes.data(), "GGUF", 4) == 0;
 }
@@ -180,14 +162,18 @@ std::unique_ptr<Checkpoint::Parts> Checkpoint::open_folder(const fs::path& folde
   for (const auto& file : found.files) parts->safetensors.push_back(SafetensorsFile::parse(MappedFile(file)));
   for (const auto& file : parts->safetensors)
     for (const auto& entry : file.tensors())
-      parts->tensors.push_back(
-          {entry.name, entry.dtype, entry.shape, entry.bytes, file.file(), 0, {}, 0, entry.other_type});
+      parts->tensors.push_back({.name = entry.name,
+                                .dtype = entry.dtype,
+                                .shape = entry.shape,
+                                .bytes = entry.bytes,
+                                .file = file.file(),
+                                .other_type = entry.other_type});
   if (std::error_code code; fs::exists(folder / "adapter_config.json", code))
     warn("{}: there is an adapter (LoRA) beside the weights, which is not applied", folder.string());
   parts->index = index_names(parts->tensors, folder);
   check_index(found, parts->tensors, parts->index, folder);
   refuse_packed_weights(parts->tensors, folder);
-  attach_scales(parts->tensors, fp8, parts->config);
+  attach_scales(parts->tensors, fp8, *parts->config);
   parts->index = index_names(parts->tensors, folder);
   return parts;
 }
@@ -195,21 +181,15 @@ std::unique_ptr<Checkpoint::Parts> Checkpoint::open_folder(const fs::path& folde
 std::unique_ptr<Checkpoint::Parts> Checkpoint::open_gguf(const fs::path& file) {
   if (const MappedFile mapped(file); !starts_like_gguf(mapped.bytes()) || is_unfinished(file.filename().string()))
     throw no_checkpoint(file, mapped.bytes());
-  auto shards = open_shards(file);
-  Config config = gguf_config(shards);
-  auto parts =
-      std::make_unique<Parts>(Parts{file, Container::gguf, std::move(config), {}, std::move(shards), {}, {}});
+  auto parts = std::make_unique<Parts>(Parts{file, Container::gguf, {}, {}, open_shards(file), {}, {}});
   for (const GgufFile& shard : parts->gguf)
     for (const GgufTensor& tensor : shard.tensors())
-      parts->tensors.push_back({std::string(tensor.name),
-                                tensor.dtype,
-                                tensor.shape,
-                                tensor.bytes,
-                                shard.file(),
-                                interleaved_heads(tensor, parts->config, parts->gguf[0]),
-                                {},
-                                0,
-                                tensor.other_type});
+      parts->tensors.push_back({.name = std::string(tensor.name),
+                                .dtype = tensor.dtype,
+                                .shape = tensor.shape,
+                                .bytes = tensor.bytes,
+                                .file = shard.file(),
+                                .other_type = tensor.other_type});
   parts->index = index_names(parts->tensors, file);
   return parts;
 }
@@ -220,18 +200,20 @@ Checkpoint& Checkpoint::operator=(Checkpoint&&) noexcept = default;
 Checkpoint::~Checkpoint() = default;
 
 Container Checkpoint::container() const { return parts_->container; }
-const Config& Checkpoint::config() const { return parts_->config; }
+const Config* Checkpoint::config() const { return parts_->config ? &*parts_->config : nullptr; }
+const std::string& Checkpoint::stated_in() const { return config() ? config()->where() : gguf()->where(); }
 const fs::path& Checkpoint::path() const { return parts_->path; }
 const std::vector<StoredTensor>& Checkpoint::tensors() const { return parts_->tensors; }
 const GgufFile* Checkpoint::gguf() const { return parts_->gguf.empty() ? nullptr : &parts_->gguf[0]; }
+std::span<const GgufFile> Checkpoint::gguf_shards() const { return parts_->gguf; }
 
 const StoredTensor* Checkpoint::find(std::string_view name) const {
   const auto found = parts_->index.find(name);
   return found == parts_->index.end() ? nullptr : &parts_->tensors[found->second];
 }
 
-void Checkpoint::release(const StoredTensor& tensor) const {
-  tensor.file->release(tensor.bytes);
+void Checkpoint::release(const StoredTensor& tensor) {
+  tensor.release_rows(0, tensor.rows());
   if (tensor.scales) tensor.scales->file->release(tensor.scales->bytes);
 }
 

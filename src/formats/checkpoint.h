@@ -1,10 +1,11 @@
-// A checkpoint as published: named tensors in mapped files plus a Config, whether it came as Hugging Face safetensors
-// or as GGUF. All bytes are hostile: every offset, count and product was bounded before this object exists.
-// Immutable after opening, so any thread may read.
+// A checkpoint as published: named tensors in mapped files, as Hugging Face safetensors with a config.json or as GGUF
+// with metadata. model/gguf_config.h has the configuration of either in the same words. All bytes are hostile: every
+// offset, count and product was bounded before this object exists. Immutable after opening, so any thread may read.
 #pragma once
 
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -30,12 +31,14 @@ class Checkpoint {
   ~Checkpoint();
 
   Container container() const;
-  const Config& config() const;
+  const Config* config() const;          // config.json; nullptr for GGUF
+  const std::string& stated_in() const;  // the file that says what the model is: config.json or the GGUF file
   const std::filesystem::path& path() const;
   const std::vector<StoredTensor>& tensors() const;       // in file order; factors belong to their tensor
   const StoredTensor* find(std::string_view name) const;  // nullptr when absent
-  const GgufFile* gguf() const;                    // first shard's metadata (tokenizer); nullptr for safetensors
-  void release(const StoredTensor& tensor) const;  // give its pages back after packing
+  const GgufFile* gguf() const;                   // the first shard, which has the metadata; nullptr for safetensors
+  std::span<const GgufFile> gguf_shards() const;  // empty for safetensors
+  static void release(const StoredTensor& tensor);  // give its pages back after packing
   int64_t tensor_bytes() const;
 
  private:

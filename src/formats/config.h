@@ -1,5 +1,6 @@
-// The configuration of a checkpoint. One vocabulary of keys, Hugging Face's config.json, for every container:
-// gguf.cpp translates its metadata into it. Getters check type and range and name the file in their errors.
+// The configuration of a checkpoint. One vocabulary of keys, Hugging Face's config.json, for every container: what
+// GGUF says is translated into it (model/gguf_config.h). Getters check type and range and name the file in their
+// errors.
 #pragma once
 
 #include <filesystem>

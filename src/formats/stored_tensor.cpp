@@ -17,23 +17,14 @@ int64_t StoredTensor::rows() const {
   return rows;
 }
 
-// Where row or component r of the model lies in the file: within a head of n, the two halves alternate.
-static int64_t stored_position(int64_t r, int64_t total, int heads) {
-  if (heads == 0) return r;
-  const int64_t head = total / heads, half = head / 2, i = r % head;
-  return r - i + (i < half ? 2 * i : 2 * (i - half) + 1);
-}
-
 std::span<const std::byte> StoredTensor::row(int64_t r) const {
   CHECK(r >= 0 && r < rows(), "row {} of {}", r, rows());
-  CHECK(interleaved_heads == 0 || shape.size() >= 2, "a vector's components are no rows");
   const auto size = static_cast<size_t>(row_bytes(dtype, columns()));
-  return bytes.subspan(static_cast<size_t>(stored_position(r, rows(), interleaved_heads)) * size, size);
+  return bytes.subspan(static_cast<size_t>(r) * size, size);
 }
 
 StoredTensor StoredTensor::rows_part(int64_t begin, int64_t end) const {
   CHECK(0 <= begin && begin <= end && end <= rows(), "rows [{}, {}) of {}", begin, end, rows());
-  CHECK(interleaved_heads == 0, "rows of heads that are stored in another order");
   StoredTensor part = *this;
   const auto size = static_cast<size_t>(row_bytes(dtype, columns()));
   part.shape = {end - begin, columns()};
@@ -44,7 +35,7 @@ StoredTensor StoredTensor::rows_part(int64_t begin, int64_t end) const {
 }
 
 StoredTensor StoredTensor::components(int64_t begin, int64_t end) const {
-  CHECK(shape.size() == 1 && interleaved_heads == 0 && 0 <= begin && begin <= end && end <= shape[0]);
+  CHECK(shape.size() == 1 && 0 <= begin && begin <= end && end <= shape[0]);
   if (dtype != DType::f32 && dtype != DType::f16 && dtype != DType::bf16)
     throw Error(fmt::format("vector '{}' is stored as {}", name, type_name()))
         .in(file ? file->path().string() : "")
@@ -58,13 +49,6 @@ StoredTensor StoredTensor::components(int64_t begin, int64_t end) const {
 
 void StoredTensor::read_rows(int64_t begin, int64_t end, float* out) const {
   CHECK(0 <= begin && begin <= end && end <= rows(), "rows [{}, {}) of {}", begin, end, rows());
-  if (interleaved_heads != 0 && shape.size() < 2) {
-    std::vector<float> stored(static_cast<size_t>(columns()));
-    dequantize(dtype, bytes, stored);
-    for (int64_t i = 0; i < columns() && begin < end; ++i)
-      out[i] = stored[stored_position(i, columns(), interleaved_heads)];
-    return;
-  }
   const auto width = static_cast<size_t>(columns());
   std::vector<float> factors(scales && begin < end ? static_cast<size_t>(scales->grid_columns) : 0);
   for (int64_t r = begin; r < end; ++r, out += width) {
@@ -100,6 +84,13 @@ void StoredTensor::check_rows(int64_t begin, int64_t end) const {
     for (const float factor : factors)
       if (!(factor >= 0 && factor <= kLargestFactor)) throw problem(r, fmt::format("has the factor {}", factor));
   }
+}
+
+void StoredTensor::release_rows(int64_t begin, int64_t end) const {
+  if (!file || copy) return;
+  if (begin == 0 && end == rows()) return file->release(bytes);  // of an opaque type, too, whose rows have no size
+  const auto size = static_cast<size_t>(row_bytes(dtype, columns()));
+  file->release(bytes.subspan(static_cast<size_t>(begin) * size, static_cast<size_t>(end - begin) * size));
 }
 
 int64_t StoredTensor::stored_bytes() const {

@@ -17,6 +17,7 @@
 #include "formats/gguf/tokenizer.h"
 #include "formats/huggingface/chat_template.h"
 #include "formats/huggingface/tokenizer.h"
+#include "model/gguf_config.h"
 #include "ops/cpu/latent.h"
 #include "ops/weight_types.h"
 
@@ -26,9 +27,32 @@ namespace fs = std::filesystem;
 
 // -- Text side and defaults
 
-TextModel TextModel::read(const Checkpoint& checkpoint) {
+// What the checkpoint's family says of the format that its chats have; nullptr when that is not named, or is none of
+// the family's.
+static const ChatFormat* chat_format(const Checkpoint& checkpoint, Families families) {
+  const auto generation = generation_config(checkpoint);
+  const Family* family = generation ? find_family(*checkpoint.config(), families) : nullptr;
+  if (!family || family->chat.name.empty() || generation->text_or("chat_format", "") != family->chat.name)
+    return nullptr;
+  return &family->chat;
+}
+
+static Vocabulary read_vocabulary(const Checkpoint& checkpoint, Families families) {
   const GgufFile* gguf = checkpoint.gguf();
-  const Vocabulary vocabulary = gguf ? read_gguf_vocabulary(*gguf) : read_hf_vocabulary(checkpoint.path());
+  if (!gguf) return read_hf_vocabulary(checkpoint.path());
+  return read_gguf_vocabulary(*gguf, usual_pre_tokenizer(gguf->text_or("general.architecture", ""), families));
+}
+
+static std::vector<ChatTemplateSource> read_chat_templates(const Checkpoint& checkpoint, Families families) {
+  if (checkpoint.gguf()) return read_gguf_chat_templates(*checkpoint.gguf());
+  auto sources = read_hf_chat_templates(checkpoint.path());
+  const ChatFormat* format = sources.empty() ? chat_format(checkpoint, families) : nullptr;
+  if (format) sources.push_back({"default", std::string(format->chat_template)});
+  return sources;
+}
+
+TextModel TextModel::read(const Checkpoint& checkpoint, Families families) {
+  const Vocabulary vocabulary = read_vocabulary(checkpoint, families);
   TextModel text{.tokenizer = Tokenizer(vocabulary), .chat_template = {}};
   NamedTokens tokens = vocabulary.named;
   const auto name_token = [&](const char* name, std::optional<int> id) {
@@ -37,13 +61,14 @@ TextModel TextModel::read(const Checkpoint& checkpoint) {
   name_token("bos_token", text.tokenizer.bos());
   name_token("eos_token", text.tokenizer.eos());
   try {
-    const auto sources = gguf ? read_gguf_chat_templates(*gguf) : read_hf_chat_templates(checkpoint.path());
+    const auto sources = read_chat_templates(checkpoint, families);
     if (!sources.empty()) text.chat_template.emplace(sources, std::move(tokens));
   } catch (const Error& error) { text.chat_template.emplace(error); }
   return text;
 }
 
-GenerationDefaults GenerationDefaults::read(const Checkpoint& checkpoint, const Tokenizer& tokenizer) {
+GenerationDefaults GenerationDefaults::read(const Checkpoint& checkpoint, const Tokenizer& tokenizer,
+                                            Families families) {
   GenerationDefaults d;
   const auto add_ends = [&](const std::vector<int>& ids) {
     for (const int id : ids)
@@ -53,15 +78,11 @@ GenerationDefaults GenerationDefaults::read(const Checkpoint& checkpoint, const 
   d.sampling = sampling.params;
   d.max_tokens = sampling.max_tokens;
   d.unusable = std::move(sampling.unusable);
-  if (const auto config = generation_config(checkpoint)) {
-    const Config& g = *config;
-    add_ends(g.integers("eos_token_id"));
-    // Qwen 1's chat models name no more than <|endoftext|> there; their code adds the two marks of a turn.
-    if (g.text_or("chat_format", "") == "chatml")
-      for (const char* mark : {"<|im_end|>", "<|im_start|>"})
-        if (const auto id = tokenizer.find(mark)) add_ends({*id});
-  }
-  add_ends(checkpoint.config().integers("eos_token_id"));
+  if (const auto config = generation_config(checkpoint)) add_ends(config->integers("eos_token_id"));
+  if (const ChatFormat* format = chat_format(checkpoint, families))
+    for (const std::string_view end : format->ends)
+      if (const auto id = tokenizer.find(end)) add_ends({*id});
+  if (checkpoint.config()) add_ends(checkpoint.config()->integers("eos_token_id"));
   if (tokenizer.eos()) add_ends({*tokenizer.eos()});
   if (checkpoint.gguf()) add_ends(gguf_end_tokens(*checkpoint.gguf(), tokenizer));
   return d;
@@ -186,8 +207,9 @@ static void note_other_types(const std::vector<BoundTensor>& tensors, const Weig
 LoadedModel LoadedModel::load(const fs::path& path, const LoadOptions& o, std::unique_ptr<Ops> ops) {
   const auto start = std::chrono::steady_clock::now();
   Checkpoint checkpoint = Checkpoint::open(path);
-  const Family& family = family_of(checkpoint.config());
-  ModelSpec spec = family.spec(checkpoint.config());
+  const Config config = model_config(checkpoint, o.families);
+  const Family& family = family_of(config, o.families);
+  ModelSpec spec = family.spec(config);
   spec.family = family.name;
   keep_stored(family, checkpoint, spec);
   const Speculation speculation = o.speculation.value_or(spec.mtp.empty() ? Speculation::off : Speculation::mtp);
@@ -203,8 +225,8 @@ LoadedModel LoadedModel::load(const fs::path& path, const LoadOptions& o, std::u
   std::optional<TextModel> text;
   GenerationDefaults defaults;
   if (o.text) {
-    text = TextModel::read(checkpoint);
-    defaults = GenerationDefaults::read(checkpoint, text->tokenizer);
+    text = TextModel::read(checkpoint, o.families);
+    defaults = GenerationDefaults::read(checkpoint, text->tokenizer, o.families);
   }
 
   note_other_types(tensors, o.weights);
@@ -214,9 +236,16 @@ LoadedModel LoadedModel::load(const fs::path& path, const LoadOptions& o, std::u
                          [&](int64_t done, int64_t total) { bar.update(done, total); }));
   bar.finish();
   const std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start;
-  return {
-      std::move(checkpoint), std::move(text), std::move(defaults), std::move(ops), std::move(transformer), plan, kv,
-      speculation,           elapsed.count()};
+  return {std::move(checkpoint),
+          &family,
+          std::move(text),
+          std::move(defaults),
+          std::move(ops),
+          std::move(transformer),
+          plan,
+          kv,
+          speculation,
+          elapsed.count()};
 }
 
 EngineOptions LoadedModel::engine_options() const {

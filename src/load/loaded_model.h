@@ -21,7 +21,7 @@ struct TextModel {
   // None for a base model without one. One that cannot be read or parsed says so when it is used.
   std::optional<ChatTemplate> chat_template;
 
-  static TextModel read(const Checkpoint& checkpoint);
+  static TextModel read(const Checkpoint& checkpoint, Families families = all_families());
 };
 
 // generation_config.json (or GGUF's keys): sampling defaults and every token that ends an answer.
@@ -33,7 +33,8 @@ struct GenerationDefaults {
 
   // The union of generation_config.json, config.json and the tokenizer, of a GGUF file also the tokens whose text is
   // known to end an answer; do_sample false means temperature 0.
-  static GenerationDefaults read(const Checkpoint& checkpoint, const Tokenizer& tokenizer);
+  static GenerationDefaults read(const Checkpoint& checkpoint, const Tokenizer& tokenizer,
+                                 Families families = all_families());
 };
 
 struct LoadOptions {
@@ -47,6 +48,7 @@ struct LoadOptions {
   // How the engine will guess tokens; none: mtp where the checkpoint has that module, else off. Only mtp loads it.
   std::optional<Speculation> speculation = Speculation::off;
   bool text = true;  // tokenizer, template and generation defaults, too; what only computes needs none
+  Families families = all_families();
 };
 
 // What loading and running will take, known before anything is allocated. Caches and activations are committed page
@@ -86,6 +88,7 @@ MemoryPlan plan_memory(const ModelSpec& spec, const std::vector<BoundTensor>& te
 struct LoadedModel {
   // Owned in this order: the transformer's weights belong to ops.
   Checkpoint checkpoint;
+  const Family* family = nullptr;
   std::optional<TextModel> text;  // none and no defaults unless LoadOptions::text
   GenerationDefaults defaults;
   std::unique_ptr<Ops> ops;

@@ -9,34 +9,33 @@
 namespace cachalot {
 
 std::vector<SlotName> decoder_names(std::vector<SlotName> own) {
-  std::vector<SlotName> names = {
-      // slot       safetensors                                 GGUF                  split between ranks
-      {"embed", "model.embed_tokens", "token_embd", Split::rows},
-      {"attn.norm", "model.layers.{}.input_layernorm", "blk.{}.attn_norm", Split::none},
-      {"attn.q", "model.layers.{}.self_attn.q_proj", "blk.{}.attn_q", Split::rows},
-      {"attn.k", "model.layers.{}.self_attn.k_proj", "blk.{}.attn_k", Split::rows},
-      {"attn.v", "model.layers.{}.self_attn.v_proj", "blk.{}.attn_v", Split::rows},
-      {"attn.out", "model.layers.{}.self_attn.o_proj", "blk.{}.attn_output", Split::columns},
-      {"ffn.norm", "model.layers.{}.post_attention_layernorm", "blk.{}.ffn_norm", Split::none},
-      {"ffn.gate", "model.layers.{}.mlp.gate_proj", "blk.{}.ffn_gate", Split::rows},
-      {"ffn.up", "model.layers.{}.mlp.up_proj", "blk.{}.ffn_up", Split::rows},
-      {"ffn.down", "model.layers.{}.mlp.down_proj", "blk.{}.ffn_down", Split::columns},
-      {"norm", "model.norm", "output_norm", Split::none},
-      {"head", "lm_head", "output", Split::rows}};
+  std::vector<SlotName> names = {// slot       safetensors                                 GGUF
+                                 {"embed", "model.embed_tokens", "token_embd"},
+                                 {"attn.norm", "model.layers.{}.input_layernorm", "blk.{}.attn_norm"},
+                                 {"attn.q", "model.layers.{}.self_attn.q_proj", "blk.{}.attn_q"},
+                                 {"attn.k", "model.layers.{}.self_attn.k_proj", "blk.{}.attn_k"},
+                                 {"attn.v", "model.layers.{}.self_attn.v_proj", "blk.{}.attn_v"},
+                                 {"attn.out", "model.layers.{}.self_attn.o_proj", "blk.{}.attn_output"},
+                                 {"ffn.norm", "model.layers.{}.post_attention_layernorm", "blk.{}.ffn_norm"},
+                                 {"ffn.gate", "model.layers.{}.mlp.gate_proj", "blk.{}.ffn_gate"},
+                                 {"ffn.up", "model.layers.{}.mlp.up_proj", "blk.{}.ffn_up"},
+                                 {"ffn.down", "model.layers.{}.mlp.down_proj", "blk.{}.ffn_down"},
+                                 {"norm", "model.norm", "output_norm"},
+                                 {"head", "lm_head", "output"}};
   names.insert(names.end(), own.begin(), own.end());
   return names;
 }
 
 std::vector<SlotName> moe_names(std::vector<SlotName> own) {
   std::vector<SlotName> names = decoder_names({
-      // slot            safetensors                                  GGUF                         split between ranks
-      {"moe.router", "model.layers.{}.mlp.gate", "blk.{}.ffn_gate_inp", Split::none},
-      {"experts.gate", "model.layers.{}.mlp.experts.{e}.gate_proj", "blk.{}.ffn_gate_exps", Split::experts},
-      {"experts.up", "model.layers.{}.mlp.experts.{e}.up_proj", "blk.{}.ffn_up_exps", Split::experts},
-      {"experts.down", "model.layers.{}.mlp.experts.{e}.down_proj", "blk.{}.ffn_down_exps", Split::experts},
+      // slot            safetensors                                  GGUF
+      {"moe.router", "model.layers.{}.mlp.gate", "blk.{}.ffn_gate_inp"},
+      {"experts.gate", "model.layers.{}.mlp.experts.{e}.gate_proj", "blk.{}.ffn_gate_exps"},
+      {"experts.up", "model.layers.{}.mlp.experts.{e}.up_proj", "blk.{}.ffn_up_exps"},
+      {"experts.down", "model.layers.{}.mlp.experts.{e}.down_proj", "blk.{}.ffn_down_exps"},
       // As transformers 5 saves them and as some GGUF files fuse them.
-      {"experts.gate_up", "model.layers.{}.mlp.experts.gate_up_proj", "blk.{}.ffn_gate_up_exps", Split::experts},
-      {"experts.down", "model.layers.{}.mlp.experts.down_proj", "", Split::experts},
+      {"experts.gate_up", "model.layers.{}.mlp.experts.gate_up_proj", "blk.{}.ffn_gate_up_exps"},
+      {"experts.down", "model.layers.{}.mlp.experts.down_proj", ""},
   });
   names.insert(names.end(), own.begin(), own.end());
   return names;

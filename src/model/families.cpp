@@ -57,22 +57,31 @@ std::optional<OtherKind> other_kind(const Config& config, std::string_view hf_cl
 
 }  // namespace
 
-static const Family* named(std::string_view model_type) {
-  const auto found = std::find_if(kFamilies.begin(), kFamilies.end(), [&](auto* f) { return f->name == model_type; });
-  return found == kFamilies.end() ? nullptr : *found;
+static const Family* named(std::string_view model_type, Families families) {
+  const auto found = std::find_if(families.begin(), families.end(), [&](auto* f) { return f->name == model_type; });
+  return found == families.end() ? nullptr : *found;
 }
 
-static const Family* of_class(std::string_view hf_class) {
-  for (const Family* family : kFamilies)
+static const Family* of_class(std::string_view hf_class, Families families) {
+  for (const Family* family : families)
     if (std::find(family->hf_classes.begin(), family->hf_classes.end(), hf_class) != family->hf_classes.end())
       return family;
   return nullptr;
 }
 
-const Family& family_of(const Config& config) {
+Families all_families() { return kFamilies; }
+
+const Family* find_family(const Config& config, Families families) {
+  try {
+    return &family_of(config, families);
+  } catch (const Error&) { return nullptr; }
+}
+
+const Family& family_of(const Config& config, Families families) {
   const auto classes = config.texts("architectures");
   const std::string type = config.text_or("model_type", "");
-  const Family *by_class = classes.empty() ? nullptr : of_class(classes[0]), *by_type = named(type);
+  const Family *by_class = classes.empty() ? nullptr : of_class(classes[0], families),
+               *by_type = named(type, families);
   if (by_class && by_type && by_class != by_type)
     throw Error(fmt::format("the config says two things: class '{}' and model_type '{}'", classes[0], type))
         .in(config.where());
@@ -80,7 +89,7 @@ const Family& family_of(const Config& config) {
   if (classes.empty() && by_type) return *by_type;
 
   std::vector<std::string_view> known;
-  for (const Family* family : kFamilies) known.push_back(family->hf_classes[0]);
+  for (const Family* family : families) known.push_back(family->hf_classes[0]);
   const std::string_view wanted = classes.empty() ? "" : std::string_view(classes[0]);
   refuse_no_model(config, wanted);
   const auto other = other_kind(config, wanted);

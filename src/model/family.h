@@ -1,23 +1,21 @@
-// One family of checkpoints, as data: which classes it serves, how its config becomes a ModelSpec, and what its
-// tensors are called in each container. docs/adding-a-model.md walks through one.
+// One family of checkpoints, as data: which classes it serves, how its config becomes a ModelSpec, what its tensors
+// are called in each container, and what else GGUF calls differently. docs/adding-a-model.md walks through one.
 #pragma once
 
+#include <span>
 #include <string_view>
 #include <vector>
 
 #include "formats/config.h"
+#include "model/gguf_words.h"
 #include "model/spec.h"
 
 namespace cachalot {
-
-// How ranks of a multi-machine run share a weight.
-enum class Split { none, rows, columns, experts };
 
 struct SlotName {
   std::string_view slot;         // the block's name for it
   std::string_view safetensors;  // without ".weight" / ".bias"; {} is the layer
   std::string_view gguf;
-  Split split;
 };
 
 // A tensor that checkpoints carry and the model does not use. `pattern` may hold one *, which matches anything.
@@ -26,17 +24,33 @@ struct IgnoredTensor {
   std::string_view reason;
 };
 
+// How chat models write a conversation that carry no template and name a format in its place (generation_config.json:
+// chat_format).
+struct ChatFormat {
+  std::string_view name;  // empty: there are no such models
+  std::string_view chat_template;
+  std::vector<std::string_view> ends;  // tokens that end an answer
+};
+
 struct Family {
   std::string_view name;
   std::vector<std::string_view> hf_classes;  // config.json: architectures[0]; the class without a head comes second
   ModelSpec (*spec)(const Config& config);
   std::vector<SlotName> weights;
   std::vector<IgnoredTensor> ignored;
+  GgufWords gguf;
+  ChatFormat chat;
 };
+
+using Families = std::span<const Family* const>;
+// All that run here, each a file in families/.
+Families all_families();
 
 // The family of a config: by its class, or by its model_type (which is the family's name) where it names no class.
 // Throws Error that names the class and lists what runs.
-const Family& family_of(const Config& config);
+const Family& family_of(const Config& config, Families families = all_families());
+// The same; nullptr when there is none.
+const Family* find_family(const Config& config, Families families = all_families());
 
 // The names that Llama's block made common, {embed, attn.*, ffn.*, norm, head}, and a family's own after them. A slot
 // that is listed more than once is stored in more than one way: the first name that a checkpoint has counts. {} is

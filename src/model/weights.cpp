@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "model/parameters.h"
+#include "model/row_order.h"
 #include "tensor/quant_blocks.h"
 
 namespace cachalot {
@@ -56,6 +57,7 @@ class Binder {
           .in(checkpoint_.path().string())
           .because("it holds no tensor: a vocabulary alone");
     tied_head_ = spec.tied_head;
+    spec_ = &spec;
     ModelWeights weights;
     for_each_parameter(spec, weights, [&](const Parameter& p, Weight& weight) { weight = load_(bound(p)); });
     check_leftovers(spec);
@@ -87,6 +89,7 @@ class Binder {
     else
       add_single(p, b);
     b.held_as = p.held_as(policy_, common_type(b.sources));
+    if (checkpoint_.gguf()) b.interleaved_heads = interleaved_heads(family_, *spec_, p);
     return b;
   }
 
@@ -217,7 +220,7 @@ class Binder {
       throw Error(fmt::format("tensor '{}' has shape [{}], but [{}] was expected", stored->name,
                               fmt::join(stored->shape, ", "), fmt::join(shape, ", ")))
           .in(stored->file ? stored->file->path().string() : checkpoint_.path().string())
-          .because(fmt::format("{} says so", checkpoint_.config().where()))
+          .because(fmt::format("{} says so", checkpoint_.stated_in()))
           .hint("the config and the weights look like two different models; compare them with `cachalot inspect`");
     used_.insert(stored);
     return *stored;
@@ -276,6 +279,7 @@ class Binder {
   const Checkpoint& checkpoint_;
   const WeightsPolicy& policy_;
   Load load_;
+  const ModelSpec* spec_ = nullptr;
   int layer_ = 0;
   int64_t expert_ = 0;
   bool tied_head_ = false;
@@ -326,15 +330,24 @@ void keep_stored(const Family& family, const Checkpoint& checkpoint, ModelSpec& 
         checkpoint.path().string(), head->name, embed->name);
 }
 
-static Weight load_bound(const BoundTensor& tensor, Ops& ops) {
+// The parts with their rows in the model's order; what was copied for it goes away with them.
+static Weight load_parts(const BoundTensor& tensor, std::span<const MatrixPart> parts, Ops& ops) {
   if (!tensor.vectors)
-    return tensor.shape.size() == 2 ? ops.load_matrix(tensor.parts[0], tensor.held_as)
-                                    : ops.load_matrices(tensor.parts, tensor.held_as);
-  if (tensor.shape.size() == 1) return ops.load_vector(tensor.parts[0].stored);
-  std::vector<StoredTensor> parts;
-  parts.reserve(tensor.parts.size());
-  for (const MatrixPart& part : tensor.parts) parts.push_back(part.stored);
-  return ops.load_vectors(parts);
+    return tensor.shape.size() == 2 ? ops.load_matrix(parts[0], tensor.held_as)
+                                    : ops.load_matrices(parts, tensor.held_as);
+  if (tensor.shape.size() == 1) return ops.load_vector(parts[0].stored);
+  std::vector<StoredTensor> vectors;
+  vectors.reserve(parts.size());
+  for (const MatrixPart& part : parts) vectors.push_back(part.stored);
+  return ops.load_vectors(vectors);
+}
+
+static Weight load_bound(const BoundTensor& tensor, Ops& ops) {
+  if (tensor.interleaved_heads == 0) return load_parts(tensor, tensor.parts, ops);
+  std::vector<MatrixPart> ordered;
+  for (const MatrixPart& part : tensor.parts)
+    ordered.push_back({in_model_order(part.stored, tensor.interleaved_heads)});
+  return load_parts(tensor, ordered, ops);
 }
 
 ModelWeights load_weights(const Family& family, const ModelSpec& spec, const Checkpoint& checkpoint,

@@ -36,7 +36,8 @@ struct BoundTensor {
   std::vector<int64_t> shape;                // [D], [E, F] of vectors; [U, D], [E, F, D] of matrices
   DType held_as;
   bool vectors;
-  int64_t used;  // so many of a stack per token; 0: all
+  int64_t used;               // so many of a stack per token; 0: all
+  int interleaved_heads = 0;  // not 0: so many heads of each part have their rows in the file's order (row_order.h)
 
   bool routed() const { return used > 0; }
   // Of its numbers, those that a token uses.

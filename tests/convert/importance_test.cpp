@@ -14,8 +14,9 @@ class Calibration : public ::testing::TestWithParam<const char*> {};
 TEST_P(Calibration, SeesTheInputsOfEveryMatrixThatIsMultipliedWith) {
   const auto folder = golden_root() / GetParam();
   const Checkpoint checkpoint = Checkpoint::open(folder);
-  const Family& family = family_of(checkpoint.config());
-  ModelSpec spec = family.spec(checkpoint.config());
+  const Config config = model_config(checkpoint);
+  const Family& family = family_of(config);
+  ModelSpec spec = family.spec(config);
   spec.mtp.clear();
   const WeightsPolicy policy{.fixed = DType::f32};
   CpuOps cpu(best_kernels(), 1);

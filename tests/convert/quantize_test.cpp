@@ -285,8 +285,9 @@ TEST(Quantize, RefusesToCopyWhatItCannotMeasure) {
 
 Importance learned_from(const fs::path& path, const std::vector<int32_t>& tokens) {
   const Checkpoint checkpoint = Checkpoint::open(path);
-  const Family& family = family_of(checkpoint.config());
-  ModelSpec spec = family.spec(checkpoint.config());
+  const Config config = model_config(checkpoint);
+  const Family& family = family_of(config);
+  ModelSpec spec = family.spec(config);
   keep_stored(family, checkpoint, spec);
   spec.mtp.clear();
   CpuOps cpu(best_kernels(), 1);

@@ -87,7 +87,8 @@ TEST(MemoryPlan, CountsTheLogitsOfAllRowsOfAStepThatAskForThem) {
     return load(kModule, {.context = 400, .scheduler = scheduler, .speculation = Speculation::mtp})
         .plan.activation_bytes;
   };
-  const int64_t vocab = family_of(Checkpoint::open(kModule).config()).spec(Checkpoint::open(kModule).config()).vocab;
+  const Config config = Config::read(kModule / "config.json");
+  const int64_t vocab = family_of(config).spec(config).vocab;
   EXPECT_EQ(with_module(ten) - with_module(one), 9 * 3 * 4 * vocab) << "the draft's row and the module's own";
 }
 

@@ -4,14 +4,17 @@
 
 #include <fstream>
 
+#include "formats/tiktoken_files.h"
 #include "load/loaded_model.h"
 #include "support/goldens.h"
+#include "text/chat/chat_prompt.h"
 
 namespace cachalot {
 namespace {
 
 namespace fs = std::filesystem;
 using ::testing::UnorderedElementsAre;
+constexpr const char* kChat = R"({"chat_format": "chatml", "max_window_size": 6144})";
 
 // A stored model with the small vocabulary of 760 tokens beside it, of which the special ones are the last 208.
 class Qwen1Text : public ::testing::Test {
@@ -29,7 +32,8 @@ class Qwen1Text : public ::testing::Test {
     fs::remove_all(folder_, code);
   }
   static fs::path testing_root() { return cachalot::testing::golden_root(); }
-  void generation_config(const char* text) const { std::ofstream(folder_ / "generation_config.json") << text; }
+  void write(const char* file, const std::string& text) const { std::ofstream(folder_ / file) << text; }
+  void generation_config(const char* text) const { write("generation_config.json", text); }
 
   fs::path folder_;
 };
@@ -56,6 +60,38 @@ TEST_F(Qwen1Text, BaseModelsHaveNoTemplateAndEndAtTheEndOfText) {
   const TextModel text = TextModel::read(checkpoint);
   EXPECT_FALSE(text.chat_template);
   EXPECT_THAT(GenerationDefaults::read(checkpoint, text.tokenizer).end_tokens, UnorderedElementsAre(700));
+}
+
+TEST_F(Qwen1Text, ATemplateOfTheCheckpointsOwnCounts) {
+  generation_config(kChat);
+  write("tokenizer_config.json", R"({"chat_template": "own"})");
+  EXPECT_EQ(TextModel::read(Checkpoint::open(folder_))
+                .chat_template->render({{"messages", {{{"role", "user"}, {"content", "Hi"}}}}}),
+            "own");
+}
+
+TEST_F(Qwen1Text, TheFormatIsOfThisFamilyAlone) {
+  generation_config(kChat);
+  fs::remove(folder_ / "config.json");
+  fs::copy_file(testing_root() / "qwen2/plain/config.json", folder_ / "config.json");
+  const Checkpoint checkpoint = Checkpoint::open(folder_);
+  const TextModel text = TextModel::read(checkpoint);
+  EXPECT_FALSE(text.chat_template);
+  EXPECT_THAT(GenerationDefaults::read(checkpoint, text.tokenizer).end_tokens,
+              ::testing::Not(::testing::Contains(701)));
+}
+
+TEST_F(Qwen1Text, WritesChatsAsTheReleasedCodeDoes) {
+  generation_config(kChat);
+  write("qwen.tiktoken", qwen1_tiktoken());
+  const TextModel model = TextModel::read(Checkpoint::open(folder_));
+  const auto golden = nlohmann::ordered_json::parse(read_text_file(testing_root() / "tiktoken/chats.json"));
+  ASSERT_GE(golden["chats"].size(), 7u);
+  for (const auto& chat : golden["chats"]) {
+    const ChatPrompt prompt = encode_chat(model.tokenizer, *model.chat_template, {{"messages", chat["messages"]}});
+    EXPECT_EQ(prompt.rendered.text, chat["text"].get<std::string>());
+    EXPECT_EQ(prompt.tokens, chat["tokens"].get<std::vector<int32_t>>()) << chat["text"];
+  }
 }
 
 }  // namespace

@@ -42,8 +42,9 @@ static std::vector<fs::path> checkpoints() {
 
 TEST_P(ParametersOfCheckpoints, AreWhatTheFilesHold) {
   const Checkpoint checkpoint = Checkpoint::open(GetParam());
-  const Family& family = family_of(checkpoint.config());
-  ModelSpec spec = family.spec(checkpoint.config());
+  const Config config = model_config(checkpoint);
+  const Family& family = family_of(config);
+  ModelSpec spec = family.spec(config);
   keep_stored(family, checkpoint, spec);
   const auto listed = parameters_of(spec);
   const auto bound = bind_tensors(family, spec, checkpoint, {});
@@ -63,8 +64,9 @@ TEST_P(ParametersOfCheckpoints, AreWhatTheFilesHold) {
 
 TEST_P(ParametersOfCheckpoints, TakeTheBytesThatTheirTensorsTake) {
   const Checkpoint checkpoint = Checkpoint::open(GetParam());
-  const Family& family = family_of(checkpoint.config());
-  ModelSpec spec = family.spec(checkpoint.config());
+  const Config config = model_config(checkpoint);
+  const Family& family = family_of(config);
+  ModelSpec spec = family.spec(config);
   keep_stored(family, checkpoint, spec);
   const CpuOps ops(best_kernels(), 1);
   const auto listed = parameters_of(spec);

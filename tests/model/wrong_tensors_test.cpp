@@ -15,8 +15,9 @@ using ::testing::HasSubstr;
 
 static void bind(const std::filesystem::path& path) {
   const Checkpoint checkpoint = Checkpoint::open(path);
-  const Family& family = family_of(checkpoint.config());
-  ModelSpec spec = family.spec(checkpoint.config());
+  const Config config = model_config(checkpoint);
+  const Family& family = family_of(config);
+  ModelSpec spec = family.spec(config);
   keep_stored(family, checkpoint, spec);
   bind_tensors(family, spec, checkpoint, {});
 }

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "formats/safetensors/file.h"
-#include "model/family.h"
+#include "model/gguf_config.h"
 #include "model/transformer.h"
 #include "ops/cpu/cpu_ops.h"
 
@@ -125,13 +125,15 @@ struct TestModel {
 
   // weights: none = as the checkpoint holds them.
   TestModel(const std::filesystem::path& path, const KernelTable& kernels, std::optional<DType> weights = DType::f32,
-            int threads = 1, bool mtp = true)
-      : ops(kernels, threads), transformer(load(path, ops, weights, mtp)) {}
+            int threads = 1, bool mtp = true, Families families = all_families())
+      : ops(kernels, threads), transformer(load(path, ops, weights, mtp, families)) {}
 
-  static Transformer load(const std::filesystem::path& path, Ops& ops, std::optional<DType> weights, bool mtp) {
+  static Transformer load(const std::filesystem::path& path, Ops& ops, std::optional<DType> weights, bool mtp,
+                          Families families = all_families()) {
     const Checkpoint checkpoint = Checkpoint::open(path);
-    const Family& family = family_of(checkpoint.config());
-    ModelSpec spec = family.spec(checkpoint.config());
+    const Config config = model_config(checkpoint, families);
+    const Family& family = family_of(config, families);
+    ModelSpec spec = family.spec(config);
     keep_stored(family, checkpoint, spec);
     if (!mtp) spec.mtp.clear();
     return {spec, load_weights(family, spec, checkpoint, {.fixed = weights}, ops, [](int64_t, int64_t) {})};

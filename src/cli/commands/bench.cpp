@@ -11,7 +11,7 @@
 #include "cli/options.h"
 #include "cli/terminal.h"
 #include "load/find_model.h"
-#include "model/family.h"
+#include "model/gguf_config.h"
 
 namespace cachalot {
 namespace {
@@ -84,7 +84,8 @@ void fit_to_context(BenchOptions& o) {
   int context = o.model.context;
   if (context == 0) {
     const Checkpoint checkpoint = Checkpoint::open(resolve_model(o.model.model));
-    context = family_of(checkpoint.config()).spec(checkpoint.config()).context;
+    const Config config = model_config(checkpoint);
+    context = family_of(config).spec(config).context;
   }
   const int room = context - o.plan.depth;
   const auto shorten = [&](const char* phase, int& tokens, bool stated) {

@@ -22,8 +22,7 @@ static constexpr double kSliceSeconds = 1;  // between probes
 
 WorkCounter::WorkCounter(const LoadedModel& model, const CpuOps& cpu, const WeightsPolicy& policy)
     : spec_(model.transformer->spec()) {
-  const Family& family = family_of(model.checkpoint.config());
-  const auto tensors = bind_tensors(family, spec_, model.checkpoint, policy);
+  const auto tensors = bind_tensors(*model.family, spec_, model.checkpoint, policy);
   std::map<DType, double> ops_with;  // by what the weights meet
   for (const BoundTensor& t : tensors) {
     const bool is_head = t.slot == "head" || (t.slot == "embed" && spec_.tied_head);

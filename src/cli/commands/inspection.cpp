@@ -11,6 +11,7 @@
 #include "formats/foreign.h"
 #include "formats/gguf/file.h"
 #include "formats/huggingface/quantization.h"
+#include "model/gguf_config.h"
 #include "ops/weight_types.h"
 
 namespace cachalot {
@@ -32,15 +33,16 @@ Inspection open_model(const fs::path& path) {
   Inspection i{.path = path};
   std::error_code code;
   if (path.extension() == ".json" && fs::is_regular_file(path, code)) {
-    i.own_config = Config::read(path);
+    i.config = Config::read(path);
     i.reasons.emplace_back("there are no weights here: a config alone");
     return i;
   }
   try {
     i.checkpoint = Checkpoint::open(path);
+    i.config = model_config(*i.checkpoint);
   } catch (const Error& reason) {
     if (!fs::exists(path / "config.json", code) || holds_safetensors(path)) throw;
-    i.own_config = Config::read(path / "config.json");
+    i.config = Config::read(path / "config.json");
     i.reasons.emplace_back(reason.what());
   }
   return i;
@@ -188,9 +190,9 @@ void measure_memory(const std::vector<OwnParameter>& parameters, const ModelOpti
 
 // All that a family knows. Throws Error with the reason when the model cannot run.
 void inspect_family(const ModelOptions& o, Inspection& i) {
-  const Family& family = family_of(i.config());
+  const Family& family = family_of(*i.config);
   i.family = family.name;
-  ModelSpec spec = family.spec(i.config());
+  ModelSpec spec = family.spec(*i.config);
   if (i.checkpoint) keep_stored(family, *i.checkpoint, spec);
   i.counts = count_parameters(spec);
   i.spec = std::move(spec);
@@ -200,7 +202,7 @@ void inspect_family(const ModelOptions& o, Inspection& i) {
   const CpuOps ops(best_kernels(), 1);
   measure_cache(ops, load, i);
   const auto parameters =
-      i.checkpoint ? bound_parameters(family, *i.spec, load.weights, i) : expected_parameters(i.config(), *i.spec, i);
+      i.checkpoint ? bound_parameters(family, *i.spec, load.weights, i) : expected_parameters(*i.config, *i.spec, i);
   measure_memory(parameters, o, ops, i);
   if (i.checkpoint && i.has_tokenizer) TextModel::read(*i.checkpoint);
 }
@@ -209,17 +211,17 @@ void inspect_family(const ModelOptions& o, Inspection& i) {
 
 Inspection inspect_model(const fs::path& path, const ModelOptions& o) {
   Inspection i = open_model(path);
-  const auto classes = i.config().texts("architectures");
-  i.architecture = classes.empty() ? i.config().text_or("model_type", "unknown") : classes.front();
+  const auto classes = i.config->texts("architectures");
+  i.architecture = classes.empty() ? i.config->text_or("model_type", "unknown") : classes.front();
   i.has_tokenizer = holds_tokenizer(i);
   i.context = o.context;
   i.available_bytes = available_memory_bytes();
   try {
     inspect_family(o, i);
   } catch (const Error& reason) { i.reasons.emplace_back(reason.what()); }
-  const auto& own = i.config().json();
+  const auto& own = i.config->json();
   if (i.context == 0 && own.contains("max_position_embeddings") && own["max_position_embeddings"].is_number_integer())
-    i.context = i.config().integer_or("max_position_embeddings", 0);
+    i.context = i.config->integer_or("max_position_embeddings", 0);
   if (i.checkpoint) measure_files(i);
   return i;
 }

@@ -24,7 +24,7 @@ struct MemoryChoice {
 struct Inspection {
   std::filesystem::path path;
   std::optional<Checkpoint> checkpoint;  // none: only the config is there
-  std::optional<Config> own_config;      // in that case
+  std::optional<Config> config;          // always there once it is opened
   std::string architecture, family;      // family is empty when none serves it
   bool has_tokenizer = false;
 
@@ -46,8 +46,6 @@ struct Inspection {
   int64_t available_bytes = 0;
 
   std::vector<std::string> reasons;  // why it does not run as asked for; empty: it does
-
-  const Config& config() const { return checkpoint ? checkpoint->config() : *own_config; }
 };
 
 // `path`: a checkpoint, a folder that lacks the weights, or a config.json. Throws Error when there is neither a

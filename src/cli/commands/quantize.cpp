@@ -16,6 +16,7 @@
 #include "formats/checkpoint_files.h"
 #include "formats/gguf/writer.h"
 #include "load/find_model.h"
+#include "model/gguf_config.h"
 
 namespace cachalot {
 namespace {
@@ -85,8 +86,9 @@ constexpr int kWindow = 512;  // tokens of calibration text read together
 Importance calibrate(const Checkpoint& checkpoint, const std::string& file, int threads) {
   const auto tokens = TextModel::read(checkpoint).tokenizer.encode(read_input(file), /*special=*/false);
   if (tokens.empty()) throw Error("the calibration text is empty").in(file);
-  const Family& family = family_of(checkpoint.config());
-  ModelSpec spec = family.spec(checkpoint.config());
+  const Config config = model_config(checkpoint);
+  const Family& family = family_of(config);
+  ModelSpec spec = family.spec(config);
   spec.family = family.name;
   keep_stored(family, checkpoint, spec);
   spec.mtp.clear();

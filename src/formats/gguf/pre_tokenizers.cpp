@@ -179,13 +179,6 @@ bool set_pre_tokenizer(std::string_view name, Vocabulary& v) {
   return false;
 }
 
-std::string_view usual_pre_tokenizer(std::string_view architecture) {
-  if (architecture.starts_with("qwen")) return "qwen2";
-  if (architecture == "deepseek2") return "deepseek-llm";  // V3's files are younger than the key
-  if (architecture == "llama") return "llama-bpe";
-  return "gpt-2";
-}
-
 std::string known_pre_tokenizers() { return fmt::format("{}", fmt::join(names_with(kNone), ", ")); }
 
 std::string_view name_of_pre_tokenizer(const Vocabulary& v) {

@@ -12,8 +12,8 @@ namespace cachalot {
 // otherwise. False when the name is not known, and then nothing is set.
 bool set_pre_tokenizer(std::string_view name, Vocabulary& vocabulary);
 
-// What files of this architecture that name none were mostly made with.
-std::string_view usual_pre_tokenizer(std::string_view architecture);
+// What files that name none are taken to mean, unless their architecture says otherwise.
+inline constexpr std::string_view kUsualPreTokenizer = "gpt-2";
 
 // All names, separated by commas, for messages.
 std::string known_pre_tokenizers();

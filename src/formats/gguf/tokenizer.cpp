@@ -8,7 +8,6 @@
 #include "base/log.h"
 #include "base/quote.h"
 #include "formats/gguf/ends.h"
-#include "formats/gguf/pre_tokenizers.h"
 #include "text/unicode.h"
 
 namespace cachalot {
@@ -109,10 +108,9 @@ bool adds(const GgufFile& file, std::string_view what, bool usually, std::option
   return asked && token;
 }
 
-std::string_view pre_tokenizer_of(const GgufFile& file) {
+std::string_view pre_tokenizer_of(const GgufFile& file, std::string_view usual) {
   const std::string_view named = file.text_or("tokenizer.ggml.pre", "");
   if (!named.empty() && named != "default") return named;
-  const std::string_view usual = usual_pre_tokenizer(file.text_or("general.architecture", ""));
   warn(
       "{}: the file names no pre-tokeniser (tokenizer.ggml.pre); assumed: '{}', as most files of its architecture; "
       "ids may be wrong",
@@ -151,7 +149,7 @@ std::optional<int> gguf_token_id(const GgufFile& file, std::string_view name) {
   return id >= 0 && id < tokens ? std::optional(static_cast<int>(id)) : std::nullopt;
 }
 
-Vocabulary read_gguf_vocabulary(const GgufFile& file) {
+Vocabulary read_gguf_vocabulary(const GgufFile& file, std::string_view usual) {
   Vocabulary v;
   v.where = file.where();
   const std::string_view model = file.text_or("tokenizer.ggml.model", "");
@@ -162,7 +160,7 @@ Vocabulary read_gguf_vocabulary(const GgufFile& file) {
         .in(v.where)
         .hint("cachalot runs byte-level BPE tokenizers ('gpt2'), as DeepSeek, Qwen and Llama 3 have");
   }
-  const std::string_view pre = pre_tokenizer_of(file);
+  const std::string_view pre = pre_tokenizer_of(file, usual);
   if (!set_pre_tokenizer(pre, v)) {
     throw Error(fmt::format("the pre-tokeniser {} is not supported", quote(pre)))
         .in(v.where)

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "formats/gguf/file.h"
+#include "formats/gguf/pre_tokenizers.h"
 #include "formats/gguf/writer.h"
 #include "text/vocab.h"
 
@@ -17,8 +18,8 @@ namespace cachalot {
 // 2^32 - 1 and others beyond the vocabulary are how converters write "none".
 std::optional<int> gguf_token_id(const GgufFile& file, std::string_view name);
 
-// Warns when the file names no pre-tokeniser: the usual one of its architecture is taken then. Throws Error.
-Vocabulary read_gguf_vocabulary(const GgufFile& file);
+// Warns when the file names no pre-tokeniser: `usual`, that of its architecture, is taken then. Throws Error.
+Vocabulary read_gguf_vocabulary(const GgufFile& file, std::string_view usual = kUsualPreTokenizer);
 
 // The keys that read_gguf_vocabulary() reads. `rows`: of the embedding; ids without a token become unused ones. Warns
 // of what the format cannot say (stripping around added tokens). Throws Error for a vocabulary without merges and for

@@ -6,29 +6,11 @@
 #include "base/error.h"
 #include "formats/config.h"
 #include "formats/foreign.h"
-#include "formats/huggingface/tiktoken.h"
 
 namespace cachalot {
 namespace {
 
 namespace fs = std::filesystem;
-
-// ChatML as make_context of the released qwen_generation_utils.py writes it, with the system text of chat().
-constexpr const char* kQwen1Template =
-    "{%- if messages and messages[0]['role'] == 'system' -%}\n"
-    "    {%- set system = messages[0]['content'] -%}\n"
-    "    {%- set turns = messages[1:] -%}\n"
-    "{%- else -%}\n"
-    "    {%- set system = 'You are a helpful assistant.' -%}\n"
-    "    {%- set turns = messages -%}\n"
-    "{%- endif -%}\n"
-    "{{- '<|im_start|>system\\n' ~ system ~ '<|im_end|>' -}}\n"
-    "{%- for turn in turns -%}\n"
-    "    {{- '\\n<|im_start|>' ~ turn['role'] ~ '\\n' ~ turn['content'] ~ '<|im_end|>' -}}\n"
-    "{%- endfor -%}\n"
-    "{%- if add_generation_prompt -%}\n"
-    "    {{- '\\n<|im_start|>assistant\\n' -}}\n"
-    "{%- endif -%}\n";
 
 using Sources = std::vector<ChatTemplateSource>;
 
@@ -84,19 +66,12 @@ Sources filed_templates(const fs::path& folder) {
   return sources;
 }
 
-bool is_qwen1_chat(const fs::path& folder) {
-  const auto generation = folder / "generation_config.json";
-  return is_there(folder / kQwenTiktoken) && is_there(generation) &&
-         Config::read(generation).text_or("chat_format", "") == "chatml";
-}
-
 }  // namespace
 
 std::vector<ChatTemplateSource> read_hf_chat_templates(const fs::path& folder) {
   Sources sources = filed_templates(folder);
   const auto config = folder / "tokenizer_config.json";
   if (sources.empty() && is_there(config)) sources = configured_templates(config);
-  if (sources.empty() && is_qwen1_chat(folder)) set(sources, "default", kQwen1Template);
   return sources;
 }
 

@@ -12,10 +12,7 @@ namespace cachalot {
 
 // Of a Hugging Face folder: chat_template.jinja, which is named "default", and additional_chat_templates/NAME.jinja;
 // where there is neither, tokenizer_config.json's "chat_template": one text, a list of named ones, or a dictionary.
-// Qwen 1's chat checkpoints carry no template: for a folder with qwen.tiktoken whose generation_config.json says
-// "chat_format": "chatml" it is ChatML, as the released code writes it. (That code encodes "ROLE\n" and the content
-// apart: a content that begins with a newline gives other ids there.) Empty when there is none (a base model). Throws
-// Error for another form.
+// Empty when there is none (a base model). Throws Error for another form.
 std::vector<ChatTemplateSource> read_hf_chat_templates(const std::filesystem::path& folder);
 
 // Of a GGUF file: tokenizer.chat_template and tokenizer.chat_template.NAME. Throws Error.

@@ -121,25 +121,24 @@ static ModelSpec spec(const Config& c) {
 }
 
 extern const Family kCachalot;
-const Family kCachalot = {
-    .name = "cachalot",
-    .hf_classes = {"CachalotForCausalLM"},
-    .spec = spec,
-    .weights = moe_names({
-        // slot            safetensors                                       GGUF (none)  split between ranks
-        {"positions", "model.embed_positions", "", Split::none},
-        {"attn.k_compress", "model.layers.{}.self_attn.k_compress", "", Split::none},
-        {"attn.v_compress", "model.layers.{}.self_attn.v_compress", "", Split::none},
-        {"ffn.up", "model.layers.{}.mlp.fc1", "", Split::rows},
-        {"ffn.down", "model.layers.{}.mlp.fc2", "", Split::columns},
-        {"experts.up", "model.layers.{}.mlp.experts.{e}.fc1", "", Split::experts},
-        {"experts.down", "model.layers.{}.mlp.experts.{e}.fc2", "", Split::experts},
-        {"shared.gate", "model.layers.{}.mlp.shared_experts.gate_proj", "", Split::rows},
-        {"shared.up", "model.layers.{}.mlp.shared_experts.up_proj", "", Split::rows},
-        {"shared.up", "model.layers.{}.mlp.shared_experts.fc1", "", Split::rows},
-        {"shared.down", "model.layers.{}.mlp.shared_experts.down_proj", "", Split::columns},
-        {"shared.down", "model.layers.{}.mlp.shared_experts.fc2", "", Split::columns},
-    }),
-    .ignored = {}};
+const Family kCachalot = {.name = "cachalot",
+                          .hf_classes = {"CachalotForCausalLM"},
+                          .spec = spec,
+                          .weights = moe_names({
+                              // slot            safetensors                                       GGUF (none)
+                              {"positions", "model.embed_positions", ""},
+                              {"attn.k_compress", "model.layers.{}.self_attn.k_compress", ""},
+                              {"attn.v_compress", "model.layers.{}.self_attn.v_compress", ""},
+                              {"ffn.up", "model.layers.{}.mlp.fc1", ""},
+                              {"ffn.down", "model.layers.{}.mlp.fc2", ""},
+                              {"experts.up", "model.layers.{}.mlp.experts.{e}.fc1", ""},
+                              {"experts.down", "model.layers.{}.mlp.experts.{e}.fc2", ""},
+                              {"shared.gate", "model.layers.{}.mlp.shared_experts.gate_proj", ""},
+                              {"shared.up", "model.layers.{}.mlp.shared_experts.up_proj", ""},
+                              {"shared.up", "model.layers.{}.mlp.shared_experts.fc1", ""},
+                              {"shared.down", "model.layers.{}.mlp.shared_experts.down_proj", ""},
+                              {"shared.down", "model.layers.{}.mlp.shared_experts.fc2", ""},
+                          }),
+                          .ignored = {}};
 
 }  // namespace cachalot

@@ -1,9 +1,13 @@
 // DeepSeek-V2 (V2-Lite, V2, V2.5) and DeepSeek-V3 (V3, R1): multi-head latent attention and DeepSeekMoE. The two
 // differ in their routers and in V3's module that predicts the token after the next.
+#include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "model/family.h"
+#include "model/gguf_reader.h"
 
 namespace cachalot {
 
@@ -139,23 +143,23 @@ static ModelSpec v3_spec(const Config& config) {
 
 static std::vector<SlotName> names() {
   return moe_names({
-      // slot              safetensors                                 GGUF                       split between ranks
-      {"attn.q_down", "model.layers.{}.self_attn.q_a_proj", "blk.{}.attn_q_a", Split::none},
-      {"attn.q_down_norm", "model.layers.{}.self_attn.q_a_layernorm", "blk.{}.attn_q_a_norm", Split::none},
-      {"attn.q_up", "model.layers.{}.self_attn.q_b_proj", "blk.{}.attn_q_b", Split::rows},
-      {"attn.kv_down", "model.layers.{}.self_attn.kv_a_proj_with_mqa", "blk.{}.attn_kv_a_mqa", Split::none},
-      {"attn.kv_norm", "model.layers.{}.self_attn.kv_a_layernorm", "blk.{}.attn_kv_a_norm", Split::none},
-      {"attn.kv_up", "model.layers.{}.self_attn.kv_b_proj", "blk.{}.attn_kv_b", Split::rows},
-      {"attn.k_up", "", "blk.{}.attn_k_b", Split::rows},
-      {"attn.v_up", "", "blk.{}.attn_v_b", Split::rows},
-      {"moe.correction", "model.layers.{}.mlp.gate.e_score_correction_bias", "blk.{}.exp_probs_b.bias", Split::none},
-      {"shared.gate", "model.layers.{}.mlp.shared_experts.gate_proj", "blk.{}.ffn_gate_shexp", Split::rows},
-      {"shared.up", "model.layers.{}.mlp.shared_experts.up_proj", "blk.{}.ffn_up_shexp", Split::rows},
-      {"shared.down", "model.layers.{}.mlp.shared_experts.down_proj", "blk.{}.ffn_down_shexp", Split::columns},
-      {"mtp.embed_norm", "model.layers.{}.enorm", "blk.{}.nextn.enorm", Split::none},
-      {"mtp.hidden_norm", "model.layers.{}.hnorm", "blk.{}.nextn.hnorm", Split::none},
-      {"mtp.combine", "model.layers.{}.eh_proj", "blk.{}.nextn.eh_proj", Split::none},
-      {"mtp.norm", "model.layers.{}.shared_head.norm", "blk.{}.nextn.shared_head_norm", Split::none},
+      // slot              safetensors                                 GGUF
+      {"attn.q_down", "model.layers.{}.self_attn.q_a_proj", "blk.{}.attn_q_a"},
+      {"attn.q_down_norm", "model.layers.{}.self_attn.q_a_layernorm", "blk.{}.attn_q_a_norm"},
+      {"attn.q_up", "model.layers.{}.self_attn.q_b_proj", "blk.{}.attn_q_b"},
+      {"attn.kv_down", "model.layers.{}.self_attn.kv_a_proj_with_mqa", "blk.{}.attn_kv_a_mqa"},
+      {"attn.kv_norm", "model.layers.{}.self_attn.kv_a_layernorm", "blk.{}.attn_kv_a_norm"},
+      {"attn.kv_up", "model.layers.{}.self_attn.kv_b_proj", "blk.{}.attn_kv_b"},
+      {"attn.k_up", "", "blk.{}.attn_k_b"},
+      {"attn.v_up", "", "blk.{}.attn_v_b"},
+      {"moe.correction", "model.layers.{}.mlp.gate.e_score_correction_bias", "blk.{}.exp_probs_b.bias"},
+      {"shared.gate", "model.layers.{}.mlp.shared_experts.gate_proj", "blk.{}.ffn_gate_shexp"},
+      {"shared.up", "model.layers.{}.mlp.shared_experts.up_proj", "blk.{}.ffn_up_shexp"},
+      {"shared.down", "model.layers.{}.mlp.shared_experts.down_proj", "blk.{}.ffn_down_shexp"},
+      {"mtp.embed_norm", "model.layers.{}.enorm", "blk.{}.nextn.enorm"},
+      {"mtp.hidden_norm", "model.layers.{}.hnorm", "blk.{}.nextn.hnorm"},
+      {"mtp.combine", "model.layers.{}.eh_proj", "blk.{}.nextn.eh_proj"},
+      {"mtp.norm", "model.layers.{}.shared_head.norm", "blk.{}.nextn.shared_head_norm"},
   });
 }
 
@@ -168,16 +172,116 @@ static const std::vector<IgnoredTensor> kIgnored = {
     {"blk.*.attn_k_b.weight", "made from attn_kv_b, which the file has too"},
     {"blk.*.attn_v_b.weight", "made from attn_kv_b, which the file has too"}};
 
+// -- GGUF: one architecture for both
+
+static bool is_v3(const GgufReader& in) {
+  return in.integer_or("expert_count", 0, 0) > 0 && in.integer_or("expert_gating_func", 1, 0) == 2;
+}
+static bool is_v2(const GgufReader& in) { return !is_v3(in); }
+
+static int dense_layers(const ModelSpec& m, const MoeSpec&) {
+  return static_cast<int>(std::count_if(m.layers.begin(), m.layers.end(), [](const LayerSpec& layer) {
+    return std::holds_alternative<FfnSpec>(layer.ffn);
+  }));
+}
+
+static const std::vector<GgufKey> kExpertKeys = {
+    // config.json          GGUF                           spec
+    {"n_routed_experts", "expert_count", &MoeGateSpec::experts},
+    {"num_experts_per_tok", "expert_used_count", &MoeGateSpec::active},
+    {"moe_intermediate_size", "expert_feed_forward_length", [](const MoeSpec& moe) { return moe.expert.hidden; }},
+    {"norm_topk_prob", "expert_weights_norm", &MoeGateSpec::normalised, {.absent = false}},
+    {"n_shared_experts",
+     "expert_shared_count",
+     [](const MoeSpec& moe) { return moe.shared.hidden / moe.expert.hidden; },
+     {.absent = 0, .min = 0}},
+    {"routed_scaling_factor", "expert_weights_scale", &MoeGateSpec::scale, {.absent = 1.0}},
+    {"first_k_dense_replace", "leading_dense_block_count", dense_layers, {.absent = 0, .min = 0}},
+    {"", "expert_gating_func", [](const MoeGateSpec& gate) { return gate.score == GateScore::sigmoid ? 2 : 1; }},
+    {"n_group", "expert_group_count", &MoeGateSpec::groups, {.absent = Absent::left_out}},
+    {"topk_group", "expert_group_used_count", &MoeGateSpec::active_groups, {.absent = Absent::left_out}}};
+
+// Files are made for the form over the latent, with one key and value head; the sizes of the others are *_mla.
+static const std::vector<GgufKey> kLatentKeys = {
+    // config.json  GGUF                      spec
+    {"", "attention.head_count_kv", [](const MlaSpec&) { return 1; }},
+    {"", "attention.key_length", [](const MlaSpec& a) { return a.kv_rank + a.rope.dim; }},
+    {"", "attention.value_length", &MlaSpec::kv_rank},
+    {"", "attention.key_length_mla", [](const MlaSpec& a) { return a.nope_dim + a.rope.dim; }},
+    {"", "attention.value_length_mla", &MlaSpec::value_dim},
+    {"kv_lora_rank", "attention.kv_lora_rank", &MlaSpec::kv_rank},
+    {"q_lora_rank", "attention.q_lora_rank", &MlaSpec::q_rank, {.absent = Absent::null}},
+    {"qk_rope_head_dim", "rope.dimension_count", [](const MlaSpec& a) { return a.rope.dim; }}};
+
+// Old files lack the groups. The two published models that route by groups are known by their number of experts.
+static void complete_groups(const GgufReader& in, nlohmann::json& config) {
+  const auto experts = config["n_routed_experts"].get<int64_t>();
+  const std::pair<int, int> groups = experts == 256   ? std::pair(8, 4)
+                                     : experts == 160 ? std::pair(8, 3)
+                                                      : std::pair(1, 1);
+  const bool stated = config.contains("n_group") && config.contains("topk_group");
+  if (!config.contains("n_group")) config["n_group"] = groups.first;
+  if (!config.contains("topk_group")) config["topk_group"] = groups.second;
+  if (groups.first > 1 && !stated)
+    warn("{}: nothing is said of groups of experts; assumed: the best {} of {}, as published with {} experts",
+         in.file().where(), config["topk_group"].get<int64_t>(), config["n_group"].get<int64_t>(), experts);
+}
+
+static void complete_experts(const GgufReader& in, nlohmann::json& config) {
+  complete_groups(in, config);
+  config["moe_layer_freq"] = 1;
+  if (config["routed_scaling_factor"] == 0) config["routed_scaling_factor"] = 1.0;
+  config["scoring_func"] = is_v3(in) ? "sigmoid" : "softmax";
+  config["topk_method"] = is_v3(in) ? "noaux_tc" : config["n_group"] > 1 ? "group_limited_greedy" : "greedy";
+}
+
+static void complete(const GgufReader& in, nlohmann::json& config) {
+  const bool split = in.has("attention.key_length_mla");  // else of the layout before that form
+  const int64_t key_length = in.integer(split ? "attention.key_length_mla" : "attention.key_length"),
+                rotated = config["qk_rope_head_dim"].get<int64_t>();
+  if (rotated >= key_length)
+    throw in.error(fmt::format("{} of {} components of a key are rotated", rotated, key_length));
+  config["num_key_value_heads"] = config["num_attention_heads"];
+  config["qk_nope_head_dim"] = key_length - rotated;
+  config["v_head_dim"] = in.integer(split ? "attention.value_length_mla" : "attention.value_length");
+  config["attention_bias"] = false;
+  if (config.contains("n_routed_experts"))
+    complete_experts(in, config);
+  else
+    config["n_routed_experts"] = nullptr;  // dense
+}
+
+static std::string_view unsaid(const ModelSpec& m) {
+  const auto& a = *part_of<MlaSpec>(m);
+  if (a.bias) return "latent attention with biases";
+  if (a.rope.pairing != RopePairing::pairs) return "latent attention that rotates halves";
+  if (a.rope.scaling != RopeScaling::yarn && a.softmax_scale != 1 / std::sqrt(double(a.nope_dim + a.rope.dim)))
+    return "a softmax scale of its own without YaRN";
+  return "";
+}
+
+static GgufWords gguf_words(bool (*is_own)(const GgufReader& file)) {
+  return {.architecture = "deepseek2",
+          .is_own = is_own,
+          .keys = decoder_keys({kExpertKeys, kLatentKeys}),
+          .complete = complete,
+          .unsaid = unsaid,
+          .yarn_in_softmax = true,
+          .usual_pre_tokenizer = "deepseek-llm"};  // V3's files are younger than the key
+}
+
 extern const Family kDeepseekV2, kDeepseekV3;
 const Family kDeepseekV2 = {.name = "deepseek_v2",
                             .hf_classes = {"DeepseekV2ForCausalLM", "DeepseekV2Model"},
                             .spec = v2_spec,
                             .weights = names(),
-                            .ignored = kIgnored};
+                            .ignored = kIgnored,
+                            .gguf = gguf_words(is_v2)};
 const Family kDeepseekV3 = {.name = "deepseek_v3",
                             .hf_classes = {"DeepseekV3ForCausalLM", "DeepseekV3Model"},
                             .spec = v3_spec,
                             .weights = names(),
-                            .ignored = kIgnored};
+                            .ignored = kIgnored,
+                            .gguf = gguf_words(is_v3)};
 
 }  // namespace cachalot

@@ -1,5 +1,8 @@
 // Llama 2 and 3 with R1-Distill-Llama: grouped-query attention, SwiGLU, no biases unless the config asks for them.
+#include <nlohmann/json.hpp>
+
 #include "model/family.h"
+#include "model/gguf_reader.h"
 
 namespace cachalot {
 
@@ -13,12 +16,27 @@ static ModelSpec spec(const Config& config) {
                             c.boolean_or("mlp_bias", false));
 }
 
+static void complete(const GgufReader& in, nlohmann::json& config) {
+  complete_gqa(in, config);
+  if (in.integer_or("expert_count", 0, 0) == 0) return;
+  config["architectures"] = nlohmann::json::array({"MixtralForCausalLM"});  // which shares the name
+  config["model_type"] = "mixtral";
+}
+
 extern const Family kLlama;
-const Family kLlama = {.name = "llama",
-                       .hf_classes = {"LlamaForCausalLM", "LlamaModel"},
-                       .spec = spec,
-                       .weights = decoder_names(),
-                       .ignored = {{"*.rotary_emb.inv_freq", "computed from the config"},
-                                   {"rope_freqs.weight", "GGUF's RoPE divisors; the config carries them"}}};
+const Family kLlama = {
+    .name = "llama",
+    .hf_classes = {"LlamaForCausalLM", "LlamaModel"},
+    .spec = spec,
+    .weights = decoder_names(),
+    .ignored = {{"*.rotary_emb.inv_freq", "computed from the config"},
+                {"rope_freqs.weight", "GGUF's RoPE divisors; the config carries them"}},
+    .gguf = {.architecture = "llama",
+             .keys = decoder_keys({gqa_keys()}),
+             .flags = {{"attention_bias", "blk.0.attn_q.bias"}, {"mlp_bias", "blk.0.ffn_gate.bias"}},
+             .complete = complete,
+             .interleaved = {"attn.q", "attn.k"},
+             .rope_divisors = "rope_freqs.weight",
+             .usual_pre_tokenizer = "llama-bpe"}};
 
 }  // namespace cachalot

@@ -19,6 +19,10 @@ const Family kQwen2 = {.name = "qwen2",
                        .hf_classes = {"Qwen2ForCausalLM", "Qwen2Model"},
                        .spec = spec,
                        .weights = decoder_names(),
-                       .ignored = {{"*.rotary_emb.inv_freq", "computed from the config"}}};
+                       .ignored = {{"*.rotary_emb.inv_freq", "computed from the config"}},
+                       .gguf = {.architecture = "qwen2",
+                                .keys = decoder_keys({gqa_keys()}),
+                                .complete = complete_gqa,
+                                .usual_pre_tokenizer = "qwen2"}};
 
 }  // namespace cachalot

@@ -25,10 +25,14 @@ const Family kQwen3 = {
     .name = "qwen3",
     .hf_classes = {"Qwen3ForCausalLM", "Qwen3Model"},
     .spec = spec,
-    .weights =
-        decoder_names({// slot         safetensors                         GGUF                  split between ranks
-                       {"attn.q_norm", "model.layers.{}.self_attn.q_norm", "blk.{}.attn_q_norm", Split::none},
-                       {"attn.k_norm", "model.layers.{}.self_attn.k_norm", "blk.{}.attn_k_norm", Split::none}}),
-    .ignored = {{"*.rotary_emb.inv_freq", "computed from the config"}}};
+    .weights = decoder_names({// slot         safetensors                         GGUF
+                              {"attn.q_norm", "model.layers.{}.self_attn.q_norm", "blk.{}.attn_q_norm"},
+                              {"attn.k_norm", "model.layers.{}.self_attn.k_norm", "blk.{}.attn_k_norm"}}),
+    .ignored = {{"*.rotary_emb.inv_freq", "computed from the config"}},
+    .gguf = {.architecture = "qwen3",
+             .keys = decoder_keys({gqa_keys()}),
+             .flags = {{"attention_bias", "blk.0.attn_q.bias"}},
+             .complete = complete_gqa,
+             .usual_pre_tokenizer = "qwen2"}};
 
 }  // namespace cachalot

@@ -1,6 +1,9 @@
 // Qwen2-MoE (Qwen1.5-MoE-A2.7B, Qwen2-57B-A14B) and Qwen3-MoE: the dense families' attention with a softmax router;
 // Qwen2's has a shared expert beside the routed ones, weighted by a sigmoid of its own.
+#include <nlohmann/json.hpp>
+
 #include "model/family.h"
+#include "model/gguf_reader.h"
 
 namespace cachalot {
 
@@ -42,6 +45,52 @@ static ModelSpec qwen3_spec(const Config& config) {
   return m;
 }
 
+// -- GGUF
+
+static std::vector<GgufKey> expert_keys(bool normalised, const std::vector<GgufKey>& own = {}) {
+  std::vector<GgufKey> keys = {
+      // config.json           GGUF                  spec
+      {"num_experts", "expert_count", &MoeGateSpec::experts},
+      {"num_experts_per_tok", "expert_used_count", &MoeGateSpec::active},
+      {"moe_intermediate_size",
+       "expert_feed_forward_length",
+       [](const MoeSpec& moe) { return moe.expert.hidden; },
+       {.absent = Absent::left_out}},
+      {"norm_topk_prob", "expert_weights_norm", &MoeGateSpec::normalised, {.absent = normalised}}};
+  keys.insert(keys.end(), own.begin(), own.end());
+  return decoder_keys({keys, gqa_keys()});
+}
+
+// Files of old leave it to the tensors how wide experts are.
+static void complete_width(const GgufReader& in, const char* key, std::string_view tensor, nlohmann::json& config) {
+  if (!config.contains(key)) config[key] = in.rows_of(tensor);
+}
+
+static void complete(const GgufReader& in, nlohmann::json& config) {
+  in.integer("expert_count");  // a file without experts is of another architecture
+  complete_gqa(in, config);
+  complete_width(in, "moe_intermediate_size", ".ffn_gate_exps.weight", config);
+  config["decoder_sparse_step"] = 1;
+  config["mlp_only_layers"] = nlohmann::json::array();
+}
+
+static void complete_qwen2(const GgufReader& in, nlohmann::json& config) {
+  complete(in, config);
+  complete_width(in, "shared_expert_intermediate_size", ".ffn_gate_shexp.weight", config);
+}
+
+static void complete_qwen3(const GgufReader& in, nlohmann::json& config) {
+  complete(in, config);
+  if (!config.contains("layer_types")) return;
+  for (const auto& type : config["layer_types"])
+    if (type == "full_attention")
+      throw in.error("attention.sliding_window_pattern leaves layers without a window, and this is not supported");
+}
+
+static std::string_view unsaid_of_qwen2(const ModelSpec& m) {
+  return part_of<GqaSpec>(m)->qkv_bias ? "" : "attention without biases";
+}
+
 static const std::vector<IgnoredTensor> kIgnored = {{"*.rotary_emb.inv_freq", "computed from the config"}};
 
 extern const Family kQwen2Moe, kQwen3Moe;
@@ -50,23 +99,35 @@ const Family kQwen2Moe = {
     .hf_classes = {"Qwen2MoeForCausalLM", "Qwen2MoeModel"},
     .spec = qwen2_spec,
     .weights = moe_names({
-        // slot          safetensors                                      GGUF                   split between ranks
-        {"shared.gate", "model.layers.{}.mlp.shared_expert.gate_proj", "blk.{}.ffn_gate_shexp", Split::rows},
-        {"shared.up", "model.layers.{}.mlp.shared_expert.up_proj", "blk.{}.ffn_up_shexp", Split::rows},
-        {"shared.down", "model.layers.{}.mlp.shared_expert.down_proj", "blk.{}.ffn_down_shexp", Split::columns},
-        {"shared.scale", "model.layers.{}.mlp.shared_expert_gate", "blk.{}.ffn_gate_inp_shexp", Split::none},
+        // slot          safetensors                                      GGUF
+        {"shared.gate", "model.layers.{}.mlp.shared_expert.gate_proj", "blk.{}.ffn_gate_shexp"},
+        {"shared.up", "model.layers.{}.mlp.shared_expert.up_proj", "blk.{}.ffn_up_shexp"},
+        {"shared.down", "model.layers.{}.mlp.shared_expert.down_proj", "blk.{}.ffn_down_shexp"},
+        {"shared.scale", "model.layers.{}.mlp.shared_expert_gate", "blk.{}.ffn_gate_inp_shexp"},
     }),
-    .ignored = kIgnored};
+    .ignored = kIgnored,
+    .gguf = {.architecture = "qwen2moe",
+             .keys = expert_keys(/*normalised=*/false, {{"shared_expert_intermediate_size",
+                                                         "expert_shared_feed_forward_length",
+                                                         [](const MoeSpec& moe) { return moe.shared.hidden; },
+                                                         {.absent = Absent::left_out}}}),
+             .complete = complete_qwen2,
+             .unsaid = unsaid_of_qwen2,
+             .usual_pre_tokenizer = "qwen2"}};
 
-const Family kQwen3Moe = {
-    .name = "qwen3_moe",
-    .hf_classes = {"Qwen3MoeForCausalLM", "Qwen3MoeModel"},
-    .spec = qwen3_spec,
-    .weights = moe_names({
-        // slot         safetensors                         GGUF                  split between ranks
-        {"attn.q_norm", "model.layers.{}.self_attn.q_norm", "blk.{}.attn_q_norm", Split::none},
-        {"attn.k_norm", "model.layers.{}.self_attn.k_norm", "blk.{}.attn_k_norm", Split::none},
-    }),
-    .ignored = kIgnored};
+const Family kQwen3Moe = {.name = "qwen3_moe",
+                          .hf_classes = {"Qwen3MoeForCausalLM", "Qwen3MoeModel"},
+                          .spec = qwen3_spec,
+                          .weights = moe_names({
+                              // slot         safetensors                         GGUF
+                              {"attn.q_norm", "model.layers.{}.self_attn.q_norm", "blk.{}.attn_q_norm"},
+                              {"attn.k_norm", "model.layers.{}.self_attn.k_norm", "blk.{}.attn_k_norm"},
+                          }),
+                          .ignored = kIgnored,
+                          .gguf = {.architecture = "qwen3moe",
+                                   .keys = expert_keys(/*normalised=*/true),
+                                   .flags = {{"attention_bias", "blk.0.attn_q.bias"}},
+                                   .complete = complete_qwen3,
+                                   .usual_pre_tokenizer = "qwen2"}};
 
 }  // namespace cachalot

@@ -37,7 +37,7 @@ class Packer {
                         .factor_stride = 0};
     if (!part.transposed) stored.check_rows(begin, begin + rows);
     if (!part.transposed && stored.dtype == kernel_.weights) {
-      source.w = stored.interleaved_heads == 0 ? stored.row(begin).data() : gathered_rows(stored, begin, rows);
+      source.w = stored.row(begin).data();
       if (stored.scales) read_factors(stored, begin, source);
     } else {
       source.w = converted_rows(part, begin, rows);
@@ -59,16 +59,6 @@ class Packer {
       whole_of_ = &part;
     }
     for (int64_t i = 0; i < part.stored.rows(); ++i) out[i] = whole_[static_cast<size_t>(i * columns + r)];
-  }
-
-  // Rows that do not follow one another in the file.
-  const void* gathered_rows(const StoredTensor& stored, int64_t begin, int rows) {
-    bytes_.clear();
-    for (int r = 0; r < rows; ++r) {
-      const auto row = stored.row(begin + r);
-      bytes_.insert(bytes_.end(), row.begin(), row.end());
-    }
-    return bytes_.data();
   }
 
   // Rows in the type that the kernel holds, by way of f32.
@@ -135,12 +125,6 @@ class Packer {
   const MatrixPart* whole_of_ = nullptr;
 };
 
-std::span<const std::byte> rows_bytes(const StoredTensor& stored, int64_t begin, int64_t end) {
-  const auto stride = static_cast<size_t>(row_bytes(stored.dtype, stored.columns()));
-  return stored.bytes.subspan(static_cast<size_t>(begin) * stride,
-                              static_cast<size_t>(std::min(end, stored.rows()) - begin) * stride);
-}
-
 }  // namespace
 
 std::shared_ptr<MatrixStorage> pack_matrices(std::span<const MatrixPart> parts, DType held_as,
@@ -167,8 +151,8 @@ std::shared_ptr<MatrixStorage> pack_matrices(std::span<const MatrixPart> parts, 
     for (int64_t i = begin; i < end; i += panels - i % panels) {
       const MatrixPart& part = parts[static_cast<size_t>(i / panels)];
       const int64_t first = i % panels, last = std::min(panels, first + end - i);
-      if (part.stored.file && !part.transposed)
-        part.stored.file->release(rows_bytes(part.stored, first * kernel.columns, last * kernel.columns));
+      if (!part.transposed)
+        part.stored.release_rows(first * kernel.columns, std::min(last * kernel.columns, part.stored.rows()));
     }
   });
   return storage;

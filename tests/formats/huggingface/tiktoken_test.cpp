@@ -8,11 +8,10 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "formats/huggingface/chat_template.h"
 #include "formats/huggingface/tokenizer.h"
 #include "formats/made_files.h"
 #include "formats/real_vocabularies.h"
-#include "text/chat/chat_prompt.h"
+#include "formats/tiktoken_files.h"
 #include "text/tokenizer/tokenizer.h"
 #include "text/unicode.h"
 
@@ -26,26 +25,11 @@ using Ids = std::vector<int>;
 
 const std::filesystem::path kGoldens = std::filesystem::path(CACHALOT_SOURCE_DIR) / "tests/goldens";
 
-std::string base64(std::string_view bytes) {
-  constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (size_t at = 0; at < bytes.size(); at += 3) {
-    uint32_t bits = 0;
-    const size_t count = std::min<size_t>(3, bytes.size() - at);
-    for (size_t i = 0; i < count; ++i)
-      bits |= static_cast<uint32_t>(static_cast<uint8_t>(bytes[at + i])) << (16 - 8 * i);
-    for (size_t i = 0; i < 4; ++i) out += i <= count ? letters[bits >> (18 - 6 * i) & 63] : '=';
-  }
-  return out;
-}
-
-std::string line(std::string_view bytes, size_t rank) { return base64(bytes) + " " + std::to_string(rank) + "\n"; }
-
 // The 256 bytes and then `more`, in order.
 std::string file_with(const std::vector<std::string>& more = {}) {
   std::string text;
-  for (int byte = 0; byte < 256; ++byte) text += line(std::string(1, static_cast<char>(byte)), byte);
-  for (size_t i = 0; i < more.size(); ++i) text += line(more[i], 256 + i);
+  for (int byte = 0; byte < 256; ++byte) text += tiktoken_line(std::string(1, static_cast<char>(byte)), byte);
+  for (size_t i = 0; i < more.size(); ++i) text += tiktoken_line(more[i], 256 + i);
   return text;
 }
 
@@ -86,12 +70,7 @@ INSTANTIATE_TEST_SUITE_P(All, SmallVocabulary, testing::Values("trained", "shuff
 
 // Qwen 1's vocabulary, from Qwen3's tokenizer.json by way of the text of a qwen.tiktoken.
 const Tokenizer& qwen1() {
-  static const Tokenizer tokenizer = [] {
-    const Vocabulary qwen3 = read_hf_vocabulary(vocabulary_folder("qwen3"));
-    std::string text;
-    for (size_t id = 0; id < 151643; ++id) text += line(*bytes_of_letters(qwen3.tokens[id]), id);
-    return tokenizer_of(text);
-  }();
+  static const Tokenizer tokenizer = tokenizer_of(qwen1_tiktoken());
   return tokenizer;
 }
 
@@ -122,39 +101,6 @@ TEST(RealVocabularyOfQwen1, HasTheIdsOfTheReleasedNotes) {
   EXPECT_THAT(t.encode("print(\"<|endoftext|>\")"), ElementsAre(1350, 445, 151643, 899));
   EXPECT_THAT(t.encode("print(\"<|endoftext|>\")", false), ElementsAre(1350, 9639, 91, 8691, 723, 427, 91, 82598));
   EXPECT_EQ(t.decode(Ids{151644, 872, 151645}, true), "user");
-}
-
-TEST(RealVocabularyOfQwen1, WritesChatsAsTheReleasedCodeDoes) {
-  const TemporaryFolder folder;
-  folder.write("qwen.tiktoken", "");
-  folder.write("generation_config.json", R"({"chat_format": "chatml", "max_window_size": 6144})");
-  const ChatTemplate chatml(read_hf_chat_templates(folder.path()), {{"eos_token", "<|endoftext|>"}});
-  const auto golden = nlohmann::ordered_json::parse(read_text_file(kGoldens / "tiktoken/chats.json"));
-  ASSERT_GE(golden["chats"].size(), 7u);
-  for (const auto& chat : golden["chats"]) {
-    const ChatPrompt prompt = encode_chat(qwen1(), chatml, {{"messages", chat["messages"]}});
-    EXPECT_EQ(prompt.rendered.text, chat["text"].get<std::string>());
-    EXPECT_EQ(prompt.tokens, chat["tokens"].get<std::vector<int32_t>>()) << chat["text"];
-  }
-}
-
-// The default template of a folder, empty when there is none.
-std::string read_hf_chat_template(const std::filesystem::path& folder) {
-  const auto sources = read_hf_chat_templates(folder);
-  return sources.empty() ? "" : sources.at(0).text;
-}
-
-TEST(Qwen1ChatTemplate, IsForChatModelsWithoutATemplateOfTheirOwn) {
-  const TemporaryFolder folder;
-  folder.write("generation_config.json", R"({"chat_format": "chatml"})");
-  EXPECT_EQ(read_hf_chat_template(folder.path()), "") << "no qwen.tiktoken";
-  folder.write("qwen.tiktoken", "");
-  EXPECT_THAT(read_hf_chat_template(folder.path()), HasSubstr("<|im_start|>"));
-  folder.write("generation_config.json", R"({"chat_format": "raw"})");
-  EXPECT_EQ(read_hf_chat_template(folder.path()), "") << "a base model";
-  folder.write("generation_config.json", R"({"chat_format": "chatml"})");
-  folder.write("tokenizer_config.json", R"({"chat_template": "own"})");
-  EXPECT_EQ(read_hf_chat_template(folder.path()), "own");
 }
 
 TEST(Tiktoken, IsReadFromAFolderWithoutTokenizerJson) {
@@ -189,7 +135,7 @@ TEST(Tiktoken, LooksForSpecialTokensInTheNormalisedText) {
 }
 
 TEST(Tiktoken, TakesRanksInAnyOrderAndLinesAsWindowsWritesThem) {
-  std::string text = line("ab", 256) + file_with();
+  std::string text = tiktoken_line("ab", 256) + file_with();
   for (size_t at = 0; (at = text.find('\n', at)) != text.npos; at += 2) text.insert(at, "\r");
   EXPECT_THAT(tokenizer_of("\n" + text + "\n\n").encode("ab"), ElementsAre(256));
   text.resize(text.size() - 2);  // no newline at the end
@@ -213,16 +159,17 @@ TEST(Tiktoken, RefusesWhatIsNoVocabularyAndNamesTheLine) {
   }
   EXPECT_THAT(after("YWI= 257"), HasSubstr("rank 257 is out of range"));
   EXPECT_THAT(after("YWI= 255"), HasSubstr("rank 255 is given twice"));
-  EXPECT_THAT(after(line("a", 256)), HasSubstr("listed twice"));
-  EXPECT_THAT(after(line(std::string(257, 'x'), 256)), HasSubstr("more than 256 bytes"));
+  EXPECT_THAT(after(tiktoken_line("a", 256)), HasSubstr("listed twice"));
+  EXPECT_THAT(after(tiktoken_line(std::string(257, 'x'), 256)), HasSubstr("more than 256 bytes"));
   EXPECT_THAT(after(std::string(5000, 'A') + " 256"), HasSubstr("more than 256 bytes"));
-  EXPECT_EQ(after(line(std::string(256, 'x'), 256)), "no error");
+  EXPECT_EQ(after(tiktoken_line(std::string(256, 'x'), 256)), "no error");
   EXPECT_THAT(error_of(std::string(3 << 20, '\n') + std::string(1 << 21, 'x')), HasSubstr("line"));
   std::string many;
   for (int i = 0; i < (1 << 20) + 1; ++i) many += "x\n";
   EXPECT_THAT(error_of(many), HasSubstr("more than 1048576 lines"));
   std::string short_of_a_byte = file_with({"ab"});
-  short_of_a_byte.replace(short_of_a_byte.find(line("\x41", 0x41)), line("\x41", 0x41).size(), line("xyz", 0x41));
+  short_of_a_byte.replace(short_of_a_byte.find(tiktoken_line("\x41", 0x41)), tiktoken_line("\x41", 0x41).size(),
+                          tiktoken_line("xyz", 0x41));
   EXPECT_THAT(error_of(short_of_a_byte), HasSubstr("no token for the byte 0x41"));
 }
 

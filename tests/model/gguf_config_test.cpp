@@ -1,4 +1,4 @@
-#include "formats/gguf/config.h"
+#include "model/gguf_config.h"
 
 #include <gmock/gmock.h>
 
