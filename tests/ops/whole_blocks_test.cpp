@@ -148,6 +148,43 @@ TEST(WholeBlocks, HoldNumbersTokenAfterToken) {
   }
 }
 
+// Of a q8_0 cache: codes and then the scales of their groups, which give the numbers back but for rounding.
+TEST(WholeBlocks, HoldCodesAndTheScalesOfTheirGroups) {
+  for (const KernelTable* kernels : usable_kernels()) {
+    Machine machine = cpu(*kernels, DType::q8_0, {2});
+    machine.append(0, kBlockTokens);
+    // Keys of ten have three scales of a byte (pairs 0 and 3, 1 and 4, 2), values of 37 two in bf16.
+    const size_t head_bytes = 10 + 3 + 37 + 2 * 2, latent_bytes = 46 + 2 * (2 + 1);
+    const Bytes bytes = machine.ops->export_block(*machine.cache, 0, 2),
+                latents = machine.ops->export_block(*machine.cache, 1, 2);
+    ASSERT_EQ(bytes.size(), kBlockTokens * (2 * head_bytes + 33 + 9 + 16 + 2));
+    ASSERT_EQ(latents.size(), kBlockTokens * latent_bytes);
+    const auto check = [](std::byte code, float scale, float number) {
+      EXPECT_GT(scale, 0);
+      EXPECT_NEAR(static_cast<float>(static_cast<int8_t>(code)) * scale, number, 0.501f * scale);
+    };
+    const auto bf16_at = [](const std::byte* at) {
+      uint16_t bits;
+      std::memcpy(&bits, at, 2);
+      return bf16_to_f32(bits);
+    };
+    for (const int token : {0, 41, 63}) {
+      const Tensor keys = machine.filled(0, token, 1, 2, 10), values = machine.filled(1, token, 1, 2, 37);
+      for (size_t head = 0; head < 2; ++head) {
+        const std::byte* at = bytes.data() + (static_cast<size_t>(token) * 2 + head) * head_bytes;
+        for (size_t d = 0; d < 10; ++d)
+          check(at[d], small_scale(static_cast<uint8_t>(at[10 + d / 2 % 3])), keys.data()[head * 10 + d]);
+        for (size_t d = 0; d < 37; ++d)
+          check(at[13 + d], bf16_at(at + 50 + 2 * (d / 32)), values.data()[head * 37 + d]);
+      }
+      const Tensor latent = machine.filled(10, token, 1, 1, 46);
+      const std::byte* at = latents.data() + static_cast<size_t>(token) * latent_bytes;
+      for (size_t d = 0; d < 46; ++d)  // 32 and 4 of the latent, then the rotary key
+        check(at[d], bf16_at(at + 46 + 2 * (d < 32 ? 0 : d < 36 ? 1 : 2)), latent.data()[d]);
+    }
+  }
+}
+
 TEST(WholeBlocks, CopiedGiveTheSameBitsAndTouchNothingElse) {
   constexpr int kTokens = 2 * kBlockTokens - 9;
   std::vector<std::unique_ptr<Machine>> machines;
@@ -220,6 +257,32 @@ TEST(WholeBlocks, ThatAreNoneAreRefusedAndChangeNothing) {
       }
       m.ops->import_block(*m.cache, group, 1, right);
       EXPECT_EQ(m.ops->export_block(*m.cache, group, 1), right);
+    }
+}
+
+// What is taken over is given out again byte for byte, also where a byte is another; else nothing is taken.
+TEST(WholeBlocks, WithAnyByteChangedAreTakenWholeOrRefused) {
+  for (const DType dtype : {DType::f32, DType::bf16, DType::q8_0})
+    for (int group = 0; group < 2; ++group) {
+      Machine m = cpu(best_kernels(), dtype, {1});
+      m.append(0, kBlockTokens);
+      Bytes held = m.ops->export_block(*m.cache, group, 1);
+      Random random(7);
+      int taken = 0, refused = 0;
+      for (int i = 0; i < 600; ++i) {
+        Bytes given = held;
+        const auto byte = static_cast<std::byte>(random.next() % 3 == 0 ? 0xff : random.next());
+        given[random.next() % given.size()] = byte;
+        if (dtype == DType::f32) given[random.next() % (given.size() / 4) * 4 + 3] = byte;
+        try {
+          m.ops->import_block(*m.cache, group, 1, given);
+          held = given;
+          ++taken;
+        } catch (const Error&) { ++refused; }
+        ASSERT_EQ(m.ops->export_block(*m.cache, group, 1), held);
+      }
+      EXPECT_GT(taken, 50);
+      EXPECT_GT(refused, 5) << name(dtype);
     }
 }
 
