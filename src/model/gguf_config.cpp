@@ -76,11 +76,24 @@ static void read_keys(const GgufReader& in, const std::vector<GgufKey>& keys, js
   config["num_hidden_layers"] = blocks - mtp;
 }
 
-static void read_tensors(const GgufReader& in, const GgufWords& words, json& config) {
-  for (const TensorFlag& flag : words.flags) config[std::string(flag.config_key)] = in.tensor(flag.tensor) != nullptr;
-  config["tie_word_embeddings"] = in.tensor("output.weight") == nullptr;
+// The tensor of a slot, in its first layer where layers have it; nullptr when the file has none.
+static const GgufTensor* tensor_of(const GgufReader& in, const Family& family, std::string_view slot,
+                                   std::string_view suffix) {
+  for (const SlotName& name : family.weights) {
+    if (name.slot != slot || name.gguf.empty()) continue;
+    std::string text(name.gguf);
+    if (const auto at = text.find("{}"); at != text.npos) text.replace(at, 2, "0");
+    if (const auto* found = in.tensor(text.append(suffix))) return found;
+  }
+  return nullptr;
+}
+
+static void read_tensors(const GgufReader& in, const Family& family, json& config) {
+  for (const BiasFlag& flag : family.gguf.biases)
+    config[std::string(flag.config_key)] = tensor_of(in, family, flag.slot, ".bias") != nullptr;
+  config["tie_word_embeddings"] = tensor_of(in, family, "head", ".weight") == nullptr;
   if (config.contains("vocab_size")) return;
-  const auto* embedding = in.tensor("token_embd.weight");
+  const auto* embedding = tensor_of(in, family, "embed", ".weight");
   if (embedding && embedding->shape.size() == 2) {
     config["vocab_size"] = embedding->shape[0];
   } else if (const auto tokens = in.file().array_length("tokenizer.ggml.tokens")) {
@@ -127,7 +140,7 @@ static json translated(const GgufReader& in, const Family& family) {
   json config = {
       {"architectures", json::array({family.hf_classes[0]})}, {"model_type", family.name}, {"hidden_act", "silu"}};
   read_keys(in, words.keys, config);
-  read_tensors(in, words, config);
+  read_tensors(in, family, config);
   read_windows(in, config);
   if (words.complete) words.complete(in, config);
   read_rope_scaling(in, words, config);

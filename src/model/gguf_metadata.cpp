@@ -26,8 +26,8 @@ static void check_layers(const ModelSpec& spec, const GgufWords& words, const Ar
 // A file says by its tensors which biases there are, where the config says it; else they are the family's.
 static void check_biases(const ModelSpec& spec, const GgufWords& words, const ArchitectureKeys& out) {
   const auto* gqa = part_of<GqaSpec>(spec);
-  const bool stated = std::any_of(words.flags.begin(), words.flags.end(),
-                                  [](const TensorFlag& flag) { return flag.config_key == "attention_bias"; });
+  const bool stated = std::any_of(words.biases.begin(), words.biases.end(),
+                                  [](const BiasFlag& flag) { return flag.config_key == "attention_bias"; });
   if (gqa && gqa->out_bias && !stated) throw out.cannot("a bias on attention's output");
 }
 

@@ -105,9 +105,9 @@ struct GgufKey {
   }
 };
 
-// A flag of config.json that a GGUF file states by having a tensor.
-struct TensorFlag {
-  std::string_view config_key, tensor;
+// A flag of config.json that asks for biases. A GGUF file states it by having that of the slot in its first layer.
+struct BiasFlag {
+  std::string_view config_key, slot;
 };
 
 struct GgufWords {
@@ -115,7 +115,7 @@ struct GgufWords {
   // Tells the family's files from others whose architecture has the same name. None: there are no others.
   bool (*is_own)(const GgufReader& file) = nullptr;
   std::vector<GgufKey> keys;  // decoder_keys() and the family's own, in the order in which they are written
-  std::vector<TensorFlag> flags;
+  std::vector<BiasFlag> biases;
   // What is no key for a key: completes the config that the tables gave. Throws Error.
   void (*complete)(const GgufReader& file, nlohmann::json& config) = nullptr;
   // What of a spec the keys cannot say, in words for an error; empty: nothing.

@@ -55,7 +55,7 @@ const Family kDuet = {.name = "duet",
                                                        [](const GqaSpec& a) { return a.logn.trained_tokens; },
                                                        {.min = 2}}},
                                                      gqa_keys()}),
-                               .flags = {{"attention_bias", "blk.0.attn_q.bias"}},
+                               .biases = {{"attention_bias", "attn.q"}},
                                .complete = complete_gqa,
                                .interleaved = {"attn.q", "attn.k"},
                                .usual_pre_tokenizer = "tekken"}};

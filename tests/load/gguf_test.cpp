@@ -1,11 +1,13 @@
 // GGUF files made by the public gguf package: the same weights give the same logits as safetensors, bit for bit.
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include <cmath>
 
 #include "engine/scoring.h"
+#include "formats/made_files.h"
 #include "load/loaded_model.h"
 #include "support/goldens.h"
+#include "text/unicode.h"
 
 namespace cachalot::testing {
 
@@ -74,6 +76,23 @@ TEST(Gguf, AnswersEndAtTokensThatTheFileNamesAndAtThoseKnownByTheirText) {
   const auto checkpoint = Checkpoint::open(golden_root() / "gguf/qwen2-plain.gguf");
   const TextModel text = TextModel::read(checkpoint);
   EXPECT_EQ(GenerationDefaults::read(checkpoint, text.tokenizer).end_tokens, (std::vector<int32_t>{282, 280}));
+}
+
+TEST(Gguf, AFileThatNamesNoPreTokeniserHasTheUsualOneOfItsFamily) {
+  std::vector<std::string> tokens;
+  for (int byte = 0; byte < 256; ++byte) tokens.push_back(letters_of_bytes(std::string(1, static_cast<char>(byte))));
+  tokens.emplace_back("ab");
+  for (const auto& [architecture, usual] : {std::pair("llama", "'llama-bpe'"), {"qwen3moe", "'qwen2'"}}) {
+    GgufMaker maker;
+    maker.text("general.architecture", architecture).text("tokenizer.ggml.model", "gpt2");
+    maker.array("tokenizer.ggml.tokens", STRING, tokens);
+    maker.array("tokenizer.ggml.merges", STRING, std::vector<std::string>{"a b"});
+    const TemporaryFolder folder;
+    const Checkpoint checkpoint = Checkpoint::open(folder.write("m.gguf", maker.build()));
+    ::testing::internal::CaptureStderr();
+    TextModel::read(checkpoint);
+    EXPECT_THAT(::testing::internal::GetCapturedStderr(), ::testing::HasSubstr(usual)) << architecture;
+  }
 }
 
 }  // namespace cachalot::testing

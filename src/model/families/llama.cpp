@@ -24,19 +24,18 @@ static void complete(const GgufReader& in, nlohmann::json& config) {
 }
 
 extern const Family kLlama;
-const Family kLlama = {
-    .name = "llama",
-    .hf_classes = {"LlamaForCausalLM", "LlamaModel"},
-    .spec = spec,
-    .weights = decoder_names(),
-    .ignored = {{"*.rotary_emb.inv_freq", "computed from the config"},
-                {"rope_freqs.weight", "GGUF's RoPE divisors; the config carries them"}},
-    .gguf = {.architecture = "llama",
-             .keys = decoder_keys({gqa_keys()}),
-             .flags = {{"attention_bias", "blk.0.attn_q.bias"}, {"mlp_bias", "blk.0.ffn_gate.bias"}},
-             .complete = complete,
-             .interleaved = {"attn.q", "attn.k"},
-             .rope_divisors = "rope_freqs.weight",
-             .usual_pre_tokenizer = "llama-bpe"}};
+const Family kLlama = {.name = "llama",
+                       .hf_classes = {"LlamaForCausalLM", "LlamaModel"},
+                       .spec = spec,
+                       .weights = decoder_names(),
+                       .ignored = {{"*.rotary_emb.inv_freq", "computed from the config"},
+                                   {"rope_freqs.weight", "GGUF's RoPE divisors; the config carries them"}},
+                       .gguf = {.architecture = "llama",
+                                .keys = decoder_keys({gqa_keys()}),
+                                .biases = {{"attention_bias", "attn.q"}, {"mlp_bias", "ffn.gate"}},
+                                .complete = complete,
+                                .interleaved = {"attn.q", "attn.k"},
+                                .rope_divisors = "rope_freqs.weight",
+                                .usual_pre_tokenizer = "llama-bpe"}};
 
 }  // namespace cachalot

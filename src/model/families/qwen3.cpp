@@ -31,7 +31,7 @@ const Family kQwen3 = {
     .ignored = {{"*.rotary_emb.inv_freq", "computed from the config"}},
     .gguf = {.architecture = "qwen3",
              .keys = decoder_keys({gqa_keys()}),
-             .flags = {{"attention_bias", "blk.0.attn_q.bias"}},
+             .biases = {{"attention_bias", "attn.q"}},
              .complete = complete_gqa,
              .usual_pre_tokenizer = "qwen2"}};
 

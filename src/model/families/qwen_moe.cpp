@@ -126,7 +126,7 @@ const Family kQwen3Moe = {.name = "qwen3_moe",
                           .ignored = kIgnored,
                           .gguf = {.architecture = "qwen3moe",
                                    .keys = expert_keys(/*normalised=*/true),
-                                   .flags = {{"attention_bias", "blk.0.attn_q.bias"}},
+                                   .biases = {{"attention_bias", "attn.q"}},
                                    .complete = complete_qwen3,
                                    .usual_pre_tokenizer = "qwen2"}};
 
