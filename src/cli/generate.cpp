@@ -110,6 +110,7 @@ Answer generate(Engine& engine, const LoadedModel& model, const Prompt& prompt, 
         answer.tokens.push_back(*event.token);
         stream.push(*event.token);
       }
+      answer.cached_tokens = event.cached_tokens;
       answer.drafted += event.drafted;
       answer.accepted += event.accepted;
       if (event.finished) answer.finish = *event.finished;
@@ -126,6 +127,7 @@ Answer generate(Engine& engine, const LoadedModel& model, const Prompt& prompt, 
 
 std::string statistics(const Answer& answer, const EngineOptions& engine) {
   std::string text = fmt::format("{} prompt tokens", answer.prompt_tokens);
+  if (answer.cached_tokens > 0) text += fmt::format(" ({} known)", answer.cached_tokens);
   if (answer.prefill_s > 0) text += fmt::format(" at {} tokens/s", rate_text(answer.prefill_tokens_per_s()));
   text += fmt::format(", {} tokens", answer.tokens.size());
   if (answer.tokens.size() > 1) text += fmt::format(" at {} tokens/s", rate_text(answer.decode_tokens_per_s()));
