@@ -68,7 +68,7 @@ struct PlainCache final : KvCache {
     std::vector<decltype(std::span(cache.numbers[0]))> all;
     for (size_t i = 0; i < cache.layers.size(); ++i) {
       const Layer& l = cache.layers[i];
-      const auto count = static_cast<size_t>(kBlockTokens * l.kv_heads * (l.key_dim + l.value_dim));
+      const auto count = static_cast<size_t>(int64_t{kBlockTokens} * l.kv_heads * (l.key_dim + l.value_dim));
       if (l.group == group)
         all.push_back(std::span(cache.numbers[i]).subspan(static_cast<size_t>(block) * count, count));
     }
