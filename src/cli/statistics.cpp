@@ -8,6 +8,7 @@ namespace cachalot {
 
 std::string statistics(const Answer& answer, const EngineOptions& engine) {
   std::string text = fmt::format("{} prompt tokens", answer.prompt_tokens);
+  if (answer.cached_tokens > 0) text += fmt::format(" ({} known)", answer.cached_tokens);
   if (answer.prefill_s > 0) text += fmt::format(" at {} tokens/s", rate_text(answer.prefill_tokens_per_s()));
   text += fmt::format(", {} tokens", answer.tokens.size());
   if (answer.tokens.size() > 1) text += fmt::format(" at {} tokens/s", rate_text(answer.decode_tokens_per_s()));

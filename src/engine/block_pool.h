@@ -1,43 +1,67 @@
-// Free lists of the cache's blocks, one per group of layers. Bookkeeping only: it touches no memory of the cache.
+// Who holds which block of a cache, and what is known to be in it. Bookkeeping only: it touches no memory of the
+// cache. Nothing but its constructor allocates.
+//
+// A block is held by so many (its count), or by nobody. One that nobody holds stays *reusable* as long as it has a
+// name: it is found again by that, until the room is needed; the least recently used goes first. Without a name it is
+// *free*. Slots of recurrent states are such blocks, too.
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
-#include "base/check.h"
+#include "engine/block_key.h"
 
 namespace cachalot {
 
 class BlockPool {
  public:
-  explicit BlockPool(const std::vector<int>& blocks_of_group) : blocks_(blocks_of_group) {
-    for (const int blocks : blocks_of_group) {
-      std::vector<int32_t> free(static_cast<size_t>(blocks));
-      for (int i = 0; i < blocks; ++i) free[static_cast<size_t>(i)] = blocks - 1 - i;  // low ids are handed out first
-      free_.push_back(std::move(free));
-    }
-  }
+  explicit BlockPool(int blocks);
 
-  int groups() const { return static_cast<int>(free_.size()); }
-  int blocks(int group) const { return blocks_[static_cast<size_t>(group)]; }  // free or taken
-  int free_blocks(int group) const { return static_cast<int>(free_[static_cast<size_t>(group)].size()); }
+  int blocks() const { return static_cast<int>(blocks_.size()) - 1; }
+  int free() const { return free_; }
+  int reusable() const { return reusable_; }
+  int in_use() const { return blocks() - free_ - reusable_; }
+  int available() const { return free_ + reusable_; }
+  int64_t evictions() const { return evictions_; }  // names that were lost for want of room
 
-  std::optional<int32_t> take(int group) {
-    auto& free = free_[static_cast<size_t>(group)];
-    if (free.empty()) return std::nullopt;
-    const int32_t block = free.back();
-    free.pop_back();
-    return block;
-  }
-  void give_back(int group, int32_t block) {
-    DCHECK(block >= 0);
-    free_[static_cast<size_t>(group)].push_back(block);  // never allocates: all blocks have fitted before
-  }
+  // A block without a name, held once: a free one, or else the least recently used.
+  std::optional<int32_t> take();
+  void hold(int32_t block);  // once more
+  void release(int32_t block);
+
+  int count(int32_t block) const { return at(block).count; }
+  bool named(int32_t block) const { return at(block).named; }
+  std::optional<int32_t> find(const BlockKey& key) const;
+  // Names a block that is held. It stays without a name when another has that one already.
+  void name(int32_t block, const BlockKey& key);
+  void forget_name(int32_t block);
+
+  // CHECKs that every block is in one state alone, and that `counts` say who holds it.
+  void check_invariants(std::span<const int> counts) const;
 
  private:
-  std::vector<int> blocks_;
-  std::vector<std::vector<int32_t>> free_;
+  // Those that nobody holds are in a ring: from the end mark, the last of blocks_, first free ones, then reusable
+  // ones, least recently used first. Those of one bucket of names are in a list.
+  struct Block {
+    BlockKey key;
+    int count = 0;
+    bool named = false;
+    int32_t before = -1, after = -1;
+    int32_t next_in_bucket = -1;
+  };
+  Block& at(int32_t block);
+  const Block& at(int32_t block) const;
+  int32_t end_mark() const { return static_cast<int32_t>(blocks_.size()) - 1; }
+  void link(int32_t block, int32_t before);
+  void unlink(int32_t block);
+  int32_t& bucket(const BlockKey& key) { return buckets_[key.words[0] & (buckets_.size() - 1)]; }
+
+  std::vector<Block> blocks_;
+  std::vector<int32_t> buckets_;
+  int free_ = 0, reusable_ = 0;
+  int64_t evictions_ = 0;
 };
 
 }  // namespace cachalot

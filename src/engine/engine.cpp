@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <chrono>
 #include <exception>
 #include <new>
 
@@ -22,22 +23,36 @@ static std::vector<int> cache_blocks(const CacheLayout& layout, const EngineOpti
   return blocks_for(layout.group_windows, std::max(o.cache_tokens, o.context), o.scheduler);
 }
 
+static CacheShape cache_shape(const CacheLayout& layout, const EngineOptions& o) {
+  return {.group_windows = layout.group_windows,
+          .blocks_of_group = cache_blocks(layout, o),
+          .state_slots = layout.states.empty() ? 0 : o.scheduler.state_slots(),
+          .latent = std::any_of(layout.layers.begin(), layout.layers.end(),
+                                [](const KvCache::Layer& layer) { return layer.latent_dim > 0; })};
+}
+
+static double system_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
 Engine::Engine(Ops& ops, const Transformer& model, EngineOptions options)
     : ops_(ops),
       model_(model),
-      options_(options),
-      scheduler_(options.scheduler, BlockPool(cache_blocks(cache_layout(model.spec()), options)),
-                 cache_layout(model.spec()).group_windows) {
-  CHECK(options.speculation != Speculation::mtp || !model.spec().mtp.empty(), "the model has no module that drafts");
+      options_(std::move(options)),
+      scheduler_(options_.scheduler, cache_shape(cache_layout(model.spec()), options_)) {
+  CHECK(options_.speculation != Speculation::mtp || !model.spec().mtp.empty(), "the model has no module that drafts");
+  if (!options_.seconds) options_.seconds = system_seconds;
   const CacheLayout layout = cache_layout(model.spec());
   cache_ = ops.make_cache(
-      {.layers = layout.layers, .blocks_of_group = cache_blocks(layout, options), .dtype = options.kv});
+      {.layers = layout.layers, .blocks_of_group = cache_blocks(layout, options_), .dtype = options_.kv});
   if (layout.states.empty()) return;
-  CHECK(options.lookup_drafts < kBlockTokens, "a state is kept until the rows of one chunk after it are certain");
-  states_ = ops.make_states(layout.states, options.scheduler.state_slots());
+  CHECK(options_.lookup_drafts < kBlockTokens, "a state is kept until the rows of one chunk after it are certain");
+  states_ = ops.make_states(layout.states, options_.scheduler.state_slots());
 }
 
-RequestId Engine::submit(Request request) {
+// -- Requests
+
+void Engine::check(const Request& request) const {
   if (!model_.spec().causal())
     throw Error("this model generates no text")
         .because(
@@ -55,30 +70,92 @@ RequestId Engine::submit(Request request) {
     if (token < 0 || token >= model_.spec().vocab)
       throw Error(fmt::format("token {} is outside the model's vocabulary of {}", token, model_.spec().vocab));
   if (request.max_tokens && *request.max_tokens < 0) throw Error("max_tokens is negative");
-
-  auto s = std::make_unique<Sequence>();
-  s->id = ++last_id_;
-  s->sampler = Sampler(request.sampling, request.prompt);
-  s->tokens = request.prompt;
-  s->rope_tokens = static_cast<int>(prompt_tokens);
-  s->token_limit = static_cast<int>(
-      std::min<int64_t>(options_.context, prompt_tokens + request.max_tokens.value_or(options_.context)));
-  s->request = std::move(request);
-  if (s->token_limit == prompt_tokens)
-    pending_.push_back({.request = s->id, .finished = FinishReason::length});
-  else
-    scheduler_.add(std::move(s));
-  return last_id_;
+  if (request.answers < 1 || request.answers > kMostAnswers)
+    throw Error(fmt::format("{} answers are asked for", request.answers))
+        .hint(fmt::format("a request has 1 to {}", kMostAnswers));
+  if (request.computed_from.value_or(0) < 0) throw Error("computed_from is negative");
+  int end = 0;
+  for (const PositionSpan& span : request.absorbed) {
+    if (span.begin < end || span.end <= span.begin || span.end > prompt_tokens)
+      throw Error(fmt::format("the span {} to {} is none of the prompt's {} tokens, or not behind the one before",
+                              span.begin, span.end, prompt_tokens));
+    end = span.end;
+  }
 }
 
-void Engine::cancel(RequestId id) {
-  pending_.push_back({.request = id, .finished = FinishReason::cancelled});
-  if (!scheduler_.remove(id)) pending_.pop_back();
+// What the bits of a row depend on besides the tokens up to it and the forms of their attention. The declared length
+// counts as far as it reaches the arithmetic: prompts that are short enough for dynamic RoPE to change nothing have
+// the same frequencies.
+BlockKey Engine::root_key(const Request& request) {
+  std::string facts = fmt::format("{}\n{}\n", name(options_.kv), request.salt.size()) + request.salt;
+  for (const RopeSpec& rope : model_.ropes()) {
+    if (!rope.depends_on_length()) continue;
+    const auto frequencies = inverse_frequencies(rope, static_cast<int>(request.prompt.size()));
+    facts.append(reinterpret_cast<const char*>(frequencies.data()), frequencies.size() * sizeof(float));
+  }
+  return key_maker_.root(facts);
+}
+
+static std::unique_ptr<Sequence> sequence_of(const Request& request, int answer, int context) {
+  auto s = std::make_unique<Sequence>();
+  s->answer = answer;
+  s->tokens = request.prompt;
+  s->prompt_tokens = s->rope_tokens = static_cast<int>(request.prompt.size());
+  s->expanded_tokens = expanded_tokens(s->rope_tokens);
+  s->token_limit =
+      static_cast<int>(std::min<int64_t>(context, int64_t{s->prompt_tokens} + request.max_tokens.value_or(context)));
+  SamplingParams sampling = request.sampling;
+  sampling.seed += static_cast<uint64_t>(answer);
+  s->sampler = Sampler(sampling, request.prompt);
+  s->request = request;
+  s->request.prompt = {};
+  return s;
+}
+
+RequestId Engine::submit(const Request& request) {
+  check(request);
+  std::unique_ptr<Sequence> first;
+  const BlockKey root = root_key(request);
+  for (int answer = 0; answer < request.answers; ++answer) {
+    auto s = sequence_of(request, answer, options_.context);
+    s->id = last_id_ + 1;
+    s->keys = {root};
+    if (answer == 0)
+      first = std::move(s);
+    else
+      first->siblings.push_back(std::move(s));
+  }
+  if (first->token_limit > first->prompt_tokens)
+    scheduler_.add(std::move(first));
+  else
+    for (int answer = 0; answer < request.answers; ++answer)
+      pending_.push_back({.request = last_id_ + 1, .answer = answer, .finished = FinishReason::length});
+  return ++last_id_;
+}
+
+void Engine::cancel(RequestId id, std::optional<int> answer) {
+  while (true) {
+    pending_.push_back({.request = id, .finished = FinishReason::cancelled});
+    const auto ended = scheduler_.remove(id, answer);
+    if (!ended) return pending_.pop_back();
+    pending_.back().answer = ended->answer;
+    pending_.back().cached_tokens = ended->cached_tokens;
+  }
+}
+
+// -- Steps
+
+void Engine::copy(const CacheCopy& copy) {
+  switch (copy.of) {
+    case CacheCopy::Of::block: return ops_.copy_block(*cache_, copy.group, copy.from, copy.to);
+    case CacheCopy::Of::state: return ops_.copy_state(*states_, copy.from, copy.to);
+    case CacheCopy::Of::no_state: return ops_.clear_state(*states_, copy.to);
+  }
 }
 
 // What a chosen token means for its request; none: the logits were not numbers.
 Event Engine::answer(Sequence& s, std::optional<int32_t> token) {
-  Event event{.request = s.id};
+  Event event{.request = s.id, .answer = s.answer, .cached_tokens = s.cached_tokens};
   if (!token) {
     event.finished = FinishReason::error;
     event.error = "the model's output is not a number (NaN): the weights or the arithmetic are broken";
@@ -104,9 +181,10 @@ Batch Engine::batch_of(std::span<const Work> works) const {
                         .rows = work.rows,
                         .first_position = s.cached,
                         .rope_tokens = s.rope_tokens,
-                        .expanded_tokens = expanded_tokens(s.rope_tokens)};
-    for (const auto& table : s.block_tables) entry.block_tables.emplace_back(table);
-    if (states_) entry.state_slot = s.state_slot;
+                        .expanded_tokens = s.expanded_tokens,
+                        .absorbed = s.request.absorbed,
+                        .state_slot = s.hold.state_slot};
+    for (const auto& table : s.hold.tables) entry.block_tables.emplace_back(table);
     const int known = std::min(work.rows, s.uncached());
     batch.tokens_T.insert(batch.tokens_T.end(), s.tokens.begin() + s.cached, s.tokens.begin() + s.cached + known);
     batch.tokens_T.insert(batch.tokens_T.end(), s.drafts.begin(), s.drafts.begin() + (work.rows - known));
@@ -114,13 +192,6 @@ Batch Engine::batch_of(std::span<const Work> works) const {
     batch.sequences.push_back(std::move(entry));
   }
   return batch;
-}
-
-// Of sequences that begin, or begin anew.
-void Engine::clear_states(std::span<const Work> works) {
-  if (!states_) return;
-  for (const Work& work : works)
-    if (work.sequence->cached == 0) ops_.clear_state(*states_, work.sequence->state_slot);
 }
 
 // Chooses tokens from the rows of one sequence, one after another as long as the next row computed the token that was
@@ -202,13 +273,45 @@ static std::string reason_of(const std::exception_ptr& exception) {
 }
 
 void Engine::end(Work& work) {
-  scheduler_.remove(work.sequence->id);
+  scheduler_.remove(work.sequence->id, work.sequence->answer);
   work.sequence = nullptr;
 }
 
 void Engine::end_with_error(Work& work, const std::string& reason) {
-  pending_.push_back({.request = work.sequence->id, .finished = FinishReason::error, .error = reason});
+  pending_.push_back({.request = work.sequence->id,
+                      .answer = work.sequence->answer,
+                      .finished = FinishReason::error,
+                      .error = reason,
+                      .cached_tokens = work.sequence->cached_tokens});
   end(work);
+}
+
+// The answers that were to begin with this one's prompt, too.
+void Engine::end_all_with_error(Work& work, const std::string& reason) {
+  while (!work.sequence->siblings.empty()) {
+    const Sequence& sibling = *work.sequence->siblings.front();
+    pending_.push_back(
+        {.request = sibling.id, .answer = sibling.answer, .finished = FinishReason::error, .error = reason});
+    scheduler_.remove(sibling.id, sibling.answer);
+  }
+  end_with_error(work, reason);
+}
+
+// The other answers to a prompt begin with the logits of its last row, and share its rows in the cache.
+void Engine::begin_siblings(Sequence& first, std::span<const float> logits_W) {
+  while (!first.siblings.empty()) {
+    const int index = first.siblings.front()->answer;
+    try {
+      Sequence& s = scheduler_.fork(first);
+      pending_.push_back(answer(s, s.sampler.sample(logits_W, sampler_room_)));
+    } catch (...) {
+      pending_.push_back({.request = first.id,
+                          .answer = index,
+                          .finished = FinishReason::error,
+                          .error = reason_of(std::current_exception())});
+    }
+    if (pending_.back().finished) scheduler_.remove(first.id, index);
+  }
 }
 
 // Takes the answers of a work that has been computed. Returns how many of its rows are kept.
@@ -218,9 +321,15 @@ int Engine::finish(Work& work, std::span<const float> logits_TW, int64_t first_r
     return work.rows;
   }
   try {
+    Sequence& s = *work.sequence;
     const int kept = take_answers(work, logits_TW, first_row);
+    const bool finished = pending_.back().finished.has_value();
     scheduler_.commit(work, kept);
-    if (pending_.back().finished) end(work);
+    if (s.cached == s.prompt_tokens) {
+      const auto vocab = static_cast<size_t>(model_.spec().vocab);
+      begin_siblings(s, logits_TW.subspan(static_cast<size_t>(first_row) * vocab, vocab));
+    }
+    if (finished) end(work);
     return kept;
   } catch (...) {
     end_with_error(work, reason_of(std::current_exception()));
@@ -228,9 +337,10 @@ int Engine::finish(Work& work, std::span<const float> logits_TW, int64_t first_r
   }
 }
 
-void Engine::compute(std::span<Work> works) {
+void Engine::compute(Scheduler::Step& step) {
+  for (const CacheCopy& c : step.copies) copy(c);
+  std::vector<Work>& works = step.works;
   const Batch batch = batch_of(works);
-  clear_states(works);
   const Tensor hidden_TD = model_.forward(ops_, batch, *cache_, states_.get());
   std::span<const float> logits_TW;
   if (!batch.logit_rows.empty())
@@ -241,22 +351,37 @@ void Engine::compute(std::span<Work> works) {
     const int choosing = works[i].choosing_rows();
     kept[i] = finish(works[i], logits_TW, row);
     row += choosing;
+    if (const Sequence* s = works[i].sequence; s && s->cached == s->prompt_tokens)
+      scheduler_.keep_snapshot(*s, [&](int from, int to) { ops_.copy_state(*states_, from, to); });
   }
   if (options_.speculation != Speculation::off) draft(works, kept, batch, hidden_TD);
 }
 
+// What follows must not lose news for want of memory.
+void Engine::reserve_events(const Scheduler::Step& step) {
+  size_t most = pending_.size();
+  for (const Work& work : step.works)
+    most += static_cast<size_t>(work.choosing_rows()) + 1 + 2 * work.sequence->siblings.size();
+  pending_.reserve(most);
+}
+
 std::vector<Event> Engine::step() {
-  std::vector<Work> works = scheduler_.next();
-  size_t most_events = pending_.size();
-  for (const Work& work : works) most_events += static_cast<size_t>(work.choosing_rows()) + 1;
-  pending_.reserve(most_events);  // what follows must not lose news for want of memory
-  const ArenaScope scope(ops_.arena());
+  Scheduler::Step step = scheduler_.next();
   try {
-    if (!works.empty()) compute(works);
+    reserve_events(step);
+  } catch (...) {
+    scheduler_.abandon();
+    throw;
+  }
+  const ArenaScope scope(ops_.arena());
+  const double start = options_.seconds();
+  try {
+    if (!step.works.empty()) compute(step);
+    scheduler_.took(step.rows, options_.seconds() - start);
   } catch (...) {
     const std::string reason = reason_of(std::current_exception());
-    for (Work& work : works)
-      if (work.sequence) end_with_error(work, reason);
+    for (Work& work : step.works)
+      if (work.sequence) end_all_with_error(work, reason);
   }
   return std::exchange(pending_, {});
 }

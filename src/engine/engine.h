@@ -18,6 +18,7 @@ struct EngineOptions {
   SchedulerOptions scheduler;
   Speculation speculation = Speculation::off;  // mtp: the model must have been loaded with its module
   int lookup_drafts = 4;                       // most tokens that Speculation::lookup guesses at once
+  std::function<double()> seconds;             // a clock; none: the system's
 };
 
 class Engine {
@@ -27,12 +28,13 @@ class Engine {
 
   // Throws Error when the prompt is empty, too long for the context, or holds an id outside the vocabulary, or when a
   // sampling parameter is out of range.
-  RequestId submit(Request request);
-  // The request ends with FinishReason::cancelled at the next step; nothing happens when it has ended already.
-  void cancel(RequestId id);
+  RequestId submit(const Request& request);
+  // The request, or one of its answers, ends with FinishReason::cancelled at the next step; nothing happens when it
+  // has ended already.
+  void cancel(RequestId id, std::optional<int> answer = {});
   bool idle() const { return scheduler_.idle() && pending_.empty(); }
 
-  // One forward pass. Events of finished requests come exactly once.
+  // One forward pass. The end of an answer comes exactly once.
   //
   // What fails ends the requests that it was done for, with FinishReason::error and the reason: the sampler its own,
   // the model all of the step. The others go on as if those had never been. Throws, when there is no memory left to
@@ -40,18 +42,26 @@ class Engine {
   std::vector<Event> step();
 
   const EngineOptions& options() const { return options_; }
-  const BlockPool& pool() const { return scheduler_.pool(); }
+  const Cache& cache() const { return scheduler_.cache(); }
+  const SchedulerStatistics& statistics() const { return scheduler_.statistics(); }
+  // CHECKs that no block and no slot is lost or held by two that do not know of each other.
+  void check_invariants() const { scheduler_.check_invariants(); }
 
  private:
   using Work = Scheduler::Work;  // its sequence is nullptr when the request has ended in this step
   Batch batch_of(std::span<const Work> works) const;
-  void clear_states(std::span<const Work> works);
-  void compute(std::span<Work> works);
+  BlockKey root_key(const Request& request);
+  void check(const Request& request) const;
+  void copy(const CacheCopy& copy);
+  void reserve_events(const Scheduler::Step& step);
+  void compute(Scheduler::Step& step);
   Event answer(Sequence& sequence, std::optional<int32_t> token);
+  void begin_siblings(Sequence& sequence, std::span<const float> logits_W);
   int take_answers(const Work& work, std::span<const float> logits_TW, int64_t first_row);
   int finish(Work& work, std::span<const float> logits_TW, int64_t first_row);
   void end(Work& work);
   void end_with_error(Work& work, const std::string& reason);
+  void end_all_with_error(Work& work, const std::string& reason);
   void draft(std::span<const Work> works, std::span<const int> kept, const Batch& batch, const Tensor& hidden_TD);
   void draft_by_module(std::span<const Work> works, std::span<const int> kept, const Batch& batch,
                        const Tensor& hidden_TD);
@@ -62,6 +72,7 @@ class Engine {
   Scheduler scheduler_;
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<States> states_;  // null where no layer keeps one
+  KeyMaker key_maker_;
   std::vector<float> host_logits_;  // where the Ops' own lie out of the host's reach
   SamplerRoom sampler_room_;
   std::vector<Event> pending_;  // news that no step has returned yet

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "ops/batch.h"
+
 namespace cachalot {
 
 // Applied in this order: biases, penalties, temperature, top_k, top_p, min_p (as transformers does).
@@ -33,11 +35,21 @@ struct SamplingParams {
   void check() const;
 };
 
+constexpr int kMostAnswers = 128;  // to one request
+
 struct Request {
   std::vector<int32_t> prompt;
   SamplingParams sampling;
   std::optional<int> max_tokens;    // of the answer; none = what is left of the context
   std::vector<int32_t> end_tokens;  // any of these ends the answer (and is not part of it)
+  // Answer i of so many is the one that a request of its own would get with seed + i. The prompt is computed once.
+  int answers = 1;
+  std::string caller;  // whose it is: callers share the machine equally, whatever each of them asks
+  std::string salt;    // what was computed for a prompt serves requests with the same salt alone
+  // MLA: the prompt's spans that were generated, an assistant's earlier answers; ascending, disjoint. They take the
+  // form of attention that they were generated in, so their rows are the same bits and are found in the cache.
+  std::vector<PositionSpan> absorbed;
+  std::optional<int> computed_from;  // rows of this position and later ones are computed, also where they are cached
 };
 
 enum class FinishReason { stop, length, cancelled, error };
@@ -45,14 +57,16 @@ std::string_view name(FinishReason reason);
 
 using RequestId = int64_t;
 
-// One request's news from one step: a token of the answer, or its end, or both are absent only for prefill progress.
+// One answer's news from one step: a token, or its end, or both.
 struct Event {
   RequestId request;
+  int answer = 0;  // which of the request's
   std::optional<int32_t> token;
   std::optional<FinishReason> finished;
-  std::string error;  // when finished with FinishReason::error
-  int drafted = 0;    // speculation: tokens that were guessed for this step's rows, on the step's last event ...
-  int accepted = 0;   // ... and how many of them the model chose, too
+  std::string error;      // when finished with FinishReason::error
+  int drafted = 0;        // speculation: tokens that were guessed for this step's rows, on the step's last event ...
+  int accepted = 0;       // ... and how many of them the model chose, too
+  int cached_tokens = 0;  // of the prompt, those that were in the cache when it began; the same in all of its events
 };
 
 }  // namespace cachalot

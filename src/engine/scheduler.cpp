@@ -1,15 +1,13 @@
 #include "engine/scheduler.h"
 
-#include <algorithm>
-#include <utility>
+#include <numeric>
 
+#include "base/check.h"
 #include "ops/batch.h"
 
 namespace cachalot {
 
-static int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
-
-static int64_t blocks_of(int64_t tokens) { return divide_up(tokens, kBlockTokens); }
+static int64_t blocks_of(int64_t tokens) { return (tokens + kBlockTokens - 1) / kBlockTokens; }
 
 // What lies behind a window is given back, so between steps a sequence holds the window and the ragged ends of two
 // blocks; during a step the step's rows are added, of whichever sequences.
@@ -24,134 +22,291 @@ std::vector<int> blocks_for(std::span<const int> group_windows, int64_t tokens, 
   return blocks;
 }
 
-Scheduler::Scheduler(SchedulerOptions options, BlockPool pool, std::vector<int> group_windows)
-    : options_(options), pool_(std::move(pool)), group_windows_(std::move(group_windows)) {
+Scheduler::Scheduler(const SchedulerOptions& options, const CacheShape& shape)
+    : options_(options),
+      cache_(shape),
+      latent_(shape.latent),
+      budget_(options.max_sequences > 1 ? options.step_seconds : 0) {
   CHECK(options.max_rows >= 1 && options.max_sequences >= 1);
-  CHECK(static_cast<int>(group_windows_.size()) == pool_.groups());
-  for (int slot = options.max_sequences; slot > 0; --slot) free_slots_.push_back(slot - 1);
+  CHECK(shape.state_slots == 0 || shape.state_slots >= options.max_sequences);
 }
 
 void Scheduler::add(std::unique_ptr<Sequence> sequence) {
-  sequence->block_tables.resize(group_windows_.size());
-  sequences_.push_back(std::move(sequence));
+  const size_t more = 1 + sequence->siblings.size();
+  if (begun_.capacity() < sequences_ + more)
+    begun_.reserve(2 * (sequences_ + more));  // so that beginning cannot fail
+  queue_.add(std::move(sequence));
+  sequences_ += more;
 }
 
+// -- Who runs
+
+// No more than can all have a row in one step.
+size_t Scheduler::most_running() const {
+  return static_cast<size_t>(std::min(options_.max_sequences, options_.max_rows));
+}
+
+// Whether everyone who runs and the next one, which holds already what it has found, can go on for a while.
 bool Scheduler::has_room_for(const Sequence& next) const {
-  for (int g = 0; g < pool_.groups(); ++g) {
-    const int window = group_windows_[static_cast<size_t>(g)];
-    int64_t whole = 0, windowed = blocks_of(options_.max_rows);
+  for (int g = 0; g < cache_.groups(); ++g) {
+    const int window = cache_.window(g);
+    int64_t whole = cache_.pool(g).in_use(), windowed = blocks_of(options_.max_rows);
     const auto count = [&](const Sequence& s) {
       const int64_t blocks = blocks_of(std::min(static_cast<int>(s.tokens.size()) + kBlockTokens, s.token_limit));
-      whole += blocks;
+      whole += std::max<int64_t>(0, blocks - std::ssize(s.hold.tables[static_cast<size_t>(g)]));
       windowed += std::min(blocks, blocks_of_window(window));
     };
-    for (size_t i = 0; i < running_; ++i) count(*sequences_[i]);
+    for (size_t i = 0; i < running_; ++i) count(*begun_[i]);
     count(next);
-    if ((window == 0 ? whole : std::min(whole, windowed)) > pool_.blocks(g)) return false;
+    if ((window == 0 ? whole : std::min(whole, windowed)) > cache_.pool(g).blocks()) return false;
   }
   return true;
 }
 
-bool Scheduler::reserve(Sequence& sequence, int tokens) {
-  const auto blocks = static_cast<size_t>(blocks_of(tokens));
-  for (int g = 0; g < pool_.groups(); ++g) {
-    auto& table = sequence.block_tables[static_cast<size_t>(g)];
-    if (blocks > table.size() + static_cast<size_t>(pool_.free_blocks(g))) return false;
-    table.reserve(blocks);
-  }
-  for (int g = 0; g < pool_.groups(); ++g) {
-    auto& table = sequence.block_tables[static_cast<size_t>(g)];
-    while (table.size() < blocks) table.push_back(*pool_.take(g));
-  }
-  return true;
+// Which rows of a block MLA computes in the expanded form, a bit each.
+static uint64_t expanded_rows(const Sequence& s, int block) {
+  uint64_t bits = 0;
+  const BatchSequence rows{.rows = kBlockTokens,
+                           .first_position = block * kBlockTokens,
+                           .expanded_tokens = s.expanded_tokens,
+                           .absorbed = s.request.absorbed};
+  for_each_form(rows, [&](int position, int count, bool expanded) {
+    for (int p = position; expanded && p < position + count; ++p) bits |= uint64_t{1} << (p % kBlockTokens);
+  });
+  return bits;
 }
 
-bool Scheduler::reserve_from_later(size_t index, int tokens, Step& step) {
-  while (!reserve(*sequences_[index], tokens)) {
-    if (running_ == index + 1) return false;
-    Sequence& last = *sequences_[--running_];
-    const auto planned =
-        std::find_if(step.works.begin(), step.works.end(), [&](const Work& work) { return work.sequence == &last; });
-    if (planned != step.works.end()) {
-      step.rows_left += planned->rows;
-      step.works.erase(planned);
+// Keys of the blocks that the first `tokens` tokens fill. Allocates nothing where there is room.
+void Scheduler::make_keys(Sequence& s, int tokens) {
+  for (auto b = static_cast<int>(s.keys.size()) - 1; (b + 1) * kBlockTokens <= tokens; ++b) {
+    const auto own = std::span(s.tokens).subspan(static_cast<size_t>(b) * kBlockTokens, kBlockTokens);
+    const auto forms = latent_ ? std::optional(expanded_rows(s, b)) : std::nullopt;
+    s.keys.push_back(key_maker_.next(s.keys.back(), own, forms));
+  }
+}
+
+// At least one row is left to compute: the last one, whose logits choose.
+void Scheduler::begin(Sequence& s) {
+  const auto tokens = static_cast<int>(s.tokens.size());
+  make_keys(s, tokens);
+  const int most = std::min(tokens - 1, s.request.computed_from.value_or(tokens));
+  s.cached = cache_.find(s.hold, s.keys, options_.reuse ? most / kBlockTokens : 0);
+}
+
+void Scheduler::admit() {
+  while (running_ < most_running()) {
+    const bool had_begun = running_ < begun_.size();
+    Sequence* next = had_begun ? begun_[running_].get() : queue_.next();
+    if (!next) return;
+    begin(*next);
+    if (running_ > 0 && !has_room_for(*next)) return release(*next);
+    if (!had_begun) {
+      begun_.push_back(queue_.take(*next));
+      next->cached_tokens = next->cached;
+      ++statistics_.begun;
     }
-    give_back(last);
+    ++running_;
+    statistics_.found += next->cached > 0;
+    statistics_.found_tokens += next->cached;
   }
+}
+
+void Scheduler::release(Sequence& s) {
+  cache_.release(s.hold, s.keys);
+  s.cached = 0;
+  s.drafts.clear();
+}
+
+// -- The next step
+
+// Room for so many rows of one that runs; the first one has it at the expense of those that began last.
+bool Scheduler::plan_rows(size_t index, int rows, Plan& plan) {
+  Sequence& s = *begun_[index];
+  s.keys.reserve(static_cast<size_t>(blocks_of(s.cached + rows)) + 1);
+  while (!cache_.prepare(s.hold, s.cached, rows, plan.copies)) {
+    if (index > 0) return false;
+    CHECK(running_ > 1, "the first sequence does not fit the cache");
+    release(*begun_[--running_]);
+    ++statistics_.preempted;
+    plan.rows_left += plan.rows.back();
+    plan.rows.pop_back();
+  }
+  plan.rows_left -= rows - plan.rows[index];
+  plan.rows[index] = rows;
   return true;
 }
 
-void Scheduler::give_back(Sequence& sequence) {
-  for (int g = 0; g < pool_.groups(); ++g) {
-    auto& table = sequence.block_tables[static_cast<size_t>(g)];
-    for (const int32_t block : table)
-      if (block >= 0) pool_.give_back(g, block);
-    table.clear();
+void Scheduler::plan_decoding(Plan& plan) {
+  auto without_row = static_cast<int>(running_);
+  for (size_t i = 0; i < running_; ++i) {
+    Sequence& s = *begun_[i];
+    if (s.uncached() != 1) continue;
+    if (!plan_rows(i, 1, plan)) {
+      ++statistics_.paused;
+      continue;
+    }
+    --without_row;  // each of the others is to have one
+    const int drafts = std::min(static_cast<int>(s.drafts.size()), plan.rows_left - without_row);
+    if (drafts <= 0 || !cache_.prepare(s.hold, s.cached, 1 + drafts, plan.copies)) continue;
+    plan.rows[i] += drafts;
+    plan.rows_left -= drafts;
   }
-  if (sequence.state_slot >= 0) free_slots_.push_back(std::exchange(sequence.state_slot, -1));
-  sequence.cached = 0;
-  sequence.drafts.clear();
 }
 
-std::vector<Scheduler::Work> Scheduler::next() {
-  // No more than can all have a row in one step.
-  const auto most =
-      std::min(sequences_.size(), static_cast<size_t>(std::min(options_.max_sequences, options_.max_rows)));
-  while (running_ < most && (running_ == 0 || has_room_for(*sequences_[running_]))) {
-    sequences_[running_++]->state_slot = free_slots_.back();
-    free_slots_.pop_back();
-  }
-
-  Step step{.works = {}, .rows_left = options_.max_rows};
-  // Two passes: whoever needs one row (decoding) goes before chunks of prompts.
-  for (const bool decoding : {true, false}) {
-    for (size_t i = 0; i < running_ && step.rows_left > 0; ++i) {
-      Sequence& s = *sequences_[i];
-      if ((s.uncached() == 1) != decoding) continue;
-      int rows = std::min(s.uncached(), step.rows_left);
-      if (!reserve_from_later(i, s.cached + rows, step)) {
-        CHECK(i > 0, "the first sequence does not fit the cache");
-        continue;
-      }
-      const auto others = static_cast<int>(running_ - step.works.size()) - 1;  // each is to have a row
-      const int drafts = std::min(static_cast<int>(s.drafts.size()), step.rows_left - rows - others);
-      if (rows == s.uncached() && drafts > 0 && reserve(s, s.cached + rows + drafts)) rows += drafts;
-      step.works.push_back({&s, rows});
-      step.rows_left -= rows;
+// `rows` in equal shares, but nobody gets more than it wants, and what it leaves goes to the others; what cannot be
+// divided, to the first ones.
+static std::vector<int> share_out(int rows, std::span<const int> wants) {
+  std::vector<int> shares(wants.size());
+  rows = std::min(rows, std::accumulate(wants.begin(), wants.end(), 0));
+  while (rows > 0) {
+    int open = 0;
+    for (size_t i = 0; i < wants.size(); ++i) open += shares[i] < wants[i];
+    const int each = std::max(1, rows / open);
+    for (size_t i = 0; i < wants.size(); ++i) {
+      const int more = std::min({each, wants[i] - shares[i], rows});
+      shares[i] += more;
+      rows -= more;
     }
   }
+  return shares;
+}
+
+void Scheduler::plan_prompts(Plan& plan) {
+  struct Caller {
+    const CallerAccount* account;
+    int wants = 0;
+    std::vector<size_t> prompts;
+    std::vector<int> wants_of_prompt;
+  };
+  std::vector<Caller> callers;
+  for (size_t i = 0; i < running_; ++i) {
+    if (begun_[i]->uncached() == 1) continue;
+    const auto* account = begun_[i]->account;
+    auto at = std::find_if(callers.begin(), callers.end(), [&](const Caller& c) { return c.account == account; });
+    if (at == callers.end()) at = callers.insert(at, {.account = account, .prompts = {}, .wants_of_prompt = {}});
+    const int wants = std::min(begun_[i]->uncached(), plan.rows_left);
+    at->wants += wants;
+    at->prompts.push_back(i);
+    at->wants_of_prompt.push_back(wants);
+  }
+  std::vector<int> wants, rows(running_);
+  for (const Caller& c : callers) wants.push_back(c.wants);
+  const std::vector<int> of_caller = share_out(plan.rows_left, wants);
+  for (size_t c = 0; c < callers.size(); ++c) {
+    const std::vector<int> shares = share_out(of_caller[c], callers[c].wants_of_prompt);
+    for (size_t i = 0; i < shares.size(); ++i) rows[callers[c].prompts[i]] = shares[i];
+  }
+  for (size_t i = 0; i < running_; ++i)  // fewer may run in the end than in the beginning
+    if (rows[i] > 0 && !plan_rows(i, rows[i], plan)) ++statistics_.paused;
+}
+
+Scheduler::Step Scheduler::next() {
+  admit();
+  const int least = static_cast<int>(running_);
+  Plan plan{.rows = std::vector<int>(running_),
+            .rows_left = std::max(least, budget_.rows(options_.max_rows)),
+            .copies = {}};
+  Step step;
+  step.works.reserve(running_);
+  try {
+    plan_decoding(plan);
+    plan_prompts(plan);
+  } catch (...) {
+    abandon();
+    throw;
+  }
+  for (size_t i = 0; i < running_; ++i)
+    if (plan.rows[i] > 0) step.works.push_back({begun_[i].get(), plan.rows[i]});
+  step.rows = std::accumulate(plan.rows.begin(), plan.rows.end(), 0);
+  step.copies = std::move(plan.copies);
   CHECK(!step.works.empty() || idle());
-  std::sort(step.works.begin(), step.works.end(),
-            [](const Work& a, const Work& b) { return a.sequence->id < b.sequence->id; });
-  return std::move(step.works);
+  return step;
+}
+
+void Scheduler::abandon() {
+  while (running_ > 0) release(*begun_[--running_]);
 }
 
 void Scheduler::commit(const Work& work, int kept) {
   CHECK(kept >= 0 && kept <= work.rows);
   Sequence& s = *work.sequence;
+  const int before = s.cached;
   s.cached += kept;
   s.drafts.clear();
-  for (int g = 0; g < pool_.groups(); ++g) {
-    const int window = group_windows_[static_cast<size_t>(g)];
-    if (window == 0) continue;
-    // The next query stands at position `cached` and sees from cached - window + 1 on.
-    auto& table = s.block_tables[static_cast<size_t>(g)];
-    for (int b = std::max(0, s.cached - window + 1) / kBlockTokens - 1; b >= 0 && table[static_cast<size_t>(b)] >= 0;
-         --b) {
-      pool_.give_back(g, table[static_cast<size_t>(b)]);
-      table[static_cast<size_t>(b)] = -1;
-    }
-  }
+  make_keys(s, s.cached);
+  cache_.commit(s.hold, s.keys, before, s.cached);
+  queue_.count(s, work.rows);
+  statistics_.rows += kept;
+  statistics_.rows_again += std::max(0, std::min(s.computed, s.cached) - before);
+  s.computed = std::max(s.computed, s.cached);
 }
 
-std::unique_ptr<Sequence> Scheduler::remove(RequestId id) {
-  const auto at = std::find_if(sequences_.begin(), sequences_.end(), [&](const auto& s) { return s->id == id; });
-  if (at == sequences_.end()) return nullptr;
-  auto sequence = std::move(*at);
-  if (at - sequences_.begin() < static_cast<ptrdiff_t>(running_)) --running_;
-  sequences_.erase(at);
-  give_back(*sequence);
-  return sequence;
+// -- Forks and ends
+
+// It runs at once where it may, and else when its turn comes.
+Sequence& Scheduler::fork(Sequence& from) {
+  Sequence& s = *from.siblings.front();
+  s.keys = from.keys;
+  s.hold = cache_.share(from.hold);
+  s.cached = s.computed = from.cached;
+  s.cached_tokens = from.cached_tokens;
+  begun_.push_back(std::move(from.siblings.front()));
+  from.siblings.pop_front();
+  ++statistics_.begun;
+  ++statistics_.forked;
+  if (running_ + 1 == begun_.size() && running_ < most_running() && has_room_for(s))
+    ++running_;
+  else
+    release(s);
+  return s;
+}
+
+std::unique_ptr<Sequence> Scheduler::take_out(RequestId id, std::optional<int> answer) {
+  const auto is_it = [&](const auto& s) { return s->id == id && (!answer || s->answer == *answer); };
+  const auto take_from = [&](auto& list) {
+    std::unique_ptr<Sequence> taken;
+    const auto at = std::find_if(list.begin(), list.end(), is_it);
+    if (at == list.end()) return taken;
+    taken = std::move(*at);
+    list.erase(at);
+    return taken;
+  };
+  const auto running = std::find_if(begun_.begin(), begun_.end(), is_it) - begun_.begin();
+  if (auto taken = take_from(begun_)) {
+    running_ -= running < static_cast<ptrdiff_t>(running_);
+    return taken;
+  }
+  if (auto taken = take_from(queue_.waiting())) return taken;
+  for (auto& s : begun_)
+    if (auto taken = take_from(s->siblings)) return taken;
+  for (auto& s : queue_.waiting())
+    if (auto taken = take_from(s->siblings)) return taken;
+  return nullptr;
+}
+
+std::unique_ptr<Sequence> Scheduler::remove(RequestId id, std::optional<int> answer) {
+  auto s = take_out(id, answer);
+  if (!s) return nullptr;
+  release(*s);
+  queue_.forget(*s);
+  --sequences_;
+  if (!s->siblings.empty()) {
+    SequenceList next;
+    next.splice(next.begin(), s->siblings, s->siblings.begin());
+    next.front()->siblings.splice(next.front()->siblings.begin(), s->siblings);
+    queue_.add(std::move(next));
+  }
+  return s;
+}
+
+void Scheduler::check_invariants() const {
+  std::vector<const CacheHold*> holds;
+  for (size_t i = 0; i < begun_.size(); ++i) {
+    const Sequence& s = *begun_[i];
+    CHECK(i < running_ || s.cached == 0, "what waits holds nothing");
+    holds.push_back(&s.hold);
+  }
+  cache_.check_invariants(holds);
 }
 
 }  // namespace cachalot

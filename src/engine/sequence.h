@@ -1,24 +1,38 @@
-// The state of one request inside the engine.
+// The state of one answer inside the engine.
 #pragma once
 
+#include <list>
+#include <memory>
+
+#include "engine/cache.h"
 #include "engine/request.h"
 #include "engine/sampler.h"
 
 namespace cachalot {
 
+struct CallerAccount;
+struct Sequence;
+using SequenceList = std::list<std::unique_ptr<Sequence>>;
+
 struct Sequence {
   RequestId id = 0;
-  Request request;
+  int answer = 0;   // which of the request's
+  Request request;  // but its prompt, which is in `tokens`
   Sampler sampler;
-  std::vector<int32_t> tokens;                     // the prompt and the answer so far
-  std::vector<int32_t> drafts;                     // speculation: guesses of what follows `tokens`
-  int cached = 0;                                  // leading tokens whose keys and values are in the cache
-  int token_limit = 0;                             // the sequence ends with `length` when it holds this many tokens
-  int rope_tokens = 0;                             // declared length, fixed at admission (see BatchSequence)
-  std::vector<std::vector<int32_t>> block_tables;  // per cache group; -1 where a window has moved past
-  int state_slot = -1;                             // of recurrent states; -1 while it waits
+  std::vector<int32_t> tokens;  // the prompt and the answer so far
+  std::vector<int32_t> drafts;  // speculation: guesses of what follows `tokens`
+  int prompt_tokens = 0;        // the first ones of `tokens`
+  int cached = 0;               // leading tokens whose rows are in the cache
+  int computed = 0;             // the most that `cached` has been: what is below was computed before
+  int cached_tokens = 0;        // of the prompt, those that were in the cache when the sequence began
+  int token_limit = 0;          // the sequence ends with `length` when it holds this many tokens
+  int rope_tokens = 0;          // declared length, fixed at submission (see BatchSequence)
+  int expanded_tokens = 0;      // MLA's form, too
+  CacheHold hold;               // of the cache
+  std::vector<BlockKey> keys = std::vector<BlockKey>(1);  // a root, then those of full blocks, as far as needed
+  CallerAccount* account = nullptr;                       // the queue's, where the caller's rows are counted
+  SequenceList siblings;  // other answers to the prompt, which begin when it has been computed
 
-  int prompt_tokens() const { return static_cast<int>(request.prompt.size()); }
   int uncached() const { return static_cast<int>(tokens.size()) - cached; }
 };
 

@@ -42,7 +42,8 @@ struct LoadOptions {
   std::optional<DType> kv;  // none: f32 with f32 weights, else bf16
   int context = 0;          // 0 = the checkpoint's own, bounded by memory
   int cache_tokens = 0;     // over all sequences, where that is to be more than `context`
-  SchedulerOptions scheduler = {.max_rows = 512, .max_sequences = 1};  // what will run: memory is planned for that
+  // What will run: memory is planned for that. Snapshots: where a conversation's last prompt ends, and its answer.
+  SchedulerOptions scheduler = {.max_rows = 512, .max_sequences = 1, .state_snapshots = 2};
   bool scores = false;   // score() will run instead: one sequence, logits of all rows
   bool progress = true;  // a bar on stderr when loading takes over a second
   // How the engine will guess tokens; none: mtp where the checkpoint has that module, else off. Only mtp loads it.

@@ -23,6 +23,8 @@ class Transformer {
   Transformer(ModelSpec spec, ModelWeights weights);
 
   const ModelSpec& spec() const { return spec_; }
+  // The distinct ones of its layers and modules.
+  std::span<const RopeSpec> ropes() const { return ropes_; }
 
   // One step: appends the batch's rows to the cache and to the states, which may be null where no layer keeps one,
   // and returns their hidden states after the final norm, [T, D]. The result lives in the arena from `arena().mark()`
@@ -45,7 +47,7 @@ class Transformer {
 
   ModelSpec spec_;
   ModelWeights weights_;
-  std::vector<RopeSpec> ropes_;        // the distinct ones
+  std::vector<RopeSpec> ropes_;
   std::vector<size_t> rope_of_layer_;  // of the layers, then of the MTP modules
   CacheLayout layout_;
 };

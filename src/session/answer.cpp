@@ -51,7 +51,8 @@ Answer answer(Engine& engine, const LoadedModel& model, const Prompt& prompt, co
   const RequestId id = engine.submit({.prompt = prompt.tokens,
                                       .sampling = o.sampling,
                                       .max_tokens = o.max_tokens,
-                                      .end_tokens = model.defaults.end_tokens});
+                                      .end_tokens = model.defaults.end_tokens,
+                                      .absorbed = prompt.answers});
   for (bool finished = false; !finished;) {
     if (cancelled()) engine.cancel(id);
     for (const Event& event : engine.step()) {
@@ -64,6 +65,7 @@ Answer answer(Engine& engine, const LoadedModel& model, const Prompt& prompt, co
         answer.tokens.push_back(*event.token);
         hand_on(stream.push(*event.token), sink, answer);
       }
+      answer.cached_tokens = event.cached_tokens;
       answer.drafted += event.drafted;
       answer.accepted += event.accepted;
       if (event.finished == FinishReason::error) throw Error(event.error);

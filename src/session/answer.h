@@ -45,12 +45,12 @@ struct Answer {
   std::string text, reasoning;
   std::vector<int32_t> tokens;  // without the one that ended it
   FinishReason finish = FinishReason::stop;
-  int prompt_tokens = 0;
+  int prompt_tokens = 0, cached_tokens = 0;  // of the prompt, those that an earlier request had left in the cache
   int drafted = 0, accepted = 0;  // speculation: tokens guessed, and those of them that the model chose, too
   double prefill_s = 0;           // until the first token; 0 when none was predicted
   double decode_s = 0;            // from the first token to the last
 
-  double prefill_tokens_per_s() const { return prefill_s > 0 ? prompt_tokens / prefill_s : 0; }
+  double prefill_tokens_per_s() const { return prefill_s > 0 ? (prompt_tokens - cached_tokens) / prefill_s : 0; }
   double decode_tokens_per_s() const { return decode_s > 0 ? static_cast<double>(tokens.size() - 1) / decode_s : 0; }
 };
 

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "engine/scoring.h"
+#include "ops/forwarding.h"
 #include "support/goldens.h"
 
 namespace cachalot::testing {
@@ -118,7 +119,99 @@ TEST_F(EngineTest, RequestsThatCannotRunAreRefusedByName) {
   EXPECT_NE(message({.prompt = {1, 100000}}).find("token 100000 is outside"), std::string::npos);
   EXPECT_NE(message({.prompt = {-1}}).find("token -1 is outside"), std::string::npos);
   EXPECT_NE(message({.prompt = {1}, .sampling = {.top_p = 2}}).find("top_p"), std::string::npos);
+  EXPECT_NE(message({.prompt = {1}, .answers = 0}).find("0 answers"), std::string::npos);
+  EXPECT_NE(message({.prompt = {1}, .answers = 1000}).find("1000 answers"), std::string::npos);
+  EXPECT_NE(message({.prompt = {1}, .computed_from = -1}).find("computed_from"), std::string::npos);
+  for (const std::vector<PositionSpan>& spans :
+       {std::vector<PositionSpan>{{-1, 2}}, {{2, 2}}, {{3, 2}}, {{0, 21}}, {{0, 5}, {4, 6}}, {{6, 8}, {0, 2}}})
+    EXPECT_NE(message({.prompt = prompt(20), .absorbed = spans}).find("the span"), std::string::npos);
   EXPECT_TRUE(engine.idle());
+}
+
+// -- Ends in the middle
+
+TEST_F(EngineTest, CancellingOneOfSeveralAnswersLeavesTheOthersAsTheyAre) {
+  Request request{.prompt = prompt(100), .sampling = {.seed = 5}, .max_tokens = 60, .end_tokens = {}};
+  std::vector<std::vector<int32_t>> alone;
+  for (int i = 0; i < 4; ++i) {
+    Engine engine(model.ops, model.transformer, options);
+    const auto id = engine.submit(request);
+    alone.push_back(run_to_end(engine).at(id).tokens);
+    ++request.sampling.seed;
+  }
+  request.sampling.seed = 5;
+  request.answers = 4;
+  for (const int cancelled : {0, 2})
+    for (const int after : {0, 1, 2, 3, 9}) {  // steps: before its prompt is computed, and with forks of all ages
+      SCOPED_TRACE(::testing::Message() << "answer " << cancelled << " after " << after << " steps");
+      Engine engine(model.ops, model.transformer, {.context = 300, .cache_tokens = 1200});
+      const auto id = engine.submit(request);
+      std::map<int, Answer> answers;
+      const auto step = [&] {
+        for (const Event& event : engine.step()) {
+          Answer& answer = answers[event.answer];
+          EXPECT_EQ(event.request, id);
+          EXPECT_FALSE(answer.finished);
+          if (event.token) answer.tokens.push_back(*event.token);
+          answer.finished = event.finished;
+        }
+        engine.check_invariants();
+      };
+      for (int i = 0; i < after; ++i) step();
+      engine.cancel(id, cancelled);
+      engine.check_invariants();
+      while (!engine.idle()) step();
+      ASSERT_EQ(answers.size(), 4u);
+      for (int i = 0; i < 4; ++i) {
+        const Answer& answer = answers.at(i);
+        EXPECT_EQ(answer.finished, i == cancelled ? FinishReason::cancelled : FinishReason::length);
+        if (i != cancelled) { EXPECT_EQ(answer.tokens, alone[static_cast<size_t>(i)]) << "answer " << i; }
+      }
+      EXPECT_EQ(engine.cache().pool(0).in_use(), 0);
+    }
+}
+
+TEST_F(EngineTest, WhoPausesMayBeCancelledAndWhatItHadIsTakenOrFound) {
+  Engine engine(model.ops, model.transformer, {.context = 300, .cache_tokens = 11 * 64});
+  std::vector<RequestId> ids;
+  for (int i = 0; i < 4; ++i)
+    ids.push_back(engine.submit({.prompt = prompt(145 - 15 * i, i), .sampling = {.seed = 5}, .max_tokens = 150}));
+  while (engine.statistics().paused == 0) engine.step();
+  for (const auto id : {ids[1], ids[2]}) engine.cancel(id);
+  engine.check_invariants();
+  const auto answers = run_to_end(engine);
+  for (const auto id : {ids[1], ids[2]}) EXPECT_EQ(answers.at(id).finished, FinishReason::cancelled);
+  for (const auto id : {ids[0], ids[3]}) EXPECT_EQ(answers.at(id).finished, FinishReason::length);
+  EXPECT_EQ(engine.cache().pool(0).in_use(), 0);
+}
+
+// On which every row takes so long.
+class SlowOps final : public ForwardingOps {
+ public:
+  SlowOps(Ops& inner, double seconds_per_row) : ForwardingOps(inner), seconds_per_row_(seconds_per_row) {}
+  Tensor embed(std::span<const int32_t> ids, const Weight& table) override {
+    now += seconds_per_row_ * static_cast<double>(ids.size());
+    return inner().embed(ids, table);
+  }
+  double now = 0;
+
+ private:
+  double seconds_per_row_;
+};
+
+TEST_F(EngineTest, StepsHaveTheRowsThatTheTimeOfAStepAllows) {
+  for (const auto& [seconds_per_row, rows] : {std::pair{1.0, 64}, {0.25 / 100, 100}, {1e-6, 512}}) {
+    SlowOps ops(model.ops, seconds_per_row);
+    Engine engine(ops, model.transformer,
+                  {.context = 4000, .cache_tokens = 4000, .seconds = [&ops] { return ops.now; }});
+    engine.submit({.prompt = prompt(3500), .max_tokens = 1});
+    int64_t before = 0, last = 0;
+    for (int step = 0; step < 6; ++step) {
+      engine.step();
+      last = engine.statistics().rows - std::exchange(before, engine.statistics().rows);
+    }
+    EXPECT_NEAR(static_cast<double>(last), rows, 1);
+  }
 }
 
 // A copy of a checkpoint in which the first numbers of the final norm are NaN.

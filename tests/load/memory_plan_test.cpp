@@ -30,7 +30,7 @@ TEST(MemoryPlan, CountsTheCacheThatTheEngineMakes) {
         const Engine engine(*model.ops, *model.transformer, options);
         int64_t bytes = 0;
         for (const auto& layer : cache_layout(model.transformer->spec()).layers)
-          bytes += engine.pool().blocks(layer.group) * model.ops->cache_block_bytes(layer, model.kv);
+          bytes += engine.cache().pool(layer.group).blocks() * model.ops->cache_block_bytes(layer, model.kv);
         EXPECT_EQ(model.plan.cache_bytes, bytes);
       }
 }

@@ -70,7 +70,7 @@ StepWork WorkCounter::rows(int first, int rows, int logit_rows) const {
 // -- Steps
 
 SchedulerOptions BenchPlan::scheduler() const {
-  return {.max_rows = std::max(kChunkRows, batch), .max_sequences = batch};
+  return {.max_rows = std::max(kChunkRows, batch), .max_sequences = batch, .state_snapshots = 0};
 }
 
 int64_t BenchPlan::cache_tokens() const {
@@ -78,15 +78,10 @@ int64_t BenchPlan::cache_tokens() const {
 }
 
 BenchRunner::BenchRunner(LoadedModel& model, const BenchPlan& plan, const WorkCounter& counter)
-    : model_(model),
-      plan_(plan),
-      counter_(counter),
-      layout_(cache_layout(model.transformer->spec())),
-      pool_(blocks_for(layout_.group_windows, plan.cache_tokens(), plan.scheduler())) {
-  cache_ = model.ops->make_cache(
-      {.layers = layout_.layers,
-       .blocks_of_group = blocks_for(layout_.group_windows, plan.cache_tokens(), plan.scheduler()),
-       .dtype = model.kv});
+    : model_(model), plan_(plan), counter_(counter), layout_(cache_layout(model.transformer->spec())) {
+  const std::vector<int> blocks = blocks_for(layout_.group_windows, plan.cache_tokens(), plan.scheduler());
+  for (const int own : blocks) pools_.emplace_back(own);
+  cache_ = model.ops->make_cache({.layers = layout_.layers, .blocks_of_group = blocks, .dtype = model.kv});
   if (!layout_.states.empty()) states_ = model.ops->make_states(layout_.states, plan.batch);
   Random random(1);
   const auto vocab = static_cast<uint64_t>(model.transformer->spec().vocab);
@@ -104,20 +99,20 @@ BenchRunner::BenchRunner(LoadedModel& model, const BenchPlan& plan, const WorkCo
 // moved past. A repetition begins anew at `depth`: what its window saw there may be gone, and other numbers be in its
 // place, which take the same time.
 void BenchRunner::hold(int sequence, int first, int rows) {
-  for (int g = 0; g < pool_.groups(); ++g) {
-    auto& table = tables_[static_cast<size_t>(sequence)][static_cast<size_t>(g)];
-    const int window = layout_.group_windows[static_cast<size_t>(g)];
+  for (size_t g = 0; g < pools_.size(); ++g) {
+    auto& table = tables_[static_cast<size_t>(sequence)][g];
+    const int window = layout_.group_windows[g];
     const int begin = window > 0 ? std::max(0, first - window + 1) / kBlockTokens : 0;
     const int end = (first + rows + kBlockTokens - 1) / kBlockTokens;
     table.resize(static_cast<size_t>(std::max<int>(end, static_cast<int>(table.size()))), -1);
     for (int b = 0; b < static_cast<int>(table.size()); ++b) {
       int32_t& block = table[static_cast<size_t>(b)];
       const bool held = block >= 0, wanted = b >= begin && (b < end || window == 0);
-      if (held && !wanted) pool_.give_back(g, std::exchange(block, -1));
+      if (held && !wanted) pools_[g].release(std::exchange(block, -1));
     }
     for (int b = begin; b < end; ++b)
       if (int32_t& block = table[static_cast<size_t>(b)]; block < 0) {
-        const auto taken = pool_.take(g);
+        const auto taken = pools_[g].take();
         CHECK(taken, "the blocks of all sequences do not fit the cache");
         block = *taken;
       }

@@ -101,7 +101,7 @@ class BenchRunner {
   BenchPlan plan_;
   const WorkCounter& counter_;
   const CacheLayout layout_;
-  BlockPool pool_;
+  std::vector<BlockPool> pools_;  // per cache group
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<States> states_;  // a slot per sequence; null where no layer keeps one
   std::vector<float> host_logits_;

@@ -1,4 +1,4 @@
-// cachalot chat: a conversation in the terminal. Every turn reads the whole conversation again.
+// cachalot chat: a conversation in the terminal.
 #include <fmt/format.h>
 
 #include "base/error.h"
@@ -113,7 +113,7 @@ Command chat_command() {
   o->speculation.add_to(command);
   o->sampling.add_to(command);
   command.footer = std::string("In the conversation:\n") + kHelp + R"(
-Every turn reads the whole conversation again. Without a terminal each line of standard input is a message.)";
+Without a terminal each line of standard input is a message.)";
   command.work = [o] { return chat(*o); };
   return command;
 }

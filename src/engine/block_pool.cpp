@@ -1,0 +1,108 @@
+#include "engine/block_pool.h"
+
+#include <bit>
+
+#include "base/check.h"
+
+namespace cachalot {
+
+BlockPool::BlockPool(int blocks)
+    : blocks_(static_cast<size_t>(blocks) + 1), buckets_(std::bit_ceil(static_cast<size_t>(blocks) + 1), -1) {
+  const int32_t end = end_mark();
+  blocks_.back().before = blocks_.back().after = end;
+  for (int32_t block = 0; block < blocks; ++block) link(block, end);  // low ids are handed out first
+  free_ = blocks;
+}
+
+BlockPool::Block& BlockPool::at(int32_t block) {
+  DCHECK(block >= 0 && block <= end_mark());
+  return blocks_[static_cast<size_t>(block)];
+}
+const BlockPool::Block& BlockPool::at(int32_t block) const { return const_cast<BlockPool&>(*this).at(block); }
+
+void BlockPool::link(int32_t block, int32_t before) {
+  at(block).after = before;
+  at(block).before = at(before).before;
+  at(at(before).before).after = block;
+  at(before).before = block;
+}
+
+void BlockPool::unlink(int32_t block) {
+  at(at(block).before).after = at(block).after;
+  at(at(block).after).before = at(block).before;
+}
+
+std::optional<int32_t> BlockPool::take() {
+  if (available() == 0) return std::nullopt;
+  const int32_t block = at(end_mark()).after;
+  unlink(block);
+  if (at(block).named) {
+    forget_name(block);
+    --reusable_;
+    ++evictions_;
+  } else {
+    --free_;
+  }
+  at(block).count = 1;
+  return block;
+}
+
+void BlockPool::hold(int32_t block) {
+  if (at(block).count++ > 0) return;
+  CHECK(at(block).named, "a free block is taken, not held");
+  unlink(block);
+  --reusable_;
+}
+
+void BlockPool::release(int32_t block) {
+  CHECK(at(block).count > 0);
+  if (--at(block).count > 0) return;
+  link(block, at(block).named ? end_mark() : at(end_mark()).after);
+  ++(at(block).named ? reusable_ : free_);
+}
+
+std::optional<int32_t> BlockPool::find(const BlockKey& key) const {
+  int32_t block = const_cast<BlockPool&>(*this).bucket(key);
+  while (block >= 0 && at(block).key != key) block = at(block).next_in_bucket;
+  if (block < 0) return std::nullopt;
+  return block;
+}
+
+void BlockPool::name(int32_t block, const BlockKey& key) {
+  CHECK(at(block).count > 0 && !at(block).named);
+  if (find(key)) return;
+  at(block).key = key;
+  at(block).named = true;
+  at(block).next_in_bucket = bucket(key);
+  bucket(key) = block;
+}
+
+void BlockPool::forget_name(int32_t block) {
+  CHECK(at(block).named);
+  int32_t* link = &bucket(at(block).key);
+  while (*link != block) link = &at(*link).next_in_bucket;
+  *link = at(block).next_in_bucket;
+  at(block).named = false;
+}
+
+void BlockPool::check_invariants(std::span<const int> counts) const {
+  CHECK(std::ssize(counts) == blocks());
+  int free = 0, reusable = 0;
+  for (int32_t block = at(end_mark()).after; block != end_mark(); block = at(block).after) {
+    CHECK(at(block).count == 0 && at(at(block).after).before == block);
+    CHECK(at(block).named || reusable == 0, "free blocks go before reusable ones");
+    ++(at(block).named ? reusable : free);
+    CHECK(free + reusable <= blocks(), "the ring has a knot");
+  }
+  CHECK(free == free_ && reusable == reusable_);
+  int held = 0;
+  for (int32_t block = 0; block < end_mark(); ++block) {
+    CHECK(at(block).count == counts[static_cast<size_t>(block)], "block {} is held by {}, but counts {}", block,
+          counts[static_cast<size_t>(block)], at(block).count);
+    CHECK(!at(block).named || find(at(block).key) == block);
+    held += at(block).count > 0;
+  }
+  CHECK(held == in_use());
+}
+
+}  // namespace cachalot
