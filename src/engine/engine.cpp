@@ -42,6 +42,7 @@ Engine::Engine(Ops& ops, const Transformer& model, EngineOptions options)
       scheduler_(options_.scheduler, cache_shape(cache_layout(model.spec()), options_)) {
   CHECK(options_.speculation != Speculation::mtp || !model.spec().mtp.empty(), "the model has no module that drafts");
   if (!options_.seconds) options_.seconds = system_seconds;
+  sampler_rooms_.resize(static_cast<size_t>(ops.host_threads()));
   const CacheLayout layout = cache_layout(model.spec());
   cache_ = ops.make_cache(
       {.layers = layout.layers, .blocks_of_group = cache_blocks(layout, options_), .dtype = options_.kv});
@@ -59,6 +60,13 @@ void Engine::check(const Request& request) const {
             "its symmetric windows let tokens see later ones, so a token cannot be computed before the next is known")
         .hint("`cachalot logits` reads whole texts with it");
   request.sampling.check();
+  for (const auto& [token, bias] : request.sampling.logit_bias)
+    if (token < 0 || token >= model_.spec().vocab)
+      throw Error(fmt::format("token {}, which has a bias, is outside the model's vocabulary of {}", token,
+                              model_.spec().vocab));
+  if (request.logprobs < -1 || request.logprobs > model_.spec().vocab)
+    throw Error(fmt::format("logprobs of {} tokens are asked for, of a vocabulary of {}", request.logprobs,
+                            model_.spec().vocab));
   const auto prompt_tokens = static_cast<int64_t>(request.prompt.size());
   if (prompt_tokens == 0)
     throw Error("the prompt is empty").hint("a model continues text; give it at least one token");
@@ -153,22 +161,32 @@ void Engine::copy(const CacheCopy& copy) {
   }
 }
 
+std::optional<Choice> Engine::choose(Sequence& s, std::span<const float> logits_W, SamplerRoom& room) const {
+  ChoiceOptions options{.allowed = {}, .likeliest = s.request.logprobs};
+  if (s.request.allowed)
+    options.allowed = s.request.allowed(s.answer, std::span(s.tokens).subspan(static_cast<size_t>(s.prompt_tokens)));
+  return s.sampler.choose(logits_W, room, options);
+}
+
 // What a chosen token means for its request; none: the logits were not numbers.
-Event Engine::answer(Sequence& s, std::optional<int32_t> token) {
-  Event event{.request = s.id, .answer = s.answer, .cached_tokens = s.cached_tokens};
-  if (!token) {
+Event Engine::answer(Sequence& s, std::optional<Choice> choice) {
+  Event event{.request = s.id, .answer = s.answer, .logprobs = {}, .cached_tokens = s.cached_tokens};
+  if (!choice) {
     event.finished = FinishReason::error;
-    event.error = "the model's output is not a number (NaN): the weights or the arithmetic are broken";
+    event.error = s.request.allowed
+                      ? "no token may follow the answer, or the model's output is not a number (NaN)"
+                      : "the model's output is not a number (NaN): the weights or the arithmetic are broken";
     return event;
   }
+  event.logprobs = std::move(choice->logprobs);
   const auto& ends = s.request.end_tokens;
-  if (std::find(ends.begin(), ends.end(), *token) != ends.end()) {
+  if (std::find(ends.begin(), ends.end(), choice->token) != ends.end()) {
     event.finished = FinishReason::stop;
     return event;
   }
-  s.tokens.push_back(*token);
-  s.sampler.add(*token);
-  event.token = token;
+  s.tokens.push_back(choice->token);
+  s.sampler.add(choice->token);
+  event.token = choice->token;
   if (static_cast<int>(s.tokens.size()) >= s.token_limit) event.finished = FinishReason::length;
   return event;
 }
@@ -195,23 +213,51 @@ Batch Engine::batch_of(std::span<const Work> works) const {
 }
 
 // Chooses tokens from the rows of one sequence, one after another as long as the next row computed the token that was
-// chosen. Returns how many of the work's rows hold tokens of the text.
-int Engine::take_answers(const Work& work, std::span<const float> logits_TW, int64_t first_row) {
+// chosen.
+void Engine::take_answers(const Work& work, Taken& taken, SamplerRoom& room) const {
   Sequence& s = *work.sequence;
-  const int choosing = work.choosing_rows(), drafted = choosing - 1;
+  const int drafted = work.choosing_rows() - 1;
+  const auto vocab = static_cast<size_t>(model_.spec().vocab);
   int accepted = 0;
   while (true) {
-    const auto vocab = static_cast<size_t>(model_.spec().vocab);
-    const auto row = logits_TW.subspan(static_cast<size_t>(first_row + accepted) * vocab, vocab);
-    const auto token = s.sampler.sample(row, sampler_room_);
-    pending_.push_back(answer(s, token));
-    const bool right = accepted < drafted && token == s.drafts[static_cast<size_t>(accepted)];
+    const auto row = taken.logits_TW.subspan(static_cast<size_t>(accepted) * vocab, vocab);
+    taken.events.push_back(answer(s, choose(s, row, room)));
+    const Event& event = taken.events.back();
+    const bool right = accepted < drafted && event.token && *event.token == s.drafts[static_cast<size_t>(accepted)];
     accepted += right;
-    if (pending_.back().finished || !right) break;
+    if (event.finished || !right) break;
   }
-  pending_.back().drafted = drafted;
-  pending_.back().accepted = accepted;
-  return work.rows - drafted + accepted;
+  taken.events.back().drafted = drafted;
+  taken.events.back().accepted = accepted;
+  taken.kept = work.rows - drafted + accepted;
+}
+
+// Sequences choose side by side where there is enough of it: handing a job to a thread that sleeps takes as long as
+// choosing from some ten thousand logits.
+std::vector<Engine::Taken> Engine::take_all_answers(std::span<const Work> works, std::span<const float> logits_TW) {
+  constexpr size_t kLogitsWorthAThread = 1 << 16;
+  std::vector<Taken> taken(works.size());
+  std::vector<size_t> choosing;
+  size_t begin = 0;
+  for (size_t i = 0; i < works.size(); ++i) {
+    const auto rows = static_cast<size_t>(works[i].choosing_rows());
+    if (rows > 0) choosing.push_back(i);
+    taken[i].kept = works[i].rows;
+    taken[i].logits_TW = logits_TW.subspan(begin, rows * static_cast<size_t>(model_.spec().vocab));
+    begin += taken[i].logits_TW.size();
+  }
+  const auto take = [&](int thread, int64_t job) {
+    const size_t i = choosing[static_cast<size_t>(job)];
+    try {
+      take_answers(works[i], taken[i], sampler_rooms_[static_cast<size_t>(thread)]);
+    } catch (...) { taken[i].failure = std::current_exception(); }
+  };
+  const auto jobs = static_cast<int64_t>(choosing.size());
+  if (jobs > 1 && logits_TW.size() >= 2 * kLogitsWorthAThread)
+    ops_.on_host_threads(jobs, take);
+  else
+    for (int64_t job = 0; job < jobs; ++job) take(0, job);
+  return taken;
 }
 
 // Guesses what follows in every sequence that can go on in the next step.
@@ -303,7 +349,7 @@ void Engine::begin_siblings(Sequence& first, std::span<const float> logits_W) {
     const int index = first.siblings.front()->answer;
     try {
       Sequence& s = scheduler_.fork(first);
-      pending_.push_back(answer(s, s.sampler.sample(logits_W, sampler_room_)));
+      pending_.push_back(answer(s, choose(s, logits_W, sampler_rooms_[0])));
     } catch (...) {
       pending_.push_back({.request = first.id,
                           .answer = index,
@@ -314,23 +360,18 @@ void Engine::begin_siblings(Sequence& first, std::span<const float> logits_W) {
   }
 }
 
-// Takes the answers of a work that has been computed. Returns how many of its rows are kept.
-int Engine::finish(Work& work, std::span<const float> logits_TW, int64_t first_row) {
-  if (work.choosing_rows() == 0) {
-    scheduler_.commit(work, work.rows);
-    return work.rows;
-  }
+// Passes on the answers of a work that has been computed. Returns how many of its rows are kept.
+int Engine::finish(Work& work, Taken& taken) {
   try {
+    if (taken.failure) std::rethrow_exception(taken.failure);
+    for (Event& event : taken.events) pending_.push_back(std::move(event));
+    const bool finished = !taken.events.empty() && pending_.back().finished;
     Sequence& s = *work.sequence;
-    const int kept = take_answers(work, logits_TW, first_row);
-    const bool finished = pending_.back().finished.has_value();
-    scheduler_.commit(work, kept);
-    if (s.cached == s.prompt_tokens) {
-      const auto vocab = static_cast<size_t>(model_.spec().vocab);
-      begin_siblings(s, logits_TW.subspan(static_cast<size_t>(first_row) * vocab, vocab));
-    }
+    scheduler_.commit(work, taken.kept);
+    if (!taken.events.empty() && s.cached == s.prompt_tokens)
+      begin_siblings(s, taken.logits_TW.first(static_cast<size_t>(model_.spec().vocab)));
     if (finished) end(work);
-    return kept;
+    return taken.kept;
   } catch (...) {
     end_with_error(work, reason_of(std::current_exception()));
     return 0;
@@ -345,12 +386,10 @@ void Engine::compute(Scheduler::Step& step) {
   std::span<const float> logits_TW;
   if (!batch.logit_rows.empty())
     logits_TW = ops_.read(model_.head(ops_, ops_.gather_rows(hidden_TD, batch.logit_rows)), host_logits_);
+  std::vector<Taken> taken = take_all_answers(works, logits_TW);
   std::vector<int> kept(works.size());
-  int64_t row = 0;
   for (size_t i = 0; i < works.size(); ++i) {
-    const int choosing = works[i].choosing_rows();
-    kept[i] = finish(works[i], logits_TW, row);
-    row += choosing;
+    kept[i] = finish(works[i], taken[i]);
     if (const Sequence* s = works[i].sequence; s && s->cached == s->prompt_tokens)
       scheduler_.keep_snapshot(*s, [&](int from, int to) { ops_.copy_state(*states_, from, to); });
   }

@@ -55,10 +55,19 @@ class Engine {
   void copy(const CacheCopy& copy);
   void reserve_events(const Scheduler::Step& step);
   void compute(Scheduler::Step& step);
-  Event answer(Sequence& sequence, std::optional<int32_t> token);
+  static Event answer(Sequence& sequence, std::optional<Choice> choice);
   void begin_siblings(Sequence& sequence, std::span<const float> logits_W);
-  int take_answers(const Work& work, std::span<const float> logits_TW, int64_t first_row);
-  int finish(Work& work, std::span<const float> logits_TW, int64_t first_row);
+  std::optional<Choice> choose(Sequence& s, std::span<const float> logits_W, SamplerRoom& room) const;
+  // What the rows of one work's sequence made of it.
+  struct Taken {
+    std::span<const float> logits_TW;  // of its choosing rows
+    std::vector<Event> events;
+    int kept = 0;                // rows that hold tokens of the text
+    std::exception_ptr failure;  // of the sampler
+  };
+  void take_answers(const Work& work, Taken& taken, SamplerRoom& room) const;
+  std::vector<Taken> take_all_answers(std::span<const Work> works, std::span<const float> logits_TW);
+  int finish(Work& work, Taken& taken);
   void end(Work& work);
   void end_with_error(Work& work, const std::string& reason);
   void end_all_with_error(Work& work, const std::string& reason);
@@ -73,9 +82,9 @@ class Engine {
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<States> states_;  // null where no layer keeps one
   KeyMaker key_maker_;
-  std::vector<float> host_logits_;  // where the Ops' own lie out of the host's reach
-  SamplerRoom sampler_room_;
-  std::vector<Event> pending_;  // news that no step has returned yet
+  std::vector<float> host_logits_;          // where the Ops' own lie out of the host's reach
+  std::vector<SamplerRoom> sampler_rooms_;  // a thread's each
+  std::vector<Event> pending_;              // news that no step has returned yet
   RequestId last_id_ = 0;
 };
 

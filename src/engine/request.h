@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,6 +37,13 @@ struct SamplingParams {
   void check() const;
 };
 
+// Natural logarithms of a token's probability; -inf of none.
+struct TokenLogprob {
+  int32_t token;
+  float model;  // among all tokens, by the model's logits as they are
+  float kept;   // among those that the choice was drawn from, by biases, penalties and temperature
+};
+
 constexpr int kMostAnswers = 128;  // to one request
 
 struct Request {
@@ -44,6 +53,10 @@ struct Request {
   std::vector<int32_t> end_tokens;  // any of these ends the answer (and is not part of it)
   // Answer i of so many is the one that a request of its own would get with seed + i. The prompt is computed once.
   int answers = 1;
+  int logprobs = -1;  // events tell those of the chosen token and of so many likeliest; -1: of none
+  // Of the tokens that may follow the answer so far, bit t % 64 of word t / 64 is set; empty: all may. Valid until
+  // the next call. Called for one answer at a time, from any thread.
+  std::function<std::span<const uint64_t>(int answer, std::span<const int32_t> so_far)> allowed;
   std::string caller;  // whose it is: callers share the machine equally, whatever each of them asks
   std::string salt;    // what was computed for a prompt serves requests with the same salt alone
   // MLA: the prompt's spans that were generated, an assistant's earlier answers; ascending, disjoint. They take the
@@ -62,6 +75,7 @@ struct Event {
   RequestId request;
   int answer = 0;  // which of the request's
   std::optional<int32_t> token;
+  std::vector<TokenLogprob> logprobs;  // the chosen token's, also of one that ends the answer, then the likeliest's
   std::optional<FinishReason> finished;
   std::string error;      // when finished with FinishReason::error
   int drafted = 0;        // speculation: tokens that were guessed for this step's rows, on the step's last event ...

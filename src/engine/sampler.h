@@ -29,13 +29,6 @@ struct SamplerRoom {
   std::vector<uint64_t> sums;
 };
 
-// Natural logarithms of a token's probability; -inf of none.
-struct TokenLogprob {
-  int32_t token;
-  float model;  // among all tokens, by the model's logits as they are
-  float kept;   // among those that the choice was drawn from, by biases, penalties and temperature
-};
-
 struct Choice {
   int32_t token;
   std::vector<TokenLogprob> logprobs;  // this token's, then those of the likeliest ones by the model's logits

@@ -100,7 +100,7 @@ static int64_t logit_rows(const ModelSpec& spec, const LoadOptions& o, int max_r
 }
 
 // The widest rows of a step, times how many of them are alive at once; logits, and what sampling them takes.
-static int64_t activation_bytes(const ModelSpec& spec, const LoadOptions& o, int max_rows) {
+static int64_t activation_bytes(const ModelSpec& spec, const LoadOptions& o, int max_rows, int host_threads) {
   int64_t widest = 0, widest_absorbed = 0;
   std::vector<LayerSpec> layers = spec.layers;
   layers.insert(layers.end(), spec.mtp.begin(), spec.mtp.end());
@@ -113,8 +113,10 @@ static int64_t activation_bytes(const ModelSpec& spec, const LoadOptions& o, int
   const double numbers =
       static_cast<double>(max_rows) * static_cast<double>(widest) +
       static_cast<double>(std::min(max_rows, kAbsorbedRows)) * static_cast<double>(widest_absorbed);
+  const int samplers = std::min(host_threads, o.scheduler.max_sequences);
   const double logits =
-      (4.0 * static_cast<double>(logit_rows(spec, o, max_rows)) + SamplerRoom::kBytesPerToken) * spec.vocab;
+      (4.0 * static_cast<double>(logit_rows(spec, o, max_rows)) + samplers * SamplerRoom::kBytesPerToken) *
+      spec.vocab;
   return static_cast<int64_t>(std::min(2 * 4 * numbers + logits, 1e18));
 }
 
@@ -128,7 +130,7 @@ MemoryPlan memory_at(const ModelSpec& spec, int64_t weight_bytes, const Ops& ops
   const int cache_tokens = std::max(context, o.cache_tokens);
   MemoryPlan plan{.weight_bytes = weight_bytes,
                   .cache_bytes = cache_bytes(ops, layout, cache_tokens, scheduler, kv),
-                  .activation_bytes = activation_bytes(spec, o, scheduler.max_rows),
+                  .activation_bytes = activation_bytes(spec, o, scheduler.max_rows, ops.host_threads()),
                   .available_bytes = available_memory_bytes(),
                   .context = context,
                   .cache_tokens = cache_tokens,

@@ -83,6 +83,10 @@ class ForwardingOps : public Ops {
   std::span<const float> read(const Tensor& tensor, std::vector<float>& room) override {
     return inner_.read(tensor, room);
   }
+  int host_threads() const override { return inner_.host_threads(); }
+  void on_host_threads(int64_t jobs, const std::function<void(int thread, int64_t i)>& job) override {
+    inner_.on_host_threads(jobs, job);
+  }
   void mark(std::string_view point, const Tensor& tensor) override { inner_.mark(point, tensor); }
 
  protected:

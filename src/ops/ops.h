@@ -11,6 +11,7 @@
 // A verb's result for a row depends on that row's sequence alone, bit for bit: not on the batch, chunking or threads.
 #pragma once
 
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <span>
@@ -235,6 +236,12 @@ class Ops {
   // The tensor's numbers, row after row, where the host may read them: in `room`, unless they lie so already. Valid
   // as long as both are.
   virtual std::span<const float> read(const Tensor& tensor, std::vector<float>& room) = 0;
+  // Work of the host's own on the threads that serve this Ops, which must call no verb: job(thread, i) for each i in
+  // [0, jobs), 0 <= thread < host_threads(). Jobs throw nothing.
+  virtual int host_threads() const { return 1; }
+  virtual void on_host_threads(int64_t jobs, const std::function<void(int thread, int64_t i)>& job) {
+    for (int64_t i = 0; i < jobs; ++i) job(0, i);
+  }
   // A named point that tools may look at ("layer.3.attn.q"); free unless someone does.
   virtual void mark(std::string_view /*point*/, const Tensor& /*tensor*/) {}
 };

@@ -183,6 +183,11 @@ class GuardedOps final : public Ops {
     return inside([&] { return ops_.experts(x, routing, w, form); });
   }
 
+  // Memory is closed: what is sampled is the host's copy.
+  int host_threads() const override { return ops_.host_threads(); }
+  void on_host_threads(int64_t jobs, const std::function<void(int thread, int64_t i)>& job) override {
+    ops_.on_host_threads(jobs, job);
+  }
   Tensor keep_only(Arena::Mark mark, const Tensor& tensor) override {
     return inside([&] { return ops_.keep_only(mark, tensor); });
   }

@@ -66,6 +66,12 @@ class CpuOps final : public Ops {
 
   Tensor keep_only(Arena::Mark mark, const Tensor& tensor) override;
   std::span<const float> read(const Tensor& tensor, std::vector<float>& room) override;
+  int host_threads() const override { return pool_.threads(); }
+  void on_host_threads(int64_t jobs, const std::function<void(int thread, int64_t i)>& job) override {
+    pool_.for_each_chunk(jobs, 1, [&](int worker, int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) job(worker, i);
+    });
+  }
 
  private:
   const MatmulKernel& matmul(DType held_as) const { return matmul_kernel(kernels_, held_as); }
