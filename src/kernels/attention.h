@@ -10,8 +10,8 @@
 
 namespace cachalot {
 
-// Memory that will be read soon. A kernel that is told asks for it evenly while it works, into the second cache.
-struct Wanted {
+// Memory that will be read soon: a kernel that is told prefetches it evenly while it works, into the second cache.
+struct Prefetch {
   const std::byte* at = nullptr;
   int64_t bytes = 0;
 };
@@ -21,13 +21,13 @@ struct AttentionKernel {
   // As MatmulKernel::tile with all columns used (y has room for them) for one panel after the other, whose results
   // accumulate, and the same bits: panel i meets the inputs from i * K on. Of several panels K is a multiple of 32.
   void (*tile)(const void* x, int64_t x_stride_bytes, int64_t rows, std::span<const std::byte* const> panels,
-               int64_t K, float* y, int64_t y_stride, bool accumulate, Wanted wanted) noexcept;
+               int64_t K, float* y, int64_t y_stride, bool accumulate, Prefetch ahead) noexcept;
 
   // Panels whose outputs are `tokens` tokens, key_dim inputs each -> panels whose inputs are the tokens and whose
   // outputs are the first `dim` components of the keys (bf16: dim is even); what fills the last panel up is zeros.
   // `tokens` is a multiple of the columns.
   void (*values_of_keys)(const void* keys, int64_t key_dim, int tokens, int64_t dim, void* values,
-                         Wanted wanted) noexcept;
+                         Prefetch ahead) noexcept;
 };
 
 // A cached block of 8-bit codes -> bf16 panels: a number is code * scale, rounded to the nearer bf16 (ties away from

@@ -32,7 +32,7 @@ TEST(AttentionTile, GivesTheBitsOfTheMatrixKernelWhateverIsAskedForMeanwhile) {
                         accumulate);
             const std::byte* panel = w.panel(0);
             attention.tile(x.data(), matmul.input_bytes(K), rows, {&panel, 1}, K, got.data(), N, accumulate,
-                           accumulate ? Wanted{panel, 1000} : Wanted{});
+                           accumulate ? Prefetch{panel, 1000} : Prefetch{});
             EXPECT_EQ(got, want);
           }
         }

@@ -1,22 +1,23 @@
-// Everything generic and the table of it. Included inside an anonymous namespace after one file of simd/.
+// Everything generic and the table of it, with the primitives of the file of simd/ that was included before.
+#pragma once
 
+#include "kernels/generic/attention.h"
+#include "kernels/generic/coded_matmul.h"
 #include "kernels/generic/convert.h"
-#include "kernels/generic/exp.h"
-
 #include "kernels/generic/elementwise.h"
 #include "kernels/generic/matmul.h"
 #include "kernels/generic/norm.h"
 #include "kernels/generic/pack.h"
-
-#include "kernels/generic/attention.h"
-#include "kernels/generic/coded_matmul.h"
 #include "kernels/generic/probes.h"
 #include "kernels/generic/quant_formats.h"
-
 #include "kernels/generic/quant_matmul.h"
 #include "kernels/generic/quant_pairs.h"
 #include "kernels/generic/rope.h"
 #include "kernels/generic/softmax.h"
+#include "kernels/table.h"
+
+namespace cachalot {
+namespace {
 
 static constexpr KernelTable generic_kernels(const char* isa, bool (*usable)() noexcept) {
   return {
@@ -48,8 +49,8 @@ static constexpr KernelTable generic_kernels(const char* isa, bool (*usable)() n
                      .tile = coded_tile<E4m3Panels>,
                      .pack = pack_coded<E4m3Panels>},
       .matmul_quantised = quantised_kernels<GenericDot>(),
-      .attention_f32 = {.tile = fold_tile<F32Panels>, .values_of_keys = values_of_keys<1>},
-      .attention_bf16 = {.tile = fold_tile<WidenedBf16Panels>, .values_of_keys = values_of_keys<2>},
+      .attention_f32 = {.tile = multiply_panels<F32Panels>, .values_of_keys = values_of_keys<1>},
+      .attention_bf16 = {.tile = multiply_panels<WidenedBf16Panels>, .values_of_keys = values_of_keys<2>},
       .coded_cache = {.decode_keys = decode_keys,
                       .decode_turning_keys = decode_turning_keys,
                       .decode_values = decode_values},
@@ -75,3 +76,6 @@ static constexpr KernelTable generic_kernels(const char* isa, bool (*usable)() n
       .byte_ops = kByteOps,
   };
 }
+
+}  // namespace
+}  // namespace cachalot

@@ -1,5 +1,13 @@
 // Weights in GGUF's blocks of integer codes: their formats, their panels, and the inputs that meet them. What is done
 // with them, and why they lie so: quant_matmul.h.
+#pragma once
+
+#include "kernels/generic/pack.h"
+#include "kernels/simd/primitives.h"
+#include "kernels/table.h"
+
+namespace cachalot {
+namespace {
 
 constexpr int kQuantColumns = 64;
 constexpr int kChunkInputs = 256;  // taken apart at once: 16 KiB of bytes
@@ -368,3 +376,6 @@ static void unpack_quantised(const void* panel, int64_t K, int column, float* w_
     chunk += inputs / Format::kStoredInputs * Format::kStoredBytes * kQuantColumns;
   }
 }
+
+}  // namespace
+}  // namespace cachalot

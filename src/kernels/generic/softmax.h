@@ -1,5 +1,13 @@
 // The largest of `so_far` and count scores times `factor`, count a multiple of kLanes; NaN is none. Several at a
 // time, which need not wait for each other.
+#pragma once
+
+#include "kernels/generic/exp.h"
+#include "kernels/simd/primitives.h"
+
+namespace cachalot {
+namespace {
+
 static float largest_scaled(const float* score, int64_t count, F32x factor, float so_far) {
   constexpr int kChains = 4;
   F32x most[kChains];
@@ -47,3 +55,6 @@ static float softmax_block(float* score, int64_t n, int64_t begin, int64_t end, 
   *sum_so_far = *sum_so_far * keep + sum(total);
   return keep;
 }
+
+}  // namespace
+}  // namespace cachalot

@@ -1,19 +1,9 @@
 // AMX with AVX-512: matrices meet in tiles.
-#include <immintrin.h>
-
 #include "kernels/isa/tables.h"
+#include "kernels/simd/avx512_amx_quant.h"
 
 namespace cachalot {
 namespace {
-#include "kernels/simd/avx512.h"
-
-#include "kernels/generic/kernels.h"
-
-#include "kernels/simd/avx512_bf16.h"
-
-#include "kernels/simd/avx512_amx.h"
-
-#include "kernels/simd/avx512_amx_quant.h"
 
 constexpr KernelTable amx_kernels() {
   KernelTable table = bf16_kernels("avx512_amx", cpu_runs_avx512_amx);
@@ -29,7 +19,7 @@ constexpr KernelTable amx_kernels() {
   q4_k = with_tiles<LongBlocks<4>>(q4_k);
   q5_k = with_tiles<LongBlocks<5>>(q5_k);
   q6_k = with_tiles<SixBitBlocks>(q6_k);
-  table.attention_bf16.tile = amx_fold_tile;
+  table.attention_bf16.tile = amx_multiply_panels;
   table.bf16_loop = amx_bf16_loop;
   table.byte_loop = amx_byte_loop;
   table.bf16_flops = kAmxBf16Flops;

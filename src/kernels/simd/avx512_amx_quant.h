@@ -2,17 +2,26 @@
 //
 // The products cost next to nothing; what counts is how often sums leave the tiles, as they do so through memory, and
 // how rows of inputs lie, as a tile is sixteen lines of them. So sixteen rows are prepared side by side, and results
-// of a tile of 16 columns stay in registers for a whole chunk. While the sums of one step are folded row by row,
-// those of the next one leave and those of the one after it are made, a tile instruction at a time between the rows:
-// in a lump they would stand in each other's way (1.4 times the time).
+// of a tile of 16 columns stay in registers for a whole chunk. While the sums of one step are added to the results
+// row by row, those of the next one leave and those of the one after it are made, a tile instruction at a time
+// between the rows: in a lump they would stand in each other's way (1.4 times the time).
 //
 // Where the blocks' scales are integers, weights are first multiplied by them: scale * (code - zero) takes 13 bits,
 // which are two planes of bytes, the lower one unsigned. So sums leave the tiles once per group and plane instead of
 // once per block, and f32(256 high + low) is one conversion, exact but for its one rounding.
 //
 // While tiles are in use, multiplications, fma and conversions of whole registers have one port instead of two, and
-// that port is what a fold waits for (docs/log.md). Additions and shuffles keep the other one, so integers become
-// floating point by addition where they are small enough: to kRounder's bits, which adds them to the number.
+// that port is what adding sums to results waits for (docs/log.md). Additions and shuffles keep the other one, so
+// integers become floating point by addition where they are small enough: to kRounder's bits, which adds them to the
+// number.
+#pragma once
+
+#include <type_traits>
+
+#include "kernels/simd/avx512_amx.h"
+
+namespace cachalot {
+namespace {
 
 constexpr int64_t kRowsPerPass = 512;  // over a panel: taking it apart is a twentieth of the work then
 using TileSums = int32_t[kTileOfRows][kTileColumns];
@@ -64,13 +73,13 @@ struct TilePlace {
   int column;
 };
 
-// One step: folds the sums of side `side`, row by row; meanwhile the next step's, made before, leave to the other
-// side, and those of the step after that are made.
+// One step: adds the sums of side `side` to the results, row by row; meanwhile the next step's, made before, leave to
+// the other side, and those of the step after that are made.
 template <int side, int row = 0, class Tiles, class Factors>
-[[gnu::always_inline]] static inline void fold_step(Tiles& tiles, const Factors& factors, RowSums& results) {
+[[gnu::always_inline]] static inline void accumulate_step(Tiles& tiles, const Factors& factors, RowSums& results) {
   if constexpr (row % 2 == 0) tiles.template make<side, row / 2>();
-  tiles.template fold<side>(factors, row, results[row]);
-  if constexpr (row + 1 < kTileOfRows) fold_step<side, row + 1>(tiles, factors, results);
+  tiles.template accumulate<side>(factors, row, results[row]);
+  if constexpr (row + 1 < kTileOfRows) accumulate_step<side, row + 1>(tiles, factors, results);
 }
 template <int side, int part = 0, class Tiles>
 [[gnu::always_inline]] static inline void make_step(Tiles& tiles) {
@@ -112,14 +121,14 @@ class ShortTiles {
     load_rows(from, stride, results);
     for (int b = 0; b + 1 < blocks_; b += 2) {
       if (b + 2 == blocks_) aim(next);
-      fold_step<0>(*this, factors(here, b), results);
+      accumulate_step<0>(*this, factors(here, b), results);
       if (b + 3 == blocks_) aim(next);
-      fold_step<1>(*this, factors(here, b + 1), results);
+      accumulate_step<1>(*this, factors(here, b + 1), results);
     }
     if (blocks_ % 2 == 1) {  // the sides change places
       const Factors last = factors(here, blocks_ - 1);
 #pragma GCC unroll 16
-      for (int r = 0; r < kTileOfRows; ++r) fold<0>(last, r, results[r]);
+      for (int r = 0; r < kTileOfRows; ++r) accumulate<0>(last, r, results[r]);
       begin(next);
     }
     store_rows(results, stride, to);
@@ -148,7 +157,7 @@ class ShortTiles {
     F32x factor, less, addend;  // less: -factor * kRounder, which is exact
   };
   template <int side>
-  [[gnu::always_inline]] void fold(const Factors& f, int r, F32x& result) const {
+  [[gnu::always_inline]] void accumulate(const Factors& f, int r, F32x& result) const {
     F32x t = fma(f.factor, plus_rounder(load_units(sums_[side][r])), f.less);
     if constexpr (Format::kMins) t = fma(f.addend, set(__builtin_bit_cast(float, f.x->start[0][r])), t);
     result = fma(set(f.x->scale[r]), t, result);
@@ -204,8 +213,8 @@ class LongTiles {
     RowSums results;
     load_rows(from, stride, results);
     ahead_ = next;
-    fold_step<0>(*this, factors(here, 0), results);
-    fold_step<1>(*this, factors(here, 1), results);
+    accumulate_step<0>(*this, factors(here, 0), results);
+    accumulate_step<1>(*this, factors(here, 1), results);
     store_rows(results, stride, to);
   }
 
@@ -248,7 +257,7 @@ class LongTiles {
     I32x minimums[kPairs + 1];
   };
   template <int side>
-  [[gnu::always_inline]] void fold(const Factors& f, int r, F32x& result) const {
+  [[gnu::always_inline]] void accumulate(const Factors& f, int r, F32x& result) const {
     const I32x sum = load_units(sums_[side][0][r]) + times_256(load_units(sums_[side][1][r]));
     F32x t = mul(f.factor, __builtin_convertvector(sum, F32x));
     if constexpr (kPairs > 0) {
@@ -400,3 +409,6 @@ static constexpr MatmulKernel with_tiles(MatmulKernel kernel) {
   kernel.tile_together = tile_together<Format>;
   return kernel;
 }
+
+}  // namespace
+}  // namespace cachalot

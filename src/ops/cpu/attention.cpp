@@ -76,11 +76,11 @@ class ReadAhead {
   }
 
   // What is to be asked for during the next `time`, in whole lines; of what lies apart the rest waits.
-  Wanted during(int64_t time) {
+  Prefetch during(int64_t time) {
     if (block_bytes_ == 0) return {};
     due_ += block_bytes_ * time / block_time_;
     while (left_.bytes == 0 && block_ <= last_) next_piece();
-    const Wanted share{left_.at, std::clamp<int64_t>(round_up(due_, 64), 0, left_.bytes)};
+    const Prefetch share{left_.at, std::clamp<int64_t>(round_up(due_, 64), 0, left_.bytes)};
     left_ = {left_.at + share.bytes, left_.bytes - share.bytes}, due_ -= share.bytes;
     return share;
   }
@@ -107,7 +107,7 @@ class ReadAhead {
   const AttendTask& task_;
   int last_, stretch_blocks_, stretch_ = 0, stretch_last_ = 0, block_ = 0;
   bool of_values_ = false;
-  Wanted left_;
+  Prefetch left_;
   int64_t block_time_, block_bytes_ = 0, due_ = 0;
 };
 
@@ -200,7 +200,7 @@ void Fold::add_values(const Gathered& to, int first, int last, const std::byte* 
   const std::byte* panels[kStretchBlocks];
   for (size_t i = 0; i < blocks; ++i)
     panels[i] = source_.values(worker_, task_, first + static_cast<int>(i),
-                               s_.values_are_keys ? ahead.during(making_time()) : Wanted{});
+                               s_.values_are_keys ? ahead.during(making_time()) : Prefetch{});
   for (int64_t column = 0; column < s_.value_dim; column += columns) {
     s_.attention.tile(p + row * m_.p_stride_bytes, m_.p_stride_bytes, rows_ - row, {panels, blocks}, kBlockTokens,
                       to.out + row * out_stride_ + column, out_stride_, true,
@@ -222,7 +222,7 @@ void Fold::add_stretch(const Gathered& to, int first, int last, ReadAhead& ahead
     const float factor = kernels_.softmax_block(score, tokens, begin, end, s_.spec.scale, &to.maximum[r], &to.sum[r]);
     if (factor != 1.0f) kernels_.scale(to.out + r * out_stride_, s_.value_dim, factor);
     s_.matmul.prepare(score, tokens, m_.p + r * m_.p_stride_bytes);
-    const Wanted wanted = ahead.during(softmax_time() / rows_ * (last - first + 1));
+    const Prefetch wanted = ahead.during(softmax_time() / rows_ * (last - first + 1));
     for (int64_t byte = 0; byte < wanted.bytes; byte += 64) __builtin_prefetch(wanted.at + byte, 0, 2);
   }
   for (int b = first; b <= last;) {

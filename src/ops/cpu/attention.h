@@ -81,10 +81,10 @@ class AttendSource {
   // are asked for, values until those of another stretch are.
   virtual const std::byte* keys(int worker, const AttendTask& task, int b) = 0;
   // `wanted` only where values are keys: what to ask for meanwhile.
-  virtual const std::byte* values(int worker, const AttendTask& task, int b, Wanted wanted) = 0;
+  virtual const std::byte* values(int worker, const AttendTask& task, int b, Prefetch wanted) = 0;
   // What keys() and values() will read, as far as that is memory of the cache.
-  virtual Wanted stored_keys(const AttendTask& /*task*/, int /*b*/) const { return {}; }
-  virtual Wanted stored_values(const AttendTask& /*task*/, int /*b*/) const { return {}; }
+  virtual Prefetch stored_keys(const AttendTask& /*task*/, int /*b*/) const { return {}; }
+  virtual Prefetch stored_values(const AttendTask& /*task*/, int /*b*/) const { return {}; }
   virtual float* output(const AttendTask& task, int r) const = 0;  // V numbers
 };
 

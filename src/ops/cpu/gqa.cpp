@@ -34,14 +34,14 @@ class GroupedSource final : public AttendSource {
     return call_.cache.key_panels(call_.layer, block_of(task, b), kv_head(task),
                                   decoded_[static_cast<size_t>(worker)].keys);
   }
-  const std::byte* values(int worker, const AttendTask& task, int b, Wanted /*wanted*/) override {
+  const std::byte* values(int worker, const AttendTask& task, int b, Prefetch /*wanted*/) override {
     return call_.cache.value_panels(call_.layer, block_of(task, b), kv_head(task),
                                     decoded_[static_cast<size_t>(worker)].values[b % kStretchBlocks]);
   }
-  Wanted stored_keys(const AttendTask& task, int b) const override {
+  Prefetch stored_keys(const AttendTask& task, int b) const override {
     return call_.cache.stored_keys(call_.layer, block_of(task, b), kv_head(task));
   }
-  Wanted stored_values(const AttendTask& task, int b) const override {
+  Prefetch stored_values(const AttendTask& task, int b) const override {
     return call_.cache.stored_values(call_.layer, block_of(task, b), kv_head(task));
   }
 

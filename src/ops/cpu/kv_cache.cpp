@@ -105,10 +105,10 @@ std::byte* CpuKvCache::values(int layer, int32_t block, int kv_head) const {
   return keys(layer, block, kv_head) + layers_[static_cast<size_t>(layer)].key_bytes;
 }
 
-Wanted CpuKvCache::stored_keys(int layer, int32_t block, int kv_head) const {
+Prefetch CpuKvCache::stored_keys(int layer, int32_t block, int kv_head) const {
   return {keys(layer, block, kv_head), layers_[static_cast<size_t>(layer)].key_bytes};
 }
-Wanted CpuKvCache::stored_values(int layer, int32_t block, int kv_head) const {
+Prefetch CpuKvCache::stored_values(int layer, int32_t block, int kv_head) const {
   return {values(layer, block, kv_head), layers_[static_cast<size_t>(layer)].value_bytes};
 }
 

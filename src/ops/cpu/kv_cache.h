@@ -41,8 +41,8 @@ class CpuKvCache final : public KvCache {
   const std::byte* key_panels(int layer, int32_t block, int kv_head, std::byte* room) const;
   const std::byte* value_panels(int layer, int32_t block, int kv_head, std::byte* room) const;
   // Where the stored form lies.
-  Wanted stored_keys(int layer, int32_t block, int kv_head) const;
-  Wanted stored_values(int layer, int32_t block, int kv_head) const;
+  Prefetch stored_keys(int layer, int32_t block, int kv_head) const;
+  Prefetch stored_values(int layer, int32_t block, int kv_head) const;
 
   void clear_block(int layer, int32_t block) const;
   // Writes one position (0 ≤ slot < kBlockTokens) of one kv head.

@@ -101,13 +101,13 @@ class AbsorbedSource final : public AttendSource {
   const std::byte* keys(int worker, const AttendTask& task, int b) override {
     return room(worker, b).block.panels(block(task, b));
   }
-  const std::byte* values(int worker, const AttendTask& task, int b, Wanted wanted) override {
+  const std::byte* values(int worker, const AttendTask& task, int b, Prefetch wanted) override {
     const Room& own = room(worker, b);
     call_.cache.attention().values_of_keys(keys(worker, task, b), call_.q_THK.last(), kBlockTokens,
                                            call_.o_THV.last(), own.values, wanted);
     return own.values;
   }
-  Wanted stored_keys(const AttendTask& task, int b) const override {
+  Prefetch stored_keys(const AttendTask& task, int b) const override {
     return call_.cache.stored_keys(call_.layer, block(task, b), 0);
   }
 
@@ -384,7 +384,7 @@ class ExpandedSource final : public AttendSource {
   const std::byte* keys(int worker, const AttendTask& task, int b) override {
     return expanders_[static_cast<size_t>(worker)].keys(block_of(call_.cache, call_.layer, task, b));
   }
-  const std::byte* values(int worker, const AttendTask& task, int b, Wanted /*wanted*/) override {
+  const std::byte* values(int worker, const AttendTask& task, int b, Prefetch /*wanted*/) override {
     return expanders_[static_cast<size_t>(worker)].values(block_of(call_.cache, call_.layer, task, b), b);
   }
 
