@@ -8,7 +8,7 @@
 
 namespace cachalot {
 
-constexpr int kBlockTokens = 64;  // positions per block of the KV cache; attention folds keys in these blocks
+constexpr int kBlockTokens = 64;  // positions per block of the KV cache; and what attention goes through it by
 
 // The rows of one sequence: `rows` tokens at positions first_position, first_position + 1, …
 struct BatchSequence {

@@ -200,7 +200,7 @@ struct GroupPlaces {
   int8_t* codes;  // tile_codes at a time, `tile_stride` apart
   int64_t tile_codes, tile_stride;
 
-  void put_sum(int block, int32_t sum) const {
+  void put_sum(int block, int32_t sum) {
     if constexpr (ChunkScales<Format>::kPairs) {
       int32_t& pair = start[block / 2 * start_stride];
       pair = block % 2 == 0 ? sum & 0xffff : pair | static_cast<int32_t>(static_cast<uint32_t>(sum) << 16);
@@ -214,7 +214,7 @@ struct GroupPlaces {
 // To nearest even, by the largest magnitude of each group. Magnitudes are compared as integers: NaN is the largest
 // and becomes the scale. A group whose numbers are all below 2^-100 counts as zeros.
 template <class Format>
-[[gnu::always_inline]] static inline void round_group(const float* x, const GroupPlaces<Format>& out) {
+[[gnu::always_inline]] static inline void round_group(const float* x, GroupPlaces<Format> out) {
   constexpr float kRounder = 0x1.8p23f;  // leaves no bits for a fraction; the integer is in the lowest ones
   I32x top = {};
   for (int i = 0; i < Format::kGroup; i += kLanes) {

@@ -323,11 +323,10 @@ static constexpr MatmulKernel quantised_kernel(DType type) {
           .block_inputs = kChunkInputs,
           .group_inputs = Format::kGroup,
           .group_bytes = sizeof(InputGroup<Format>),
-          .prepare = prepare_codes<Format>,
-          .rounding_rest = rounding_rest<Format>,
-          .tile = quant_tile<Format, Dot>,
+          .by_row = {.prepare = prepare_codes<Format>, .multiply = quant_tile<Format, Dot>},
           .pack = pack_quantised<Format>,
-          .unpack = unpack_quantised<Format>};
+          .unpack = unpack_quantised<Format>,
+          .rounding_rest = rounding_rest<Format>};
 }
 
 template <class Dot>

@@ -42,7 +42,7 @@ struct TileGroup {
 };
 
 template <class Format>
-static void prepare_together(const float* x_K, int64_t K, int row, void* tile) noexcept {
+static void prepare_tile(const float* x_K, int64_t K, int row, void* tile) noexcept {
   using Tile = TileGroup<Format>;
   static_assert(sizeof(Tile) == kTileOfRows * sizeof(InputGroup<Format>));
   auto* out = static_cast<Tile*>(tile);
@@ -322,15 +322,15 @@ class LongTiles {
 
 // Some neighbouring panels at once: rows of y may lie pages apart, and are written in long pieces then, past the
 // caches when they are many; and while a chunk of the inputs is in the cache it meets all of them.
-constexpr int kPanelsTogether = 4;
+constexpr int kPanelsAtOnce = 4;
 constexpr int64_t kStreamedNumbers = 1 << 18;
 
-// One chunk of one panel for all rows. `sums` is of its first column, rows kPanelsTogether panels apart.
+// One chunk of one panel for all rows. `sums` is of its first column, rows kPanelsAtOnce panels apart.
 template <class Format>
 static void add_tiles(const char* x, int64_t x_row_bytes, int64_t rows, const char* chunk, int inputs, int used,
                       bool first, float* sums) {
   using Tiles = std::conditional_t<Format::kIntegerScales, LongTiles<Format>, ShortTiles<Format>>;
-  constexpr int64_t kStride = kPanelsTogether * kQuantColumns;
+  constexpr int64_t kStride = kPanelsAtOnce * kQuantColumns;
   ChunkScales<Format> scales;
   Format::take_apart(chunk, inputs, scales);
   Tiles tiles({.x = nullptr,
@@ -364,13 +364,13 @@ static void put_row(const float* row, int count, bool streamed, float* y) {
   for (int n = 0; n < count; n += kLanes) stream(y + n, load(row + n));
 }
 
-// As tile() from 0, for rows that were prepared together.
+// TileMicroKernel::multiply().
 template <class Format>
-static void tile_together(const void* x, int64_t rows, const void* panels, int64_t K, int used, float* y,
-                          int64_t y_stride) noexcept {
+static void multiply_tiles(const void* x, int64_t rows, const void* panels, int64_t K, int used, float* y,
+                           int64_t y_stride) noexcept {
   using Tiles = std::conditional_t<Format::kIntegerScales, LongTiles<Format>, ShortTiles<Format>>;
   constexpr int64_t kGroupBytes = static_cast<int64_t>(sizeof(InputGroup<Format>));
-  constexpr int kColumns = kPanelsTogether * kQuantColumns;
+  constexpr int kColumns = kPanelsAtOnce * kQuantColumns;
   alignas(64) float sums[kRowsPerPass * kColumns];
   const int64_t x_row_bytes = K / Format::kGroup * kGroupBytes;
   const int64_t panel_bytes = K / Format::kStoredInputs * Format::kStoredBytes * kQuantColumns;
@@ -381,7 +381,7 @@ static void tile_together(const void* x, int64_t rows, const void* panels, int64
   for (int64_t left = rows; left > 0;) {
     const int64_t now = left < kRowsPerPass ? left : kRowsPerPass;
     const auto* panel = static_cast<const char*>(panels);
-    for (int column = 0; column < used; column += kColumns, panel += kPanelsTogether * panel_bytes) {
+    for (int column = 0; column < used; column += kColumns, panel += kPanelsAtOnce * panel_bytes) {
       const int wide = used - column < kColumns ? used - column : kColumns;
       int64_t chunk = 0;
       for (int64_t k = 0; k < K; k += kChunkInputs) {
@@ -401,12 +401,12 @@ static void tile_together(const void* x, int64_t rows, const void* panels, int64
 
 template <class Format>
 static constexpr MatmulKernel with_tiles(MatmulKernel kernel) {
-  kernel.rows_together = kTileOfRows;
-  // Fewer rows do not pay for taking a panel apart.
-  kernel.least_together = Format::kIntegerScales ? 2 * kTileOfRows : kTileOfRows;
-  kernel.panels_together = kPanelsTogether;
-  kernel.prepare_together = prepare_together<Format>;
-  kernel.tile_together = tile_together<Format>;
+  kernel.by_tile = {.rows = kTileOfRows,
+                    // Fewer rows do not pay for taking a panel apart.
+                    .least_rows = Format::kIntegerScales ? 2 * kTileOfRows : kTileOfRows,
+                    .panels = kPanelsAtOnce,
+                    .prepare = prepare_tile<Format>,
+                    .multiply = multiply_tiles<Format>};
   return kernel;
 }
 

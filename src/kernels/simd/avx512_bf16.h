@@ -96,14 +96,14 @@ static float bf16_loop(int64_t iterations) noexcept {
 static constexpr KernelTable bf16_kernels(const char* isa, bool (*usable)() noexcept) {
   KernelTable table = generic_kernels(isa, usable);
   table.matmul_bf16.inputs = DType::bf16;
-  table.matmul_bf16.prepare = prepare_bf16;
-  table.matmul_bf16.tile = tile<Bf16Panels>;
+  table.matmul_bf16.by_row = {.prepare = prepare_bf16, .multiply = tile<Bf16Panels>};
   table.matmul_fp8.inputs = DType::bf16;
-  table.matmul_fp8.prepare = prepare_bf16;
-  table.matmul_fp8.tile = coded_tile<E4m3PairPanels>;
+  table.matmul_fp8.by_row = {.prepare = prepare_bf16, .multiply = coded_tile<E4m3PairPanels>};
   table.matmul_fp8.pack = pack_coded<E4m3PairPanels>;
   table.matmul_quantised = quantised_kernels<VnniDot>();
-  table.attention_bf16.tile = multiply_panels<Bf16Panels>;
+  table.attention_bf16.inputs = DType::bf16;
+  table.attention_bf16.prepare = prepare_bf16;
+  table.attention_bf16.multiply = multiply_panels<Bf16Panels>;
   table.bf16_loop = bf16_loop;
   table.byte_loop = byte_loop<VnniDot>;
   table.bf16_flops = 2 * kFmaFlops;

@@ -11,19 +11,16 @@ namespace cachalot {
 
 namespace {
 
-int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
-
 const MatmulKernel& panel_kernel(const KernelTable& kernels, DType dtype) {
   return dtype == DType::f32 ? kernels.matmul_f32 : kernels.matmul_bf16;
 }
 
-int64_t panel_bytes(int64_t outputs, int64_t inputs, const MatmulKernel& kernel) {
-  return divide_up(outputs, kernel.columns) * kernel.panel_bytes(inputs);
-}
-
 // Codes and scales of a q8_0 block: one byte for every number of the bf16 panels, then [group][kBlockTokens] scales.
-int64_t coded_bytes(int64_t outputs, int64_t inputs, const MatmulKernel& kernel) {
-  return panel_bytes(outputs, inputs, kernel) / 2;
+int64_t coded_bytes(const PanelLayout& layout) { return layout.bytes() / 2; }
+// Codes lie as [panel][input][columns].
+int8_t& code_cell(std::byte* codes, const PanelLayout& layout, int64_t k, int64_t output) {
+  const int64_t columns = layout.columns(), panel = output / columns * layout.panel_bytes() / 2;
+  return reinterpret_cast<int8_t*>(codes)[panel + k * columns + output % columns];
 }
 constexpr int64_t kScaleBytes = 2;  // but of keys that turn
 
@@ -51,11 +48,10 @@ struct SideBytes {
 };
 SideBytes side_bytes(const KvCache::Layer& layer, const KernelTable& kernels, DType dtype) {
   const MatmulKernel& kernel = panel_kernel(kernels, dtype);
-  if (dtype != DType::q8_0)
-    return {panel_bytes(kBlockTokens, layer.key_dim, kernel), panel_bytes(layer.value_dim, kBlockTokens, kernel)};
-  return {coded_bytes(kBlockTokens, layer.key_dim, kernel) + key_scale_bytes(layer) * kBlockTokens,
-          coded_bytes(layer.value_dim, kBlockTokens, kernel) +
-              divide_up(layer.value_dim, kValueGroup) * kBlockTokens * kScaleBytes};
+  const PanelLayout keys{&kernel, kBlockTokens, layer.key_dim}, values{&kernel, layer.value_dim, kBlockTokens};
+  if (dtype != DType::q8_0) return {keys.bytes(), values.bytes()};
+  return {coded_bytes(keys) + key_scale_bytes(layer) * kBlockTokens,
+          coded_bytes(values) + divide_up(layer.value_dim, kValueGroup) * kBlockTokens * kScaleBytes};
 }
 
 }  // namespace
@@ -89,36 +85,29 @@ int64_t CpuKvCache::bytes_per_block(int group) const {
   return bytes;
 }
 
-int64_t CpuKvCache::key_panel_bytes(int layer) const {
-  return panel_bytes(kBlockTokens, this->layer(layer).key_dim, kernel_);
-}
-int64_t CpuKvCache::value_panel_bytes(int layer) const {
-  return panel_bytes(this->layer(layer).value_dim, kBlockTokens, kernel_);
-}
-
-std::byte* CpuKvCache::keys(int layer, int32_t block, int kv_head) const {
+int64_t CpuKvCache::key_offset(int layer, int32_t block, int kv_head) const {
   const Storage& s = layers_[static_cast<size_t>(layer)];
   DCHECK(block >= 0 && block < spec_.blocks_of_group[static_cast<size_t>(this->layer(layer).group)]);
-  return s.memory.get() + block * s.block_bytes + kv_head * (s.key_bytes + s.value_bytes);
+  return block * s.block_bytes + kv_head * (s.key_bytes + s.value_bytes);
 }
-std::byte* CpuKvCache::values(int layer, int32_t block, int kv_head) const {
-  return keys(layer, block, kv_head) + layers_[static_cast<size_t>(layer)].key_bytes;
+int64_t CpuKvCache::value_offset(int layer, int32_t block, int kv_head) const {
+  return key_offset(layer, block, kv_head) + layers_[static_cast<size_t>(layer)].key_bytes;
 }
 
 Prefetch CpuKvCache::stored_keys(int layer, int32_t block, int kv_head) const {
-  return {keys(layer, block, kv_head), layers_[static_cast<size_t>(layer)].key_bytes};
+  return {memory(layer) + key_offset(layer, block, kv_head), layers_[static_cast<size_t>(layer)].key_bytes};
 }
 Prefetch CpuKvCache::stored_values(int layer, int32_t block, int kv_head) const {
-  return {values(layer, block, kv_head), layers_[static_cast<size_t>(layer)].value_bytes};
+  return {memory(layer) + value_offset(layer, block, kv_head), layers_[static_cast<size_t>(layer)].value_bytes};
 }
 
-const std::byte* CpuKvCache::key_panels(int layer, int32_t block, int kv_head, std::byte* room) const {
-  const std::byte* stored = keys(layer, block, kv_head);
-  if (!coded()) return stored;
+Panels CpuKvCache::keys(int layer, int32_t block, int kv_head, const WritablePanels& room) const {
+  const std::byte* stored = memory(layer) + key_offset(layer, block, kv_head);
+  if (!coded()) return {key_layout(layer), stored};
   const Layer& shape = this->layer(layer);
   const auto* codes = reinterpret_cast<const int8_t*>(stored);
-  const std::byte* scales = stored + coded_bytes(kBlockTokens, shape.key_dim, kernel_);
-  auto* panels = reinterpret_cast<uint16_t*>(room);
+  const std::byte* scales = stored + coded_bytes(room.layout());
+  auto* panels = reinterpret_cast<uint16_t*>(room.panel(0));
   const int64_t units = divide_up(shape.key_dim, 2);
   if (shape.latent_dim == 0)
     kernels_.coded_cache.decode_turning_keys(codes, reinterpret_cast<const uint8_t*>(scales), units, kBlockTokens,
@@ -130,30 +119,21 @@ const std::byte* CpuKvCache::key_panels(int layer, int32_t block, int kv_head, s
   return room;
 }
 
-const std::byte* CpuKvCache::value_panels(int layer, int32_t block, int kv_head, std::byte* room) const {
-  const std::byte* stored = values(layer, block, kv_head);
-  if (!coded()) return stored;
-  const int64_t dim = this->layer(layer).value_dim, codes = coded_bytes(dim, kBlockTokens, kernel_);
-  kernels_.coded_cache.decode_values(reinterpret_cast<const int8_t*>(stored),
-                                     reinterpret_cast<const uint16_t*>(stored + codes), kBlockTokens, dim,
-                                     reinterpret_cast<uint16_t*>(room));
+Panels CpuKvCache::values(int layer, int32_t block, int kv_head, const WritablePanels& room) const {
+  const std::byte* stored = memory(layer) + value_offset(layer, block, kv_head);
+  if (!coded()) return {value_layout(layer), stored};
+  kernels_.coded_cache.decode_values(
+      reinterpret_cast<const int8_t*>(stored), reinterpret_cast<const uint16_t*>(stored + coded_bytes(room.layout())),
+      kBlockTokens, this->layer(layer).value_dim, reinterpret_cast<uint16_t*>(room.panel(0)));
   return room;
 }
 
-void CpuKvCache::clear_block(int layer, int32_t block) const {
-  std::memset(keys(layer, block, 0), 0, static_cast<size_t>(layers_[static_cast<size_t>(layer)].block_bytes));
+void CpuKvCache::clear_block(int layer, int32_t block) {
+  std::memset(memory(layer) + key_offset(layer, block, 0), 0,
+              static_cast<size_t>(layers_[static_cast<size_t>(layer)].block_bytes));
 }
 
 namespace {
-
-// Number (k, output) of panels that hold `inputs` numbers k per output.
-template <typename T>
-T& panel_cell(std::byte* panels, const MatmulKernel& kernel, int64_t inputs, int64_t k, int64_t output) {
-  constexpr int64_t per_unit = 4 / sizeof(T);
-  auto* panel = panels + output / kernel.columns * kernel.panel_bytes(inputs);
-  return reinterpret_cast<T*>(
-      panel)[(k / per_unit * kernel.columns + output % kernel.columns) * per_unit + k % per_unit];
-}
 
 // The scale of a group whose largest magnitude is given. What is not finite makes it NaN, and with it every number of
 // the group.
@@ -204,37 +184,30 @@ void quantise(const float* x_D, int64_t D, int64_t groups, const GroupOf& group_
   for (int64_t d = 0; d < D; ++d) put(d, code_of(x_D[d], largest[static_cast<size_t>(group_of(d))]));
 }
 
-// Codes lie as [panel][input][columns].
-int8_t& code_cell(std::byte* codes, int64_t columns, int64_t inputs, int64_t k, int64_t output) {
-  return reinterpret_cast<int8_t*>(codes)[(output / columns * inputs + k) * columns + output % columns];
-}
-
 }  // namespace
 
-void CpuKvCache::write(int layer, int32_t block, int kv_head, int slot, const float* key, const float* value) const {
+void CpuKvCache::write(int layer, int32_t block, int kv_head, int slot, const float* key, const float* value) {
   const Layer& shape = this->layer(layer);
-  std::byte* k_panels = keys(layer, block, kv_head);
-  std::byte* v_panels = values(layer, block, kv_head);
+  const WritablePanels keys(key_layout(layer), memory(layer) + key_offset(layer, block, kv_head)),
+      values(value_layout(layer), memory(layer) + value_offset(layer, block, kv_head));
   if (spec_.dtype == DType::f32) {
-    for (int d = 0; d < shape.key_dim; ++d) panel_cell<float>(k_panels, kernel_, shape.key_dim, d, slot) = key[d];
-    for (int d = 0; d < shape.value_dim; ++d) panel_cell<float>(v_panels, kernel_, kBlockTokens, slot, d) = value[d];
+    for (int d = 0; d < shape.key_dim; ++d) keys.number<float>(d, slot) = key[d];
+    for (int d = 0; d < shape.value_dim; ++d) values.number<float>(slot, d) = value[d];
   } else if (spec_.dtype == DType::bf16) {
-    for (int d = 0; d < shape.key_dim; ++d)
-      panel_cell<uint16_t>(k_panels, kernel_, shape.key_dim, d, slot) = f32_to_bf16(key[d]);
-    for (int d = 0; d < shape.value_dim; ++d)
-      panel_cell<uint16_t>(v_panels, kernel_, kBlockTokens, slot, d) = f32_to_bf16(value[d]);
+    for (int d = 0; d < shape.key_dim; ++d) keys.number<uint16_t>(d, slot) = f32_to_bf16(key[d]);
+    for (int d = 0; d < shape.value_dim; ++d) values.number<uint16_t>(slot, d) = f32_to_bf16(value[d]);
   } else {
-    write_codes(layer, k_panels, v_panels, slot, key, value);
+    write_codes(layer, keys.panel(0), values.panel(0), slot, key, value);
   }
 }
 
 void CpuKvCache::write_codes(int layer, std::byte* keys, std::byte* values, int slot, const float* key,
-                             const float* value) const {
+                             const float* value) {
   const Layer& shape = this->layer(layer);
-  const int64_t columns = kernel_.columns, units = divide_up(shape.key_dim, 2);
-  std::byte* key_scales = keys + coded_bytes(kBlockTokens, shape.key_dim, kernel_);
-  std::byte* value_scales = values + coded_bytes(shape.value_dim, kBlockTokens, kernel_);
-  const auto put_key = [&](int64_t d, int8_t code) { code_cell(keys, columns, 2 * units, d, slot) = code; };
+  const PanelLayout key_layout = this->key_layout(layer), value_layout = this->value_layout(layer);
+  std::byte* key_scales = keys + coded_bytes(key_layout);
+  std::byte* value_scales = values + coded_bytes(value_layout);
+  const auto put_key = [&](int64_t d, int8_t code) { code_cell(keys, key_layout, d, slot) = code; };
   if (shape.latent_dim == 0) {
     const int64_t half = half_units(shape);
     quantise<SmallScale>(
@@ -250,7 +223,7 @@ void CpuKvCache::write_codes(int layer, std::byte* keys, std::byte* values, int 
   quantise<Bf16Scale>(
       value, shape.value_dim, divide_up(shape.value_dim, kValueGroup), [](int64_t d) { return d / kValueGroup; },
       reinterpret_cast<uint16_t*>(value_scales) + slot, kBlockTokens,
-      [&](int64_t d, int8_t code) { code_cell(values, columns, kBlockTokens, slot, d) = code; });
+      [&](int64_t d, int8_t code) { code_cell(values, value_layout, slot, d) = code; });
 }
 
 }  // namespace cachalot
