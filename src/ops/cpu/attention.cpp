@@ -187,16 +187,19 @@ class TaskAttention {
 void TaskAttention::add_tile(Partial& to, int first, int last, ReadAhead& ahead) {
   while (last >= first && visible_.first_row(last) >= rows_) --last;
   if (last < first) return;
-  const KvTile kv = reader_->tile(first, last - first + 1, ahead);
-  for (int b = first; b <= last; ++b)
-    add_scores(b, kv.keys[static_cast<size_t>(b - first)], m_.score + int64_t{b - first} * kBlockTokens, ahead);
+  std::array<Panels, kTileBlocks> values;
+  for (int b = first; b <= last; ++b) {
+    const KvBlock kv = reader_->block(b, b - first, ahead);
+    add_scores(b, kv.keys, m_.score + int64_t{b - first} * kBlockTokens, ahead);
+    values[static_cast<size_t>(b - first)] = kv.values;
+  }
   softmax(to, first, last, ahead);
   // Blocks of which the same rows see something are one chain.
   for (int b = first; b <= last;) {
     int same = b;
     while (same < last && visible_.first_row(same + 1) == visible_.first_row(b)) ++same;
     add_values(to, visible_.first_row(same),
-               std::span(kv.values).subspan(static_cast<size_t>(b - first), static_cast<size_t>(same - b + 1)),
+               std::span(values).subspan(static_cast<size_t>(b - first), static_cast<size_t>(same - b + 1)),
                m_.p + s_.kernel.input_bytes(int64_t{b - first} * kBlockTokens), ahead);
     b = same + 1;
   }
@@ -221,8 +224,7 @@ void TaskAttention::softmax(Partial& to, int first, int last, ReadAhead& ahead) 
     float* score = m_.score + r * m_.score_stride;
     to.softmax(kernels_, r, score, count, begin, end, s_.spec.scale);
     s_.kernel.prepare(score, count, m_.p + r * m_.p_stride_bytes);
-    const Prefetch next = ahead.during(softmax_time() / rows_ * (last - first + 1));
-    for (int64_t byte = 0; byte < next.bytes; byte += 64) __builtin_prefetch(next.at + byte, 0, 2);
+    ahead.prefetch_for(softmax_time() / rows_ * (last - first + 1));
   }
 }
 

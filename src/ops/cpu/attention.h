@@ -69,8 +69,8 @@ struct AttendShape {
   PanelLayout keys, values;  // of one block
   AttendSpec spec;
   bool split_kv;
-  // What making the keys and values of a block from what is cached takes, in units of ReadAhead, as far as it is
-  // spent prefetching.
+  // What making the keys and values of a block from what is cached takes, in units of ReadAhead, as far as memory is
+  // prefetched meanwhile.
   int64_t making_time = 0;
 
   int64_t key_dim() const { return keys.inputs; }
@@ -78,9 +78,9 @@ struct AttendShape {
   int tile_blocks() const { return split_kv ? kTileBlocks : 1; }
 };
 
-// The keys and values of some neighbouring blocks, block by block.
-struct KvTile {
-  std::array<Panels, kTileBlocks> keys, values;
+// The keys and the values of one block.
+struct KvBlock {
+  Panels keys, values;
 };
 
 // Reads the keys and values of one task. Only the worker that has opened it calls it; it uses that worker's memory,
@@ -88,10 +88,10 @@ struct KvTile {
 class KvReader {
  public:
   virtual ~KvReader() = default;
-  // Blocks first … first + count - 1 of the sequence, at most AttendShape::tile_blocks(); valid until the next call.
-  // Where making them takes time, memory is prefetched meanwhile.
-  virtual KvTile tile(int first, int count, ReadAhead& ahead) = 0;
-  // What tile() will read of block b, as far as that is memory of the cache.
+  // Keys and values of block b of the sequence. What is not read where it lies is made in memory of slot `slot` <
+  // AttendShape::tile_blocks(), and valid until that slot is used anew; memory is prefetched meanwhile.
+  virtual KvBlock block(int b, int slot, ReadAhead& ahead) = 0;
+  // Where block b lies in the cache, as far as that is worth prefetching.
   virtual StoredBlock stored(int /*b*/) const { return {}; }
 };
 

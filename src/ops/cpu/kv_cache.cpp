@@ -18,10 +18,15 @@ const MatmulKernel& panel_kernel(const KernelTable& kernels, DType dtype) {
 // Codes and scales of a q8_0 block: one byte for every number of the bf16 panels, then [group][kBlockTokens] scales.
 int64_t coded_bytes(const PanelLayout& layout) { return layout.bytes() / 2; }
 // Codes lie as [panel][input][columns].
-int8_t& code_cell(std::byte* codes, const PanelLayout& layout, int64_t k, int64_t output) {
-  const int64_t columns = layout.columns(), panel = output / columns * layout.panel_bytes() / 2;
-  return reinterpret_cast<int8_t*>(codes)[panel + k * columns + output % columns];
-}
+struct CodeCells {
+  CodeCells(std::byte* memory, const PanelLayout& layout)
+      : codes(reinterpret_cast<int8_t*>(memory)), columns(layout.columns()), panel(layout.panel_bytes() / 2) {}
+
+  int8_t& at(int64_t k, int64_t output) { return codes[output / columns * panel + k * columns + output % columns]; }
+
+  int8_t* codes;
+  int64_t columns, panel;
+};
 constexpr int64_t kScaleBytes = 2;  // but of keys that turn
 
 // Which scale the components 2u and 2u + 1 of a latent and its rotary key take; see the top of kv_cache.h.
@@ -207,7 +212,8 @@ void CpuKvCache::write_codes(int layer, std::byte* keys, std::byte* values, int 
   const PanelLayout key_layout = this->key_layout(layer), value_layout = this->value_layout(layer);
   std::byte* key_scales = keys + coded_bytes(key_layout);
   std::byte* value_scales = values + coded_bytes(value_layout);
-  const auto put_key = [&](int64_t d, int8_t code) { code_cell(keys, key_layout, d, slot) = code; };
+  CodeCells key_codes(keys, key_layout), value_codes(values, value_layout);
+  const auto put_key = [&](int64_t d, int8_t code) { key_codes.at(d, slot) = code; };
   if (shape.latent_dim == 0) {
     const int64_t half = half_units(shape);
     quantise<SmallScale>(
@@ -223,7 +229,7 @@ void CpuKvCache::write_codes(int layer, std::byte* keys, std::byte* values, int 
   quantise<Bf16Scale>(
       value, shape.value_dim, divide_up(shape.value_dim, kValueGroup), [](int64_t d) { return d / kValueGroup; },
       reinterpret_cast<uint16_t*>(value_scales) + slot, kBlockTokens,
-      [&](int64_t d, int8_t code) { code_cell(values, value_layout, slot, d) = code; });
+      [&](int64_t d, int8_t code) { value_codes.at(slot, d) = code; });
 }
 
 }  // namespace cachalot

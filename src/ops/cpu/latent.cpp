@@ -63,21 +63,18 @@ class AbsorbedReader final : public KvReader {
   AbsorbedReader(const AttendCall& call, const AttendShape& shape, const AttendTask& task, AbsorbedTile& own)
       : call_(call), s_(shape), task_(task), own_(own) {}
 
-  KvTile tile(int first, int count, ReadAhead& ahead) override {
-    KvTile tile;
-    for (int i = 0; i < count; ++i) {
-      const auto at = static_cast<size_t>(i);
-      tile.keys[at] = call_.cache.keys(call_.layer, block(first + i), 0, own_.keys[at]);
-      s_.kernel.values_of_keys(tile.keys[at].panel(0), s_.key_dim(), kBlockTokens, s_.value_dim(),
-                               own_.values[at].panel(0), ahead.during(s_.making_time));
-      tile.values[at] = own_.values[at];
-    }
-    return tile;
+  KvBlock block(int b, int slot, ReadAhead& ahead) override {
+    const WritablePanels &room = own_.keys[static_cast<size_t>(slot)],
+                         &values = own_.values[static_cast<size_t>(slot)];
+    const Panels keys = call_.cache.keys(call_.layer, block_of(b), 0, room);
+    s_.kernel.values_of_keys(keys.panel(0), s_.key_dim(), kBlockTokens, s_.value_dim(), values.panel(0),
+                             ahead.during(s_.making_time));
+    return {keys, values};
   }
-  StoredBlock stored(int b) const override { return {call_.cache.stored_keys(call_.layer, block(b), 0), {}}; }
+  StoredBlock stored(int b) const override { return {call_.cache.stored_keys(call_.layer, block_of(b), 0), {}}; }
 
  private:
-  int32_t block(int b) const { return cache_block(call_.cache, call_.layer, task_, b); }
+  int32_t block_of(int b) const { return cache_block(call_.cache, call_.layer, task_, b); }
 
   const AttendCall& call_;
   const AttendShape& s_;
@@ -271,13 +268,12 @@ class ExpandedReader final : public KvReader {
     }
   }
 
-  KvTile tile(int first, int count, ReadAhead& /*ahead*/) override {
-    CHECK(count == 1);  // an unsplit cache has tiles of one block
-    const Panels block =
-        call_.cache.keys(call_.layer, cache_block(call_.cache, call_.layer, task_, first), 0, own_.block);
-    build_keys(block);
-    build_values(block);
-    return {.keys = {own_.keys}, .values = {own_.values}};
+  KvBlock block(int b, int /*slot: one is all*/, ReadAhead& /*ahead*/) override {
+    const int32_t number = cache_block(call_.cache, call_.layer, task_, b);
+    const Panels latents = call_.cache.keys(call_.layer, number, 0, own_.block);
+    build_keys(latents);
+    build_values(latents);
+    return {own_.keys, own_.values};
   }
 
  private:

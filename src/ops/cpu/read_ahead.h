@@ -11,9 +11,9 @@ namespace cachalot {
 
 class KvReader;
 
-// Where the keys and the values of a block are stored.
+// Where a block is stored: what is read when its scores are computed, and what when its values are added.
 struct StoredBlock {
-  Prefetch keys, values;
+  Prefetch with_keys, with_values;
 };
 
 // The order is that of reading: the keys of a KV tile, then its values.
@@ -24,6 +24,8 @@ class ReadAhead {
 
   // What is to be prefetched during the next `time`, in whole lines; of what lies apart the rest waits.
   Prefetch during(int64_t time);
+  // Prefetches it in one go, before work that does not do so itself.
+  void prefetch_for(int64_t time);
 
  private:
   void begin_tile(int block);
