@@ -79,12 +79,9 @@ void matmul(const KernelTable& table, const MatmulKernel& kernel, int64_t M, int
   const auto x = random_normal(M * K, 1);
   const auto [packed, w_used] = weights(table, kernel, N, K);
   const PageBuffer prepared(static_cast<size_t>(kernel.inputs_bytes(M, K)));
-  for (int64_t m = 0; m < M; ++m) kernel.prepare_row(&x[m * K], K, m, M, prepared.data());
+  for (int64_t m = 0; m < M; ++m) kernel.prepare(&x[m * K], K, m, M, prepared.data());
   std::vector<float> y(M * N);
-  const auto work = [&] {
-    for (int64_t i = 0; i < packed.panels(); ++i)
-      kernel.multiply(prepared.data(), M, packed.panel(i), K, packed.used(i), &y[i * kernel.columns], N);
-  };
+  const auto work = [&] { kernel.multiply(prepared.data(), M, packed.span(), y.data(), N); };
   work();
   const auto x0 = rounded_to(kernel.inputs, {x.end() - K, x.end()});
   const auto want = reference::matmul(x0, w_used, 1, N, K);
@@ -109,11 +106,8 @@ void matvec(const KernelTable& table, const MatmulKernel& kernel, int64_t K) {
   std::vector<std::byte> weights(static_cast<size_t>(panels * kernel.panel_bytes(K)), std::byte{0x3c});
   const auto x = prepare(kernel, random_normal(K, 1), 1, K);
   std::vector<float> y(N);
-  const auto work = [&] {
-    for (int64_t i = 0; i < panels; ++i)
-      kernel.tile(x.data(), 0, 1, weights.data() + i * kernel.panel_bytes(K), K, kernel.columns,
-                  &y[i * kernel.columns], N, false);
-  };
+  const PanelSpan span{weights.data(), kernel.panel_bytes(K), K, N};
+  const auto work = [&] { kernel.multiply(x.data(), 1, span, y.data(), N); };
   const auto probe = [&] { sink = static_cast<float>(table.read_bytes(weights.data(), weights.size())); };
   const auto bytes = static_cast<double>(weights.size());
   print(table, fmt::format("matmul {} M=1 K={}, 256 MiB of weights", name(kernel.weights), K),
@@ -175,7 +169,6 @@ void rows(const KernelTable& table) {
   elements("rope_halves", [&] { table.rope_halves(a.data(), b.data(), b.data(), n, y.data()); });
   elements("rope_pairs", [&] { table.rope_pairs(a.data(), b.data(), b.data(), n, y.data()); });
   elements("f32_to_bf16", [&] { table.f32_to_bf16(a.data(), n, half.data()); });
-  elements("argmax", [&] { sink = static_cast<float>(table.argmax(a.data(), n)); });
   elements("softmax_block", [&] {
     std::memcpy(y.data(), a.data(), n * sizeof(float));
     float max = -INFINITY, sum = 0;

@@ -25,7 +25,48 @@ struct PanelRows {
   int64_t factor_stride;
 };
 
-// Matrix product with one weight format, y[m][n] = sum over k of x[m][k] * w[n][k].
+// Neighbouring panels of a packed matrix, or the same slice of k of each of them.
+struct PanelSpan {
+  const std::byte* first;  // panel, at the k where the slice starts
+  int64_t stride_bytes;    // from one panel to the next
+  int64_t K;               // inputs of the slice: whole blocks, except at the end of the row
+  int64_t outputs;         // that exist: all columns of the panels, but perhaps of the last one
+};
+
+// The two micro-kernels that MatmulKernel::prepare() and multiply() are made of; who multiplies need not know them.
+//
+// Row by row: inputs lie one row after the other and meet one panel. GEMV, and GEMM wherever the other is missing.
+struct RowMicroKernel {
+  // Writes one row of K f32 inputs in the form that multiply() reads: K of type `inputs`, and a zero after an odd K.
+  void (*prepare)(const float* x_K, int64_t K, void* row) noexcept;
+
+  // y[m][0, used) for m < rows: from 0, or onward from what y holds when `accumulate`.
+  //   x        prepared rows, x_stride_bytes apart; K of them are used, whole blocks except at the end of the row
+  //   panel    the packed panel, advanced by the caller to the k where this part starts
+  //   used     outputs of this panel that exist, 1 ≤ used ≤ columns; nothing is written past them
+  //   y        row m starts at y + m * y_stride
+  void (*multiply)(const void* x, int64_t x_stride_bytes, int64_t rows, const void* panel, int64_t K, int used,
+                   float* y, int64_t y_stride, bool accumulate) noexcept;
+};
+
+// Tile by tile, where the instruction set has a way of its own for many rows of quantised weights: rows of inputs are
+// packed side by side in tiles, as GEMM packs its left matrix, and meet a few panels at once.
+struct TileMicroKernel {
+  int rows = 0;        // of a tile; 0 where there is no such way
+  int least_rows = 0;  // fewer of them are better off row by row
+  int panels = 1;      // a good count of panels for one call
+
+  // As RowMicroKernel::prepare(), for row `row` of a tile, which takes the input_bytes of its rows.
+  void (*prepare)(const float* x_K, int64_t K, int row, void* tile) noexcept = nullptr;
+
+  // As RowMicroKernel::multiply() from 0 and with the same bits, for rows of tiles, the last of which need not be
+  // filled, but is read; and for `used` outputs of as many neighbouring whole panels as it takes.
+  void (*multiply)(const void* x, int64_t rows, const void* panels, int64_t K, int used, float* y,
+                   int64_t y_stride) noexcept = nullptr;
+};
+
+// Matrix product with one weight format, y[m][n] = sum over k of x[m][k] * w[n][k]. For every format, instruction set
+// and number of rows: prepare() each row of x, then multiply().
 //
 // Packed weights are panels of `columns` outputs n: a panel stores k in units of 32 bits (f32: one k; bf16: the pair
 // k, k + 1 with k in the low half) as [unit][columns]. Missing outputs and inputs that fill up the last unit are
@@ -42,7 +83,7 @@ struct PanelRows {
 // file's own, in another order. K is a multiple of the format's block. Layout and definition: generic/quant_matmul.h.
 struct MatmulKernel {
   DType weights;         // how panels hold w
-  DType inputs;          // f32, bf16 or i8: how `x` must be prepared
+  DType inputs;          // f32, bf16 or i8: what prepare() makes of x
   int columns;           // outputs per panel
   int unit_inputs;       // inputs per unit of 32 bits
   int block_inputs;      // K may be cut at its multiples only; in a coded format they share a factor
@@ -50,74 +91,47 @@ struct MatmulKernel {
   int group_inputs = 0;  // of i8 inputs: so many share a scale
   int group_bytes = 0;   // and take so many bytes, scale and all
 
-  // Writes one row of K f32 inputs in the form that tile() reads: K of type `inputs`, and a zero after an odd K.
-  void (*prepare)(const float* x_K, int64_t K, void* out) noexcept;
-
-  // Of a quantised format: rest_K = x_K less what prepare() makes of it, within 2^-23 of the largest of each group.
-  void (*rounding_rest)(const float* x_K, int64_t K, float* rest_K) noexcept = nullptr;
-
-  // y[m][0, used) for m < rows: from 0, or onward from what y holds when `accumulate`.
-  //   x        prepared rows, x_stride_bytes apart; K of them are used, whole blocks except at the end of the row
-  //   panel    the packed panel, advanced by the caller to the k where this part starts
-  //   used     outputs of this panel that exist, 1 ≤ used ≤ columns; nothing is written past them
-  //   y        row m starts at y + m * y_stride
-  void (*tile)(const void* x, int64_t x_stride_bytes, int64_t rows, const void* panel, int64_t K, int used, float* y,
-               int64_t y_stride, bool accumulate) noexcept;
+  RowMicroKernel by_row;
+  TileMicroKernel by_tile = {};
 
   // Packs a panel; where K fills no whole unit, the rows are read up to K only.
   void (*pack)(const PanelRows& rows, void* panel) noexcept;
-
-  // -- Many rows together, where the instruction set has a way of its own for quantised weights: rows are prepared
-  // side by side in tiles and meet a few panels at once. prepare_row() and multiply() choose.
-
-  int rows_together = 0;    // of a tile; 0 where there is no such way
-  int least_together = 0;   // fewer rows than these are better off apart
-  int panels_together = 1;  // a good count of panels for one call
-
-  // As prepare(), for row `row` of a tile of rows_together rows, which takes their input_bytes.
-  void (*prepare_together)(const float* x_K, int64_t K, int row, void* tile) noexcept = nullptr;
-
-  // As tile() from 0 and with the same bits, for tiles of rows prepared so, the last of which need not be filled, but
-  // is read; and for `used` outputs of as many panels as it takes.
-  void (*tile_together)(const void* x, int64_t rows, const void* panels, int64_t K, int used, float* y,
-                        int64_t y_stride) noexcept = nullptr;
-
-  // Of `rows` rows, the first so many go together.
-  int64_t together(int64_t rows) const {
-    if (rows_together == 0 || rows < least_together) return 0;
-    const int64_t rest = rows % rows_together;
-    return 2 * rest >= rows_together ? rows : rows - rest;
-  }
-  // Memory for `rows` rows of inputs, prepared one by one for multiply().
-  int64_t inputs_bytes(int64_t rows, int64_t K) const {
-    const int64_t most = rows_together == 0 ? rows : (rows + rows_together - 1) / rows_together * rows_together;
-    return most * input_bytes(K);
-  }
-  // Row `row` of `rows`, of which each must be prepared so.
-  void prepare_row(const float* x_K, int64_t K, int64_t row, int64_t rows, std::byte* inputs) const {
-    const int64_t in_tile = row < together(rows) ? row % rows_together : -1;
-    if (in_tile >= 0)
-      prepare_together(x_K, K, static_cast<int>(in_tile), inputs + (row - in_tile) * input_bytes(K));
-    else
-      prepare(x_K, K, inputs + row * input_bytes(K));
-  }
-  // y[rows][used] from `used` outputs of neighbouring panels.
-  void multiply(const std::byte* inputs, int64_t rows, const std::byte* panels, int64_t K, int used, float* y,
-                int64_t y_stride) const {
-    const int64_t tiled = together(rows), bytes = input_bytes(K);
-    if (tiled > 0) tile_together(inputs, tiled, panels, K, used, y, y_stride);
-    if (tiled == rows) return;
-    inputs += tiled * bytes, y += tiled * y_stride;
-    for (int n = 0; n < used; n += columns, panels += panel_bytes(K))
-      tile(inputs, bytes, rows - tiled, panels, K, used - n < columns ? used - n : columns, y + n, y_stride, false);
-  }
-
-  int64_t units(int64_t K) const { return (K + unit_inputs - 1) / unit_inputs; }
-  // Output `column` of a panel of a quantised format as numbers, as dequantize() of tensor/quant_blocks.h rounds
+  // Of a quantised format: output `column` of a panel as numbers, as dequantize() of tensor/quant_blocks.h rounds
   // them.
   void (*unpack)(const void* panel, int64_t K, int column, float* w_K) noexcept = nullptr;
+  // Of a quantised format: rest_K = x_K less what prepare() makes of it, within 2^-23 of the largest of each group.
+  void (*rounding_rest)(const float* x_K, int64_t K, float* rest_K) noexcept = nullptr;
+
+  // Memory for `rows` rows of inputs.
+  int64_t inputs_bytes(int64_t rows, int64_t K) const {
+    const int64_t most = by_tile.rows == 0 ? rows : (rows + by_tile.rows - 1) / by_tile.rows * by_tile.rows;
+    return most * input_bytes(K);
+  }
+  // Writes row `row` of the `rows` rows that will be multiplied: all of them must be written, in any order.
+  void prepare(const float* x_K, int64_t K, int64_t row, int64_t rows, std::byte* inputs) const {
+    const int64_t in_tile = row < tiled_rows(rows) ? row % by_tile.rows : -1;
+    if (in_tile >= 0)
+      by_tile.prepare(x_K, K, static_cast<int>(in_tile), inputs + (row - in_tile) * input_bytes(K));
+    else
+      by_row.prepare(x_K, K, inputs + row * input_bytes(K));
+  }
+  // y[rows][outputs], rows y_stride apart, of all inputs of the panels; nothing is written past the outputs.
+  void multiply(const std::byte* inputs, int64_t rows, const PanelSpan& w, float* y, int64_t y_stride) const {
+    const int64_t tiled = tiled_rows(rows), bytes = input_bytes(w.K);
+    if (tiled > 0) by_tile.multiply(inputs, tiled, w.first, w.K, static_cast<int>(w.outputs), y, y_stride);
+    if (tiled == rows) return;
+    inputs += tiled * bytes, y += tiled * y_stride;
+    const std::byte* panel = w.first;
+    for (int64_t n = 0; n < w.outputs; n += columns, panel += w.stride_bytes) {
+      const auto used = static_cast<int>(w.outputs - n < columns ? w.outputs - n : columns);
+      by_row.multiply(inputs, bytes, rows - tiled, panel, w.K, used, y + n, y_stride, false);
+    }
+  }
+  // How many neighbouring panels are best multiplied in one call.
+  int64_t good_panels(int64_t rows) const { return tiled_rows(rows) > 0 ? by_tile.panels : 1; }
 
   bool quantised() const { return group_inputs > 0; }
+  int64_t units(int64_t K) const { return (K + unit_inputs - 1) / unit_inputs; }
   int64_t panel_bytes(int64_t K) const {
     if (quantised()) return columns * row_bytes(weights, K);
     return columns * (4 * units(K) + (K + block_inputs - 1) / block_inputs * factor_bytes);
@@ -125,6 +139,14 @@ struct MatmulKernel {
   int64_t input_bytes(int64_t K) const {
     if (quantised()) return K / group_inputs * group_bytes;
     return (K + 1) / 2 * 2 * (inputs == DType::f32 ? 4 : 2);
+  }
+
+ private:
+  // Of `rows` rows, the first so many take tiles.
+  int64_t tiled_rows(int64_t rows) const {
+    if (by_tile.rows == 0 || rows < by_tile.least_rows) return 0;
+    const int64_t rest = rows % by_tile.rows;
+    return 2 * rest >= by_tile.rows ? rows : rows - rest;
   }
 };
 
@@ -169,7 +191,7 @@ struct KernelTable {
   // y *= factor.
   void (*scale)(float* y, int64_t n, float factor) noexcept;
 
-  // One step of a softmax that runs over blocks of keys. Scores of keys outside [begin, end) take no part.
+  // One step of an online softmax, which runs over blocks of keys. Scores of keys outside [begin, end) take no part.
   //   score   in: q·k of n keys; out: exp(scale * score - new maximum) inside [begin, end), 0 elsewhere
   //   max     running maximum of scale * score (-inf before the first block); updated
   //   sum     running sum of the exponentials; multiplied by the returned factor, then the block's are added

@@ -9,7 +9,7 @@
 
 namespace cachalot {
 
-constexpr int kBlockTokens = 64;  // positions per block of the KV cache; attention folds keys in these blocks
+constexpr int kBlockTokens = 64;  // positions per block of the KV cache; and what attention goes through it by
 
 struct PositionSpan {
   int begin, end;  // [begin, end)

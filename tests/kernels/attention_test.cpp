@@ -17,7 +17,7 @@ std::vector<TypedKernel> typed_kernels(const KernelTable& table) {
   return {{table.matmul_f32, table.attention_f32}, {table.matmul_bf16, table.attention_bf16}};
 }
 
-TEST(AttentionTile, GivesTheBitsOfTheMatrixKernelWhateverIsAskedForMeanwhile) {
+TEST(AttentionTile, GivesTheBitsOfTheMatrixKernelWhateverIsPrefetchedMeanwhile) {
   for (const KernelTable* table : usable_kernels())
     for (const auto& [matmul, attention] : typed_kernels(*table))
       for (const int64_t K : {1, 2, 7, 64, 129})
@@ -28,11 +28,11 @@ TEST(AttentionTile, GivesTheBitsOfTheMatrixKernelWhateverIsAskedForMeanwhile) {
           const auto x = prepare(matmul, random_normal(rows * K, 2), rows, K);
           for (const bool accumulate : {false, true}) {
             auto want = random_normal(rows * N, 3), got = want;
-            matmul.tile(x.data(), matmul.input_bytes(K), rows, w.panel(0), K, static_cast<int>(N), want.data(), N,
-                        accumulate);
+            matmul.by_row.multiply(x.data(), matmul.input_bytes(K), rows, w.panel(0), K, static_cast<int>(N),
+                                   want.data(), N, accumulate);
             const std::byte* panel = w.panel(0);
-            attention.tile(x.data(), matmul.input_bytes(K), rows, {&panel, 1}, K, got.data(), N, accumulate,
-                           accumulate ? Wanted{panel, 1000} : Wanted{});
+            attention.multiply(x.data(), matmul.input_bytes(K), rows, {&panel, 1}, K, got.data(), N, accumulate,
+                               accumulate ? Prefetch{panel, 1000} : Prefetch{});
             EXPECT_EQ(got, want);
           }
         }
@@ -51,9 +51,9 @@ TEST(AttentionTile, TakesPanelsThatLieApartAsOneChain) {
         for (const int64_t i : {2, 0, 1}) panels.push_back(w.panel(i));
         auto want = random_normal(rows * N, 3), got = want;
         for (int64_t i = 0; i < kPanels; ++i)
-          matmul.tile(x.data() + matmul.input_bytes(i * kInputs), stride, rows, panels[static_cast<size_t>(i)],
-                      kInputs, static_cast<int>(N), want.data(), N, true);
-        attention.tile(x.data(), stride, rows, panels, kInputs, got.data(), N, true, {});
+          matmul.by_row.multiply(x.data() + matmul.input_bytes(i * kInputs), stride, rows,
+                                 panels[static_cast<size_t>(i)], kInputs, static_cast<int>(N), want.data(), N, true);
+        attention.multiply(x.data(), stride, rows, panels, kInputs, got.data(), N, true, {});
         EXPECT_EQ(got, want);
       }
 }

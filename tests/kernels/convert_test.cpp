@@ -81,7 +81,7 @@ TEST(Convert, PreparesRowsWithAZeroBehindAnOddEnd) {
         SCOPED_TRACE(std::string(table->isa) + " K=" + std::to_string(K));
         const auto x = random_normal(K, K);
         std::vector<std::byte> out(kernel->input_bytes(K) + 1, std::byte{0x55});
-        kernel->prepare(x.data(), K, out.data());
+        kernel->by_row.prepare(x.data(), K, out.data());
         ASSERT_EQ(out.back(), std::byte{0x55}) << "wrote past the end";
         for (int k = 0; k < K + K % 2; ++k) {
           const float value = k < K ? x[k] : 0;

@@ -39,9 +39,10 @@ std::vector<float> product(const PackedMatrix& w, const std::vector<std::byte>& 
   for (int64_t panel = 0; panel < w.panels(); ++panel)
     for (int64_t m = 0; m < M; m += cut.rows)
       for (int64_t k = 0; k < w.K; k += cut.ks)
-        kernel.tile(x.data() + m * kernel.input_bytes(w.K) + k * input_bytes, kernel.input_bytes(w.K),
-                    std::min(cut.rows, M - m), w.panel(panel) + kernel.panel_bytes(k), std::min(cut.ks, w.K - k),
-                    w.used(panel), &y[m * stride + panel * kernel.columns], stride, onward || k > 0);
+        kernel.by_row.multiply(x.data() + m * kernel.input_bytes(w.K) + k * input_bytes, kernel.input_bytes(w.K),
+                               std::min(cut.rows, M - m), w.panel(panel) + kernel.panel_bytes(k),
+                               std::min(cut.ks, w.K - k), w.used(panel), &y[m * stride + panel * kernel.columns],
+                               stride, onward || k > 0);
   return y;
 }
 

@@ -76,20 +76,20 @@ std::vector<float> product(const PackedMatrix& w, const std::vector<std::byte>& 
   for (int64_t panel = 0; panel < w.panels(); ++panel)
     for (int64_t m = 0; m < M; m += cut.rows)
       for (int64_t k = 0; k < w.K; k += cut.ks)
-        kernel.tile(x.data() + m * kernel.input_bytes(w.K) + kernel.input_bytes(k), kernel.input_bytes(w.K),
-                    std::min(cut.rows, M - m), w.panel(panel) + kernel.panel_bytes(k), std::min(cut.ks, w.K - k),
-                    w.used(panel), &y[m * stride + panel * kernel.columns], stride, k > 0);
+        kernel.by_row.multiply(x.data() + m * kernel.input_bytes(w.K) + kernel.input_bytes(k),
+                               kernel.input_bytes(w.K), std::min(cut.rows, M - m),
+                               w.panel(panel) + kernel.panel_bytes(k), std::min(cut.ks, w.K - k), w.used(panel),
+                               &y[m * stride + panel * kernel.columns], stride, k > 0);
   return y;
 }
 
-// As CpuOps multiplies: rows that go together do.
+// As CpuOps multiplies: through prepare() and multiply().
 std::vector<float> products(const PackedMatrix& w, const std::vector<float>& x_MK, int64_t M, int64_t stride) {
   const MatmulKernel& kernel = *w.kernel;
   const PageBuffer inputs(static_cast<size_t>(kernel.inputs_bytes(M, w.K)));
-  for (int64_t m = 0; m < M; ++m) kernel.prepare_row(&x_MK[m * w.K], w.K, m, M, inputs.data());
+  for (int64_t m = 0; m < M; ++m) kernel.prepare(&x_MK[m * w.K], w.K, m, M, inputs.data());
   std::vector<float> y(static_cast<size_t>(M * stride), kGuard);
-  for (int64_t panel = 0; panel < w.panels(); ++panel)
-    kernel.multiply(inputs.data(), M, w.panel(panel), w.K, w.used(panel), &y[panel * kernel.columns], stride);
+  kernel.multiply(inputs.data(), M, w.span(), y.data(), stride);
   return y;
 }
 
@@ -160,7 +160,7 @@ TEST(QuantMatmul, GivesARowTheSameBitsAloneAmongOthersAndCutAnywhere) {
     }
 }
 
-TEST(QuantMatmul, GivesRowsThatGoTogetherTheBitsThatTheyHaveApart) {
+TEST(QuantMatmul, GivesRowsInTilesTheBitsThatTheyHaveRowByRow) {
   for (const KernelTable* table : usable_kernels())
     for (const MatmulKernel& kernel : table->matmul_quantised)
       for (const int64_t blocks :

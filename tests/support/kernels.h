@@ -26,6 +26,7 @@ struct PackedMatrix {
 
   int64_t panels() const { return (N + kernel->columns - 1) / kernel->columns; }
   const std::byte* panel(int64_t i) const { return bytes.data() + i * kernel->panel_bytes(K); }
+  PanelSpan span() const { return {bytes.data(), kernel->panel_bytes(K), K, N}; }
   int used(int64_t i) const { return static_cast<int>(std::min<int64_t>(kernel->columns, N - i * kernel->columns)); }
 };
 
@@ -89,11 +90,11 @@ struct CodedMatrix {
   }
 };
 
-// M rows of K inputs as the kernel wants them, back to back.
+// M rows of K inputs for the micro-kernel that takes them row by row, back to back.
 inline std::vector<std::byte> prepare(const MatmulKernel& kernel, const std::vector<float>& x_MK, int64_t M,
                                       int64_t K) {
   std::vector<std::byte> prepared(static_cast<size_t>(M * kernel.input_bytes(K)));
-  for (int64_t m = 0; m < M; ++m) kernel.prepare(&x_MK[m * K], K, prepared.data() + m * kernel.input_bytes(K));
+  for (int64_t m = 0; m < M; ++m) kernel.by_row.prepare(&x_MK[m * K], K, prepared.data() + m * kernel.input_bytes(K));
   return prepared;
 }
 

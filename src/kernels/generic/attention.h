@@ -1,18 +1,29 @@
 // Products with the panels of cached blocks; see AttentionKernel. The matrix kernel's tile reads panels that stream
 // through thousands of inputs, which the processor's own prefetcher follows; blocks of the cache are short, lie apart
-// and are read once by the few rows of a decode step, so here the next block is asked for between the products.
+// and are read once by the few rows of a decode step, so here the next block is prefetched between the products.
+#pragma once
 
-// Asks for memory in so many pieces. In larger ones than need be, requests would keep the loads waiting.
-class Requests {
+#include <span>
+#include <utility>
+
+#include "kernels/attention.h"
+#include "kernels/generic/matmul.h"
+#include "kernels/simd/primitives.h"
+
+namespace cachalot {
+namespace {
+
+// Prefetches memory in so many pieces. In larger ones than need be, prefetches would keep the loads waiting.
+class Prefetcher {
  public:
-  Requests(Wanted wanted, int64_t pieces)
-      : at_(reinterpret_cast<const char*>(wanted.at)),
-        end_(at_ + wanted.bytes),
-        piece_((wanted.bytes + 64 * pieces - 1) / (64 * pieces) * 64) {}
+  Prefetcher(Prefetch ahead, int64_t pieces)
+      : at_(reinterpret_cast<const char*>(ahead.at)),
+        end_(at_ + ahead.bytes),
+        piece_((ahead.bytes + 64 * pieces - 1) / (64 * pieces) * 64) {}
 
-  void ask_for_piece() {
+  void prefetch_piece() {
     const char* stop = end_ - at_ < piece_ ? end_ : at_ + piece_;
-    for (; at_ < stop; at_ += 64) ask_for(at_);
+    for (; at_ < stop; at_ += 64) prefetch_line(at_);
   }
 
  private:
@@ -21,18 +32,18 @@ class Requests {
 };
 
 // Some rows with panels of so many units, one after the other.
-struct FoldPass {
+struct PanelsPass {
   const char* x;
   int64_t x_stride_bytes;
   std::span<const std::byte* const> panels;
   int64_t units;
   float* y;
   int64_t y_stride;
-  Wanted wanted;
+  Prefetch ahead;
 };
 
 template <class Panels, int rows, bool accumulate>
-static void fold_rows(const FoldPass& p) {
+static void panels_rows(const PanelsPass& p) {
   F32x sums[rows][kTileVectors];
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r)
@@ -40,10 +51,10 @@ static void fold_rows(const FoldPass& p) {
     for (int v = 0; v < kTileVectors; ++v) sums[r][v] = accumulate ? load(p.y + r * p.y_stride + v * kLanes) : set(0);
 
   const char* x = p.x;
-  Requests requests(p.wanted, p.units * static_cast<int64_t>(p.panels.size()));
+  Prefetcher prefetcher(p.ahead, p.units * static_cast<int64_t>(p.panels.size()));
   for (const std::byte* panel : p.panels)
     for (int64_t u = 0; u < p.units; ++u, x += Panels::kParts * 4, panel += int64_t{kColumns} * 4) {
-      requests.ask_for_piece();
+      prefetcher.prefetch_piece();
       const auto* unit = reinterpret_cast<const float*>(panel);
       step<Panels, 0>(sums, x, p.x_stride_bytes, unit);
       if constexpr (Panels::kParts > 1) step<Panels, 1>(sums, x, p.x_stride_bytes, unit);
@@ -56,29 +67,30 @@ static void fold_rows(const FoldPass& p) {
 }
 
 template <class Panels, bool accumulate, int most>
-static void fold_rows_of(int rows, const FoldPass& p) {
+static void panels_rows_of(int rows, const PanelsPass& p) {
   if constexpr (most > 1) {
-    if (rows < most) return fold_rows_of<Panels, accumulate, most - 1>(rows, p);
+    if (rows < most) return panels_rows_of<Panels, accumulate, most - 1>(rows, p);
   }
-  fold_rows<Panels, most, accumulate>(p);
+  panels_rows<Panels, most, accumulate>(p);
 }
 
 template <class Panels>
-static void fold_tile(const void* x, int64_t x_stride_bytes, int64_t rows, std::span<const std::byte* const> panels,
-                      int64_t K, float* y, int64_t y_stride, bool accumulate, Wanted wanted) noexcept {
-  FoldPass p = {.x = static_cast<const char*>(x),
-                .x_stride_bytes = x_stride_bytes,
-                .panels = panels,
-                .units = (K + Panels::kInputsPerUnit - 1) / Panels::kInputsPerUnit,
-                .y = y,
-                .y_stride = y_stride,
-                .wanted = wanted};
+static void multiply_panels(const void* x, int64_t x_stride_bytes, int64_t rows,
+                            std::span<const std::byte* const> panels, int64_t K, float* y, int64_t y_stride,
+                            bool accumulate, Prefetch ahead) noexcept {
+  PanelsPass p = {.x = static_cast<const char*>(x),
+                  .x_stride_bytes = x_stride_bytes,
+                  .panels = panels,
+                  .units = (K + Panels::kInputsPerUnit - 1) / Panels::kInputsPerUnit,
+                  .y = y,
+                  .y_stride = y_stride,
+                  .ahead = ahead};
   for (int64_t left = rows; left > 0;) {
     const int64_t blocks = (left + kTileRows - 1) / kTileRows;
     const int now = static_cast<int>((left + blocks - 1) / blocks);
-    (accumulate ? fold_rows_of<Panels, true, kTileRows> : fold_rows_of<Panels, false, kTileRows>)(now, p);
+    (accumulate ? panels_rows_of<Panels, true, kTileRows> : panels_rows_of<Panels, false, kTileRows>)(now, p);
     p.x += now * x_stride_bytes, p.y += now * y_stride, left -= now;
-    p.wanted = {};  // the first rows have asked for all of it
+    p.ahead = {};  // the first rows have prefetched all of it
   }
 }
 
@@ -101,17 +113,17 @@ static F32x zip(F32x a, F32x b) {
 // components: as they are for f32; for bf16 those of two tokens are zipped into pairs.
 template <int numbers_per_unit>
 static void values_of_keys(const void* keys, int64_t key_dim, int tokens, int64_t dim, void* values,
-                           Wanted wanted) noexcept {
+                           Prefetch ahead) noexcept {
   constexpr int64_t kStep = int64_t{kLanes} * numbers_per_unit;  // components of a square
   const int64_t key_units = (key_dim + numbers_per_unit - 1) / numbers_per_unit, units = dim / numbers_per_unit;
   const int64_t panel_floats = int64_t{tokens} / numbers_per_unit * kColumns;
   const int64_t filled = (dim + kColumns - 1) / kColumns * kColumns;
   const auto* from = static_cast<const float*>(keys);
-  Requests requests(wanted, tokens / kLanes * ((filled + kStep - 1) / kStep));
+  Prefetcher prefetcher(ahead, tokens / kLanes * ((filled + kStep - 1) / kStep));
   for (int t = 0; t < tokens; t += kLanes) {
     const float* panel = from + t / kColumns * key_units * kColumns + t % kColumns;
     for (int64_t c = 0; c < filled; c += kStep) {
-      requests.ask_for_piece();
+      prefetcher.prefetch_piece();
       F32x square[kLanes];
       const int64_t u = c / numbers_per_unit;
 #pragma GCC unroll 16
@@ -211,3 +223,6 @@ static void decode_values(const int8_t* codes, const uint16_t* scale, int tokens
       decode_unit(codes, first, second, panels);
     }
 }
+
+}  // namespace
+}  // namespace cachalot

@@ -8,6 +8,15 @@
 // Error bound against f64, per output, e = 2^-24, with the codes exact in the type that multiplies: the chain of a
 // block and the sum over the B blocks, (min(K, 128) + B + 1) e sum |x factor code|, twice that where fma() rounds
 // twice.
+#pragma once
+
+#include "kernels/generic/matmul.h"
+#include "kernels/generic/pack.h"
+#include "kernels/simd/primitives.h"
+#include "kernels/table.h"
+
+namespace cachalot {
+namespace {
 
 constexpr int kBlockInputs = 128;
 constexpr int kCodedColumns = 64;  // with fewer the chain of one row would wait for its own sums (docs/log.md)
@@ -235,3 +244,6 @@ static void pack_coded(const PanelRows& r, void* panel) noexcept {
   }
   if (streamed) finish_streams();
 }
+
+}  // namespace
+}  // namespace cachalot

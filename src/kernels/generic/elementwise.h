@@ -1,4 +1,11 @@
 // Rows of numbers, element by element. y may be an input.
+#pragma once
+
+#include "kernels/generic/exp.h"
+#include "kernels/simd/primitives.h"
+
+namespace cachalot {
+namespace {
 
 // y = silu(gate) * up, silu(z) = z / (1 + e^-z). Relative error ≤ 2.5e-7; for z < -88.7, where |silu| < 1e-36, it is
 // 0. NaN stays NaN, and z = -inf gives NaN, as the formula does.
@@ -36,3 +43,6 @@ static void add(const float* a, const float* b, int64_t n, float* y) noexcept {
 static void scale(float* y, int64_t n, float factor) noexcept {
   for (int64_t i = 0; i < n; ++i) y[i] *= factor;
 }
+
+}  // namespace
+}  // namespace cachalot

@@ -3,6 +3,13 @@
 // Relative error ≤ 1e-7 (measured: 8.2e-8) where the result is a normal number, absolute ≤ 1.5e-45 below; 0 below
 // -104, infinity above 88.8, NaN stays NaN. q is the minimax fit of degree 4, which alone is off by 4e-9 (found by
 // reweighted least squares). ln 2 is split so that n * kLn2High is exact even where fma() rounds twice.
+#pragma once
+
+#include "kernels/simd/primitives.h"
+
+namespace cachalot {
+namespace {
+
 static F32x exp(F32x x) {
   constexpr float kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
   x = min(set(89.0f), max(set(-105.0f), x));  // NaN passes both
@@ -30,3 +37,6 @@ static F32x exp_of_distance(F32x x) {
   p = fma(p, f, set(0.6931472f));
   return times_power_of_two(fma(p, f, set(1.0f)), n);
 }
+
+}  // namespace
+}  // namespace cachalot

@@ -1,22 +1,23 @@
-// Everything generic and the table of it. Included inside an anonymous namespace after one file of simd/.
+// Everything generic and the table of it, with the primitives of the file of simd/ that was included before.
+#pragma once
 
+#include "kernels/generic/attention.h"
+#include "kernels/generic/coded_matmul.h"
 #include "kernels/generic/convert.h"
-#include "kernels/generic/exp.h"
-
 #include "kernels/generic/elementwise.h"
 #include "kernels/generic/matmul.h"
 #include "kernels/generic/norm.h"
 #include "kernels/generic/pack.h"
-
-#include "kernels/generic/attention.h"
-#include "kernels/generic/coded_matmul.h"
 #include "kernels/generic/probes.h"
 #include "kernels/generic/quant_formats.h"
-
 #include "kernels/generic/quant_matmul.h"
 #include "kernels/generic/quant_pairs.h"
 #include "kernels/generic/rope.h"
 #include "kernels/generic/softmax.h"
+#include "kernels/table.h"
+
+namespace cachalot {
+namespace {
 
 static constexpr KernelTable generic_kernels(const char* isa, bool (*usable)() noexcept) {
   return {
@@ -27,16 +28,14 @@ static constexpr KernelTable generic_kernels(const char* isa, bool (*usable)() n
                      .columns = kColumns,
                      .unit_inputs = 1,
                      .block_inputs = 1,
-                     .prepare = prepare_f32,
-                     .tile = tile<F32Panels>,
+                     .by_row = {.prepare = prepare_f32, .multiply = tile<F32Panels>},
                      .pack = pack_plain<4>},
       .matmul_bf16 = {.weights = DType::bf16,
                       .inputs = DType::f32,
                       .columns = kColumns,
                       .unit_inputs = 2,
                       .block_inputs = 2,
-                      .prepare = prepare_f32,
-                      .tile = tile<WidenedBf16Panels>,
+                      .by_row = {.prepare = prepare_f32, .multiply = tile<WidenedBf16Panels>},
                       .pack = pack_plain<2>},
       .matmul_fp8 = {.weights = DType::f8_e4m3,
                      .inputs = DType::f32,
@@ -44,12 +43,17 @@ static constexpr KernelTable generic_kernels(const char* isa, bool (*usable)() n
                      .unit_inputs = 4,
                      .block_inputs = kBlockInputs,
                      .factor_bytes = 4,
-                     .prepare = prepare_f32,
-                     .tile = coded_tile<E4m3Panels>,
+                     .by_row = {.prepare = prepare_f32, .multiply = coded_tile<E4m3Panels>},
                      .pack = pack_coded<E4m3Panels>},
       .matmul_quantised = quantised_kernels<GenericDot>(),
-      .attention_f32 = {.tile = fold_tile<F32Panels>, .values_of_keys = values_of_keys<1>},
-      .attention_bf16 = {.tile = fold_tile<WidenedBf16Panels>, .values_of_keys = values_of_keys<2>},
+      .attention_f32 = {.inputs = DType::f32,
+                        .prepare = prepare_f32,
+                        .multiply = multiply_panels<F32Panels>,
+                        .values_of_keys = values_of_keys<1>},
+      .attention_bf16 = {.inputs = DType::f32,
+                         .prepare = prepare_f32,
+                         .multiply = multiply_panels<WidenedBf16Panels>,
+                         .values_of_keys = values_of_keys<2>},
       .coded_cache = {.decode_keys = decode_keys,
                       .decode_turning_keys = decode_turning_keys,
                       .decode_values = decode_values},
@@ -75,3 +79,6 @@ static constexpr KernelTable generic_kernels(const char* isa, bool (*usable)() n
       .byte_ops = kByteOps,
   };
 }
+
+}  // namespace
+}  // namespace cachalot

@@ -5,6 +5,12 @@
 //
 // Error bound against f64, per output, e = 2^-24: f32 weights (K + 1) e sum |x w|, twice that where fma() rounds
 // twice; bf16 weights the same, counted from the inputs as prepared.
+#pragma once
+
+#include "kernels/simd/primitives.h"
+
+namespace cachalot {
+namespace {
 
 // How a weight format multiplies. A unit is 32 bits of every column; it is taken in `kParts` steps, each of which
 // uses the same piece of every row's inputs: that keeps few weights in registers at a time.
@@ -120,3 +126,6 @@ static void prepare_f32(const float* x_K, int64_t K, void* out) noexcept {
   __builtin_memcpy(out, x_K, static_cast<size_t>(K) * 4);
   if (K % 2) static_cast<float*>(out)[K] = 0;
 }
+
+}  // namespace
+}  // namespace cachalot

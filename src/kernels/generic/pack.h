@@ -3,8 +3,16 @@
 // Squares of kLanes × kLanes are transposed in registers, so both sides are touched in whole vectors. kLanes rows are
 // followed from end to end, few enough streams for the processor's own prefetcher, and large panels go past the
 // caches: together three times as fast as taking all rows abreast with plain stores (docs/log.md).
+#pragma once
 
-constexpr int64_t kStreamFromBytes = 64 << 10;  // smaller panels may be wanted again soon
+#include "kernels/generic/matmul.h"
+#include "kernels/simd/primitives.h"
+#include "kernels/table.h"
+
+namespace cachalot {
+namespace {
+
+constexpr int64_t kStreamFromBytes = 64 << 10;  // smaller panels may be ahead again soon
 constexpr int kPrefetchBytes = 256;
 
 // `wide` ≤ kLanes units of `high` ≤ kLanes rows, transposed; what is missing is zero.
@@ -61,3 +69,6 @@ static void pack_plain(const PanelRows& r, void* panel) noexcept {
   pack_units(static_cast<const char*>(r.w), r.w_stride_bytes, r.rows, r.K, input_bytes, kColumns,
              static_cast<char*>(panel));
 }
+
+}  // namespace
+}  // namespace cachalot

@@ -1,4 +1,12 @@
 // What this machine can do at most with this instruction set: loops that do nothing but the work.
+#pragma once
+
+#include <cstddef>
+
+#include "kernels/simd/primitives.h"
+
+namespace cachalot {
+namespace {
 
 typedef uint64_t WideBits __attribute__((vector_size(kLanes * 4), aligned(1), may_alias));
 
@@ -53,3 +61,6 @@ static float byte_loop(int64_t iterations) noexcept {
   return register_loop(iterations, set(0), __builtin_bit_cast(F32x, x), step);
 }
 constexpr int64_t kByteOps = 4 * kFmaFlops;
+
+}  // namespace
+}  // namespace cachalot

@@ -1,5 +1,13 @@
 // Weights in GGUF's blocks of integer codes: their formats, their panels, and the inputs that meet them. What is done
 // with them, and why they lie so: quant_matmul.h.
+#pragma once
+
+#include "kernels/generic/pack.h"
+#include "kernels/simd/primitives.h"
+#include "kernels/table.h"
+
+namespace cachalot {
+namespace {
 
 constexpr int kQuantColumns = 64;
 constexpr int kChunkInputs = 256;  // taken apart at once: 16 KiB of bytes
@@ -192,7 +200,7 @@ struct GroupPlaces {
   int8_t* codes;  // tile_codes at a time, `tile_stride` apart
   int64_t tile_codes, tile_stride;
 
-  void put_sum(int block, int32_t sum) const {
+  void put_sum(int block, int32_t sum) {
     if constexpr (ChunkScales<Format>::kPairs) {
       int32_t& pair = start[block / 2 * start_stride];
       pair = block % 2 == 0 ? sum & 0xffff : pair | static_cast<int32_t>(static_cast<uint32_t>(sum) << 16);
@@ -206,7 +214,7 @@ struct GroupPlaces {
 // To nearest even, by the largest magnitude of each group. Magnitudes are compared as integers: NaN is the largest
 // and becomes the scale. A group whose numbers are all below 2^-100 counts as zeros.
 template <class Format>
-[[gnu::always_inline]] static inline void round_group(const float* x, const GroupPlaces<Format>& out) {
+[[gnu::always_inline]] static inline void round_group(const float* x, GroupPlaces<Format> out) {
   constexpr float kRounder = 0x1.8p23f;  // leaves no bits for a fraction; the integer is in the lowest ones
   I32x top = {};
   for (int i = 0; i < Format::kGroup; i += kLanes) {
@@ -368,3 +376,6 @@ static void unpack_quantised(const void* panel, int64_t K, int column, float* w_
     chunk += inputs / Format::kStoredInputs * Format::kStoredBytes * kQuantColumns;
   }
 }
+
+}  // namespace
+}  // namespace cachalot

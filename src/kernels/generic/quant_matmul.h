@@ -10,7 +10,7 @@
 //   t = factor * (sum of scale[b] * n[b]), and with minimums + addend * (sum of minimum[b] * s[b])
 //   y = fma(scale[g], t, y), groups ascending
 //
-// Sums of integers are exact in any order; t and y are chains of fma. Neither depends on which rows come together, so
+// Sums of integers are exact in any order; t and y are chains of fma. Neither depends on which rows share a call, so
 // a row's result does not depend on its company.
 //
 // The tricks. Codes are unsigned and inputs signed, as the processors' byte products want them; the zero point is
@@ -24,11 +24,19 @@
 //
 // Error bound against f64 of the same codes, scales and prepared inputs, e = 2^-24, B blocks and G groups in a row:
 // (B/G * (mins ? 2 : 1) + G + 2) e sum |x| (|factor (code - zero)| + |addend|), twice that where fma() rounds twice.
+#pragma once
+
+#include "kernels/generic/quant_formats.h"
+#include "kernels/simd/primitives.h"
+#include "kernels/table.h"
+
+namespace cachalot {
+namespace {
 
 constexpr int kQuantRows = kRegisters == 32 ? 8 : 4;  // at once
 constexpr int64_t kRowsAtOnce = 192;                  // of one pass over a panel
-// Memory is asked for so many bytes ahead, to the second cache and then to the first; docs/log.md.
-constexpr int64_t kAskAhead = 8192, kAskAheadNear = 3072;
+// Prefetched so many bytes ahead, to the second cache and then to the first; docs/log.md.
+constexpr int64_t kPrefetchAhead = 8192, kPrefetchAheadNear = 3072;
 
 // A chunk of a panel with some rows: `runs` are packed, or taken apart to bytes; the rest is ChunkScales.
 struct QuantChunk {
@@ -38,7 +46,7 @@ struct QuantChunk {
   const float *factors, *addends;
   const int32_t *scales, *minimums;
   int inputs;
-  const char* ahead;  // what lies kAskAhead further on
+  const char* ahead;  // what lies kPrefetchAhead further on
 
   // From column `columns` on.
   template <class Format>
@@ -50,19 +58,19 @@ struct QuantChunk {
   }
 };
 
-// Units [unit, end) of a run, for all rows; meanwhile their share of the `ask` bytes `ahead` of a run. Inlined and
-// unrolled by force, here and below: left to itself gcc 12 keeps the sums in memory.
-template <int bits, class Dot, int ask, bool in_place, int unit, int end, int rows, int vectors>
+// Units [unit, end) of a run, for all rows; meanwhile it prefetches their part of the `share_bytes` at `ahead`.
+// Inlined and unrolled by force, here and below: left to itself gcc 12 keeps the sums in memory.
+template <int bits, class Dot, int share_bytes, bool in_place, int unit, int end, int rows, int vectors>
 [[gnu::always_inline]] static inline void add_dots(I32x (&sums)[rows][vectors], const int8_t* x,
                                                    int64_t x_stride_bytes, const char* run, const char* ahead) {
   I32x w[vectors];
 #pragma GCC unroll 8
   for (int v = 0; v < vectors; ++v) w[v] = codes_of<bits, unit, in_place>(run + v * kLanes * 4);
-  constexpr int kLines = (ask + 63) / 64, kMost = in_place ? 0xf0 : (1 << bits) - 1;
+  constexpr int kLines = (share_bytes + 63) / 64, kMost = in_place ? 0xf0 : (1 << bits) - 1;
 #pragma GCC unroll 8
   for (int line = unit * kLines / 8; line < (unit + 1) * kLines / 8; ++line) {
-    ask_after<2>(w[line % vectors], ahead + 64 * line);
-    ask_after<1>(w[line % vectors], ahead + 64 * line - kAskAhead + kAskAheadNear);
+    prefetch_line_after<2>(w[line % vectors], ahead + 64 * line);
+    prefetch_line_after<1>(w[line % vectors], ahead + 64 * line - kPrefetchAhead + kPrefetchAheadNear);
   }
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r) {
@@ -71,7 +79,7 @@ template <int bits, class Dot, int ask, bool in_place, int unit, int end, int ro
     for (int v = 0; v < vectors; ++v) sums[r][v] = Dot::template add<kMost>(sums[r][v], w[v], x_r);
   }
   if constexpr (unit + 1 < end)
-    add_dots<bits, Dot, ask, in_place, unit + 1, end>(sums, x, x_stride_bytes, run, ahead);
+    add_dots<bits, Dot, share_bytes, in_place, unit + 1, end>(sums, x, x_stride_bytes, run, ahead);
 }
 
 // Bytes of a run's share of its chunk, header included, in some columns.
@@ -88,7 +96,7 @@ template <class Format, int bits, class Dot, int first, int count, int rows, int
 [[gnu::always_inline]] static inline void block_sums(const QuantChunk& c, const char* x, const int8_t* codes,
                                                      const char* run, int b, I32x (&sums)[rows][vectors]) {
   using Group = InputGroup<Format>;
-  constexpr int kAsk = share_of_run<Format>(vectors * kLanes);
+  constexpr int kShareBytes = share_of_run<Format>(vectors * kLanes);
   constexpr bool kInPlace = rows == 1 && bits == 4 && !Dot::kPairsOfBytes;
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r) {
@@ -97,12 +105,12 @@ template <class Format, int bits, class Dot, int first, int count, int rows, int
     for (int v = 0; v < vectors; ++v) sums[r][v] = Format::kMins ? I32x{} : repeat_unit(&group->start[b]);
   }
   if constexpr (!kInPlace) {
-    add_dots<bits, Dot, kAsk, false, first, first + count>(sums, codes, c.x_stride_bytes, run, c.ahead);
+    add_dots<bits, Dot, kShareBytes, false, first, first + count>(sums, codes, c.x_stride_bytes, run, c.ahead);
   } else {
     static_assert(first == 0 && count == 8);
     I32x high[rows][vectors] = {};
-    add_dots<bits, Dot, kAsk, false, 0, 4>(sums, codes, c.x_stride_bytes, run, c.ahead);
-    add_dots<bits, Dot, kAsk, true, 4, 8>(high, codes, c.x_stride_bytes, run, c.ahead);
+    add_dots<bits, Dot, kShareBytes, false, 0, 4>(sums, codes, c.x_stride_bytes, run, c.ahead);
+    add_dots<bits, Dot, kShareBytes, true, 4, 8>(high, codes, c.x_stride_bytes, run, c.ahead);
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) sums[0][v] += high[0][v] >> 4;
   }
@@ -179,7 +187,7 @@ template <class Format, int bits, class Dot, int rows, int vectors>
   const int64_t stride = c.x_stride_bytes;
   for (int k = 0; k < c.inputs; k += Format::kGroup, x += sizeof(Group)) {
     ScaledSum<Format> total[rows][vectors] = {};
-#pragma GCC unroll 1  // unrolled, the compiler asks for all of a group's memory at once, which is too much
+#pragma GCC unroll 1  // unrolled, the compiler prefetches all of a group's memory at once, which is too much
     for (int at = 0; at < Format::kGroup; at += 32, run += bits * kRowBytes) {
       const int8_t* codes = reinterpret_cast<const Group*>(x)->codes + at;
       add_run<Format, bits, Dot>(c, x, codes, run, at, total);
@@ -270,7 +278,7 @@ static void add_panel(const char* x, int64_t x_stride_bytes, int rows, const cha
                     .scales = scales.scales,
                     .minimums = scales.minimums,
                     .inputs = inputs,
-                    .ahead = chunk + kAskAhead};
+                    .ahead = chunk + kPrefetchAhead};
     if (Dot::kPairsOfBytes && rows >= kLeastPairRows) {
       if constexpr (Dot::kPairsOfBytes) add_rows_in_pairs<Format, Dot>(rows, used, c, y);
     } else if (rows <= apart_from_rows(Format::kBits)) {
@@ -315,11 +323,10 @@ static constexpr MatmulKernel quantised_kernel(DType type) {
           .block_inputs = kChunkInputs,
           .group_inputs = Format::kGroup,
           .group_bytes = sizeof(InputGroup<Format>),
-          .prepare = prepare_codes<Format>,
-          .rounding_rest = rounding_rest<Format>,
-          .tile = quant_tile<Format, Dot>,
+          .by_row = {.prepare = prepare_codes<Format>, .multiply = quant_tile<Format, Dot>},
           .pack = pack_quantised<Format>,
-          .unpack = unpack_quantised<Format>};
+          .unpack = unpack_quantised<Format>,
+          .rounding_rest = rounding_rest<Format>};
 }
 
 template <class Dot>
@@ -333,3 +340,6 @@ static constexpr QuantisedKernels quantised_kernels() {
           quantised_kernel<LongBlocks<5>, Dot>(DType::q5_k),
           quantised_kernel<SixBitBlocks, Dot>(DType::q6_k)};
 }
+
+}  // namespace
+}  // namespace cachalot

@@ -8,6 +8,14 @@
 // eight bits leave no room: weights and inputs are 16 bits each then.
 //
 // A chunk is taken apart once for all rows; a few rows at a time are brought into the same form.
+#pragma once
+
+#include "kernels/generic/quant_formats.h"
+#include "kernels/generic/quant_matmul.h"
+#include "kernels/simd/primitives.h"
+
+namespace cachalot {
+namespace {
 
 constexpr int kPairRows = 4, kPairVectors = kRegisters == 32 ? 4 : 2;
 
@@ -181,16 +189,16 @@ template <class Format, class Dot, int rows, int vectors>
   }
 }
 
-static void ask_for_bytes(const char* p, int64_t bytes) {
+static void prefetch_bytes(const char* p, int64_t bytes) {
   for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(p + line, 0, 2);
 }
 
-// As add_rows(), for kLeastPairRows rows or more. Meanwhile it asks for the next rows' inputs and for the next chunk.
+// As add_rows(), for kLeastPairRows rows or more. Meanwhile it prefetches the next rows' inputs and the next chunk.
 template <class Format, class Dot>
 static void add_rows_in_pairs(int rows, int used, const QuantChunk& chunk, float* y) {
   constexpr int kColumnsAtOnce = kPairVectors * kLanes;
   const int64_t x_bytes = chunk.inputs / Format::kGroup * static_cast<int64_t>(sizeof(InputGroup<Format>)),
-                asked_per_row = chunk.inputs / 32 * share_of_run<Format>(kQuantColumns) / rows + 1;
+                prefetched_per_row = chunk.inputs / 32 * share_of_run<Format>(kQuantColumns) / rows + 1;
   const PairChunk<Format, Dot> wide(chunk);
   alignas(64) char codes[kPairRows][kChunkInputs * PairForm<Format>::kInputBytes];
   QuantChunk rest = chunk;
@@ -199,9 +207,9 @@ static void add_rows_in_pairs(int rows, int used, const QuantChunk& chunk, float
     for (int r = 0; r < now; ++r) {
       const char* x = rest.x + r * rest.x_stride_bytes;
       copy_codes<Format>(x, rest.inputs, codes[r]);
-      ask_for_bytes(x + now * rest.x_stride_bytes, x_bytes);
+      prefetch_bytes(x + now * rest.x_stride_bytes, x_bytes);
     }
-    ask_for_bytes(rest.ahead, now * asked_per_row);
+    prefetch_bytes(rest.ahead, now * prefetched_per_row);
     QuantChunk c = rest;
     for (int column = 0; column < used; column += kColumnsAtOnce) {
       if (now == kPairRows)
@@ -210,6 +218,10 @@ static void add_rows_in_pairs(int rows, int used, const QuantChunk& chunk, float
         add_pair_chunk<Format, Dot, kPairRows - 1, kPairVectors>(c, wide, codes[0], column, y + column);
       c.advance<Format>(kColumnsAtOnce);
     }
-    rest.x += now * rest.x_stride_bytes, rest.ahead += now * asked_per_row, y += now * kQuantColumns, left -= now;
+    rest.x += now * rest.x_stride_bytes, rest.ahead += now * prefetched_per_row, y += now * kQuantColumns,
+        left -= now;
   }
 }
+
+}  // namespace
+}  // namespace cachalot

@@ -2,6 +2,13 @@
 // Both products are rounded before they are added, never fused: so does the models' reference code, and with equal
 // cos and sin the results are equal bit for bit. Plain loops; the compiler vectorises them. Source: arXiv:2104.09864,
 // eq. 34.
+#pragma once
+
+#include <cstdint>
+
+namespace cachalot {
+namespace {
+
 static void rope_halves(const float* x_R, const float* cos, const float* sin, int64_t R, float* y_R) noexcept {
   const int64_t half = R / 2;
   const float *a = x_R, *b = x_R + half;
@@ -20,3 +27,6 @@ static void rope_pairs(const float* x_R, const float* cos, const float* sin, int
     y[2 * i + 1] = b * cos[i] + a * sin[i];
   }
 }
+
+}  // namespace
+}  // namespace cachalot

@@ -1,5 +1,13 @@
 // The largest of `so_far` and count scores times `factor`, count a multiple of kLanes; NaN is none. Several at a
 // time, which need not wait for each other.
+#pragma once
+
+#include "kernels/generic/exp.h"
+#include "kernels/simd/primitives.h"
+
+namespace cachalot {
+namespace {
+
 static float largest_scaled(const float* score, int64_t count, F32x factor, float so_far) {
   constexpr int kChains = 4;
   F32x most[kChains];
@@ -12,7 +20,7 @@ static float largest_scaled(const float* score, int64_t count, F32x factor, floa
   return largest(max(max(most[0], most[1]), max(most[2], most[3])));
 }
 
-// One block of a running softmax; see softmax_block in table.h. Source: arXiv:1805.02867, algorithm 3.
+// One block of an online softmax; see softmax_block in table.h. Source: arXiv:1805.02867, algorithm 3.
 // The sum runs lane by lane from `begin` and then across lanes. An exponential's relative error is that of
 // exp_of_distance() plus 6e-8 times (the largest |scale * score| + its distance from it), which are rounded before.
 // A score of -inf counts as 0, even where every score so far is -inf; a NaN score makes the sum NaN.
@@ -47,3 +55,6 @@ static float softmax_block(float* score, int64_t n, int64_t begin, int64_t end, 
   *sum_so_far = *sum_so_far * keep + sum(total);
   return keep;
 }
+
+}  // namespace
+}  // namespace cachalot

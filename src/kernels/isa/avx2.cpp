@@ -1,14 +1,10 @@
 // AVX2 with FMA and F16C.
-#include <immintrin.h>
-
-#include "kernels/isa/tables.h"
-
-namespace cachalot {
-namespace {
 #include "kernels/simd/avx2.h"
 
 #include "kernels/generic/kernels.h"
-}  // namespace
+#include "kernels/isa/tables.h"
+
+namespace cachalot {
 
 const KernelTable kAvx2Kernels = generic_kernels("avx2", cpu_runs_avx2);
 

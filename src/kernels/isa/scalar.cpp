@@ -1,12 +1,10 @@
 // Every processor: four lanes of the portable vectors.
-#include "kernels/isa/tables.h"
-
-namespace cachalot {
-namespace {
 #include "kernels/simd/scalar.h"
 
 #include "kernels/generic/kernels.h"
-}  // namespace
+#include "kernels/isa/tables.h"
+
+namespace cachalot {
 
 const KernelTable kScalarKernels = generic_kernels("scalar", cpu_runs_anything);
 

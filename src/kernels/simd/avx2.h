@@ -1,4 +1,21 @@
 // The primitives (see scalar.h) with AVX2, FMA and F16C: 8 lanes, 16 registers.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#if !defined(__AVX2__) || !defined(__FMA__) || !defined(__F16C__)
+#error "compile with -mavx2 -mfma -mf16c"
+#endif
+#ifdef CACHALOT_PRIMITIVES
+#error "primitives of another instruction set came first"
+#endif
+#define CACHALOT_PRIMITIVES
+
+namespace cachalot {
+namespace {
 
 constexpr int kLanes = 8;
 constexpr int kRegisters = 16;
@@ -86,9 +103,9 @@ static I32x repeat_unit(const void* p) {
   __builtin_memcpy(&unit, p, sizeof unit);
   return reinterpret_cast<I32x>(_mm256_set1_epi32(unit));
 }
-static void ask_for(const char* p) { asm volatile("prefetcht1 %0" ::"m"(*p)); }
+static void prefetch_line(const char* p) { asm volatile("prefetcht1 %0" ::"m"(*p)); }
 template <int cache>
-static void ask_after(I32x& first, const char* p) {
+static void prefetch_line_after(I32x& first, const char* p) {
   if constexpr (cache == 1)
     asm volatile("prefetcht0 %1" : "+x"(first) : "m"(*p));
   else
@@ -162,3 +179,6 @@ static void transpose(F32x rows[kLanes]) {
     rows[4 + c] = _mm256_permute2f128_ps(fours[c], fours[4 + c], 0x31);
   }
 }
+
+}  // namespace
+}  // namespace cachalot

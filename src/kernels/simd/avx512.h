@@ -1,4 +1,21 @@
 // The primitives (see scalar.h) with AVX-512 F, BW, VL and DQ: 16 lanes, 32 registers.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#if !defined(__AVX512F__) || !defined(__AVX512BW__) || !defined(__AVX512VL__) || !defined(__AVX512DQ__)
+#error "compile with the flags of isa/avx512.cpp"
+#endif
+#ifdef CACHALOT_PRIMITIVES
+#error "primitives of another instruction set came first"
+#endif
+#define CACHALOT_PRIMITIVES
+
+namespace cachalot {
+namespace {
 
 constexpr int kLanes = 16;
 constexpr int kRegisters = 32;
@@ -73,9 +90,9 @@ static I32x repeat_unit(const void* p) {
   __builtin_memcpy(&unit, p, sizeof unit);
   return reinterpret_cast<I32x>(_mm512_set1_epi32(unit));
 }
-static void ask_for(const char* p) { asm volatile("prefetcht1 %0" ::"m"(*p)); }
+static void prefetch_line(const char* p) { asm volatile("prefetcht1 %0" ::"m"(*p)); }
 template <int cache>
-static void ask_after(I32x& first, const char* p) {
+static void prefetch_line_after(I32x& first, const char* p) {
   if constexpr (cache == 1)
     asm volatile("prefetcht0 %1" : "+v"(first) : "m"(*p));
   else
@@ -143,3 +160,6 @@ static void transpose(F32x rows[kLanes]) {
     rows[12 + c] = _mm512_shuffle_f32x4(odd_low, odd_high, 0xdd);
   }
 }
+
+}  // namespace
+}  // namespace cachalot

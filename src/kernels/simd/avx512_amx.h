@@ -5,6 +5,18 @@
 // TDPBF16PS takes 32 inputs at once. Its chain over k is its own (pass_1() spells it out), so on this instruction set
 // few rows are multiplied as many are. Products of bytes add integers, which is exact in any order: few rows may use
 // VNNI and many of them tiles.
+#pragma once
+
+#include <span>
+
+#include "kernels/simd/avx512_bf16.h"
+
+#if !defined(__AMX_TILE__) || !defined(__AMX_INT8__) || !defined(__AMX_BF16__)
+#error "compile with the flags of isa/avx512_amx.cpp"
+#endif
+
+namespace cachalot {
+namespace {
 
 constexpr int kTileOfRows = 16, kTileColumns = 16;
 constexpr int kTileInputs = 32;               // bf16
@@ -50,9 +62,9 @@ struct TilePass {
   float* y;
   int64_t y_stride_bytes;
   bool accumulate;
-  Wanted wanted;
+  Prefetch ahead;
 
-  Requests requests() const { return {wanted, 4 * k_tiles * static_cast<int64_t>(panels.size())}; }
+  Prefetcher prefetcher() const { return {ahead, 4 * k_tiles * static_cast<int64_t>(panels.size())}; }
 };
 
 // Up to 16 rows: tmm0 … tmm3 are all columns, so that the panel is read in order. tmm4 inputs, tmm5 … tmm7 weights.
@@ -70,19 +82,19 @@ static void pass_16(const TilePass& p) {
     _tile_zero(3);
   }
   const char* x = p.x;
-  Requests requests = p.requests();
+  Prefetcher prefetcher = p.prefetcher();
   for (const std::byte* panel : p.panels)
     for (int64_t k = 0; k < p.k_tiles; ++k, x += 64, panel += kTilePanelBytes) {
       _tile_loadd(4, x, p.x_stride_bytes);
-      requests.ask_for_piece();
+      prefetcher.prefetch_piece();
       _tile_loadd(5, panel, kUnitBytes);
-      requests.ask_for_piece();
+      prefetcher.prefetch_piece();
       _tile_loadd(6, panel + 64, kUnitBytes);
       _tile_dpbf16ps(0, 4, 5);
-      requests.ask_for_piece();
+      prefetcher.prefetch_piece();
       _tile_loadd(7, panel + 128, kUnitBytes);
       _tile_dpbf16ps(1, 4, 6);
-      requests.ask_for_piece();
+      prefetcher.prefetch_piece();
       _tile_loadd(5, panel + 192, kUnitBytes);
       _tile_dpbf16ps(2, 4, 7);
       _tile_dpbf16ps(3, 4, 5);
@@ -121,8 +133,8 @@ static void pass_1(const TilePass& p, int64_t K) {
                    x_odd = widen_high(pair);
 #pragma GCC unroll 4
         for (int v = 0; v < 4; ++v) {
-          __builtin_prefetch(panel + kAskAhead + v * 64, 0, 2);
-          __builtin_prefetch(panel + kAskAheadNear + v * 64, 0, 3);
+          __builtin_prefetch(panel + kPrefetchAhead + v * 64, 0, 2);
+          __builtin_prefetch(panel + kPrefetchAheadNear + v * 64, 0, 3);
           const F32x w = load(reinterpret_cast<const float*>(panel) + v * kLanes);
           even[v] = fma(x_even, widen_low(w), even[v]);
           odd[v] = fma(x_odd, widen_high(w), odd[v]);
@@ -153,20 +165,20 @@ static void pass_32(const TilePass& p) {
       _tile_zero(3);
     }
     const char *x = p.x, *x_16 = x + kTileOfRows * p.x_stride_bytes;
-    Requests requests = column == 0 ? p.requests() : Requests({}, 1);
+    Prefetcher prefetcher = column == 0 ? p.prefetcher() : Prefetcher({}, 1);
     for (const std::byte* whole_panel : p.panels) {
       const std::byte* panel = whole_panel + column * 4;
       for (int64_t k = 0; k < p.k_tiles; ++k, x += 64, x_16 += 64, panel += kTilePanelBytes) {
         _tile_loadd(4, x, p.x_stride_bytes);
-        requests.ask_for_piece();
+        prefetcher.prefetch_piece();
         _tile_loadd(6, panel, kUnitBytes);
-        requests.ask_for_piece();
+        prefetcher.prefetch_piece();
         _tile_loadd(7, panel + 64, kUnitBytes);
         _tile_dpbf16ps(0, 4, 6);
-        requests.ask_for_piece();
+        prefetcher.prefetch_piece();
         _tile_loadd(5, x_16, p.x_stride_bytes);
         _tile_dpbf16ps(1, 4, 7);
-        requests.ask_for_piece();
+        prefetcher.prefetch_piece();
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
       }
@@ -207,7 +219,7 @@ static void pass_rows(TilePass p, int rows, int64_t K) {
   asm volatile("" ::: "memory");
   const std::byte* const panels[] = {panel};
   p.x = x[0], p.x_stride_bytes = 64, p.panels = panels, p.accumulate = p.accumulate || p.k_tiles > 0, p.k_tiles = 1;
-  p.wanted = {};
+  p.ahead = {};
   pass(p);
 }
 
@@ -239,10 +251,10 @@ static void amx_tile(const void* x, int64_t x_stride_bytes, int64_t rows, const 
                     .y = y + first * y_stride,
                     .y_stride_bytes = y_stride * 4,
                     .accumulate = accumulate || k > 0,
-                    .wanted = {}};
+                    .ahead = {}};
       const int64_t inputs = K - k < part ? K - k : part;
       if (rows <= kTileOfRows)  // few rows: memory is read once
-        p.wanted = {from[0] + kAskAhead, inputs * 2 * kColumns};
+        p.ahead = {from[0] + kPrefetchAhead, inputs * 2 * kColumns};
       if (used == kColumns) return pass_rows(p, count, inputs);
       alignas(64) float own[2 * kTileOfRows][kColumns];
       const auto bytes = static_cast<size_t>(used) * 4;
@@ -256,9 +268,9 @@ static void amx_tile(const void* x, int64_t x_stride_bytes, int64_t rows, const 
     });
 }
 
-static void amx_fold_tile(const void* x, int64_t x_stride_bytes, int64_t rows,
-                          std::span<const std::byte* const> panels, int64_t K, float* y, int64_t y_stride,
-                          bool accumulate, Wanted wanted) noexcept {
+static void amx_multiply_panels(const void* x, int64_t x_stride_bytes, int64_t rows,
+                                std::span<const std::byte* const> panels, int64_t K, float* y, int64_t y_stride,
+                                bool accumulate, Prefetch ahead) noexcept {
   for_tiles_of(rows, [&](int64_t first, int count) {
     pass_rows({.x = static_cast<const char*>(x) + first * x_stride_bytes,
                .x_stride_bytes = x_stride_bytes,
@@ -267,7 +279,7 @@ static void amx_fold_tile(const void* x, int64_t x_stride_bytes, int64_t rows,
                .y = y + first * y_stride,
                .y_stride_bytes = y_stride * 4,
                .accumulate = accumulate,
-               .wanted = first == 0 ? wanted : Wanted{}},
+               .ahead = first == 0 ? ahead : Prefetch{}},
               count, K);
   });
 }
@@ -305,7 +317,7 @@ static void amx_fp8_tile(const void* x, int64_t x_stride_bytes, int64_t rows, co
                  .y = sums[0],
                  .y_stride_bytes = sizeof(sums[0]),
                  .accumulate = false,
-                 .wanted = {}},
+                 .ahead = {}},
                 count, inputs);
       const int full = used / kLanes, tail = used % kLanes;
       for (int r = 0; r < count; ++r)
@@ -353,3 +365,6 @@ static float amx_byte_loop(int64_t iterations) noexcept {
   return 0;
 }
 constexpr int64_t kAmxBf16Flops = 4 * 2 * 16 * 16 * 32, kAmxByteOps = 2 * kAmxBf16Flops;
+
+}  // namespace
+}  // namespace cachalot

@@ -2,17 +2,26 @@
 //
 // The products cost next to nothing; what counts is how often sums leave the tiles, as they do so through memory, and
 // how rows of inputs lie, as a tile is sixteen lines of them. So sixteen rows are prepared side by side, and results
-// of a tile of 16 columns stay in registers for a whole chunk. While the sums of one step are folded row by row,
-// those of the next one leave and those of the one after it are made, a tile instruction at a time between the rows:
-// in a lump they would stand in each other's way (1.4 times the time).
+// of a tile of 16 columns stay in registers for a whole chunk. While the sums of one step are added to the results
+// row by row, those of the next one leave and those of the one after it are made, a tile instruction at a time
+// between the rows: in a lump they would stand in each other's way (1.4 times the time).
 //
 // Where the blocks' scales are integers, weights are first multiplied by them: scale * (code - zero) takes 13 bits,
 // which are two planes of bytes, the lower one unsigned. So sums leave the tiles once per group and plane instead of
 // once per block, and f32(256 high + low) is one conversion, exact but for its one rounding.
 //
 // While tiles are in use, multiplications, fma and conversions of whole registers have one port instead of two, and
-// that port is what a fold waits for (docs/log.md). Additions and shuffles keep the other one, so integers become
-// floating point by addition where they are small enough: to kRounder's bits, which adds them to the number.
+// that port is what adding sums to results waits for (docs/log.md). Additions and shuffles keep the other one, so
+// integers become floating point by addition where they are small enough: to kRounder's bits, which adds them to the
+// number.
+#pragma once
+
+#include <type_traits>
+
+#include "kernels/simd/avx512_amx.h"
+
+namespace cachalot {
+namespace {
 
 constexpr int64_t kRowsPerPass = 512;  // over a panel: taking it apart is a twentieth of the work then
 using TileSums = int32_t[kTileOfRows][kTileColumns];
@@ -33,7 +42,7 @@ struct TileGroup {
 };
 
 template <class Format>
-static void prepare_together(const float* x_K, int64_t K, int row, void* tile) noexcept {
+static void prepare_tile(const float* x_K, int64_t K, int row, void* tile) noexcept {
   using Tile = TileGroup<Format>;
   static_assert(sizeof(Tile) == kTileOfRows * sizeof(InputGroup<Format>));
   auto* out = static_cast<Tile*>(tile);
@@ -64,13 +73,13 @@ struct TilePlace {
   int column;
 };
 
-// One step: folds the sums of side `side`, row by row; meanwhile the next step's, made before, leave to the other
-// side, and those of the step after that are made.
+// One step: adds the sums of side `side` to the results, row by row; meanwhile the next step's, made before, leave to
+// the other side, and those of the step after that are made.
 template <int side, int row = 0, class Tiles, class Factors>
-[[gnu::always_inline]] static inline void fold_step(Tiles& tiles, const Factors& factors, RowSums& results) {
+[[gnu::always_inline]] static inline void accumulate_step(Tiles& tiles, const Factors& factors, RowSums& results) {
   if constexpr (row % 2 == 0) tiles.template make<side, row / 2>();
-  tiles.template fold<side>(factors, row, results[row]);
-  if constexpr (row + 1 < kTileOfRows) fold_step<side, row + 1>(tiles, factors, results);
+  tiles.template accumulate<side>(factors, row, results[row]);
+  if constexpr (row + 1 < kTileOfRows) accumulate_step<side, row + 1>(tiles, factors, results);
 }
 template <int side, int part = 0, class Tiles>
 [[gnu::always_inline]] static inline void make_step(Tiles& tiles) {
@@ -112,14 +121,14 @@ class ShortTiles {
     load_rows(from, stride, results);
     for (int b = 0; b + 1 < blocks_; b += 2) {
       if (b + 2 == blocks_) aim(next);
-      fold_step<0>(*this, factors(here, b), results);
+      accumulate_step<0>(*this, factors(here, b), results);
       if (b + 3 == blocks_) aim(next);
-      fold_step<1>(*this, factors(here, b + 1), results);
+      accumulate_step<1>(*this, factors(here, b + 1), results);
     }
     if (blocks_ % 2 == 1) {  // the sides change places
       const Factors last = factors(here, blocks_ - 1);
 #pragma GCC unroll 16
-      for (int r = 0; r < kTileOfRows; ++r) fold<0>(last, r, results[r]);
+      for (int r = 0; r < kTileOfRows; ++r) accumulate<0>(last, r, results[r]);
       begin(next);
     }
     store_rows(results, stride, to);
@@ -148,7 +157,7 @@ class ShortTiles {
     F32x factor, less, addend;  // less: -factor * kRounder, which is exact
   };
   template <int side>
-  [[gnu::always_inline]] void fold(const Factors& f, int r, F32x& result) const {
+  [[gnu::always_inline]] void accumulate(const Factors& f, int r, F32x& result) const {
     F32x t = fma(f.factor, plus_rounder(load_units(sums_[side][r])), f.less);
     if constexpr (Format::kMins) t = fma(f.addend, set(__builtin_bit_cast(float, f.x->start[0][r])), t);
     result = fma(set(f.x->scale[r]), t, result);
@@ -204,8 +213,8 @@ class LongTiles {
     RowSums results;
     load_rows(from, stride, results);
     ahead_ = next;
-    fold_step<0>(*this, factors(here, 0), results);
-    fold_step<1>(*this, factors(here, 1), results);
+    accumulate_step<0>(*this, factors(here, 0), results);
+    accumulate_step<1>(*this, factors(here, 1), results);
     store_rows(results, stride, to);
   }
 
@@ -248,7 +257,7 @@ class LongTiles {
     I32x minimums[kPairs + 1];
   };
   template <int side>
-  [[gnu::always_inline]] void fold(const Factors& f, int r, F32x& result) const {
+  [[gnu::always_inline]] void accumulate(const Factors& f, int r, F32x& result) const {
     const I32x sum = load_units(sums_[side][0][r]) + times_256(load_units(sums_[side][1][r]));
     F32x t = mul(f.factor, __builtin_convertvector(sum, F32x));
     if constexpr (kPairs > 0) {
@@ -313,15 +322,15 @@ class LongTiles {
 
 // Some neighbouring panels at once: rows of y may lie pages apart, and are written in long pieces then, past the
 // caches when they are many; and while a chunk of the inputs is in the cache it meets all of them.
-constexpr int kPanelsTogether = 4;
+constexpr int kPanelsAtOnce = 4;
 constexpr int64_t kStreamedNumbers = 1 << 18;
 
-// One chunk of one panel for all rows. `sums` is of its first column, rows kPanelsTogether panels apart.
+// One chunk of one panel for all rows. `sums` is of its first column, rows kPanelsAtOnce panels apart.
 template <class Format>
 static void add_tiles(const char* x, int64_t x_row_bytes, int64_t rows, const char* chunk, int inputs, int used,
                       bool first, float* sums) {
   using Tiles = std::conditional_t<Format::kIntegerScales, LongTiles<Format>, ShortTiles<Format>>;
-  constexpr int64_t kStride = kPanelsTogether * kQuantColumns;
+  constexpr int64_t kStride = kPanelsAtOnce * kQuantColumns;
   ChunkScales<Format> scales;
   Format::take_apart(chunk, inputs, scales);
   Tiles tiles({.x = nullptr,
@@ -355,13 +364,13 @@ static void put_row(const float* row, int count, bool streamed, float* y) {
   for (int n = 0; n < count; n += kLanes) stream(y + n, load(row + n));
 }
 
-// As tile() from 0, for rows that were prepared together.
+// TileMicroKernel::multiply().
 template <class Format>
-static void tile_together(const void* x, int64_t rows, const void* panels, int64_t K, int used, float* y,
-                          int64_t y_stride) noexcept {
+static void multiply_tiles(const void* x, int64_t rows, const void* panels, int64_t K, int used, float* y,
+                           int64_t y_stride) noexcept {
   using Tiles = std::conditional_t<Format::kIntegerScales, LongTiles<Format>, ShortTiles<Format>>;
   constexpr int64_t kGroupBytes = static_cast<int64_t>(sizeof(InputGroup<Format>));
-  constexpr int kColumns = kPanelsTogether * kQuantColumns;
+  constexpr int kColumns = kPanelsAtOnce * kQuantColumns;
   alignas(64) float sums[kRowsPerPass * kColumns];
   const int64_t x_row_bytes = K / Format::kGroup * kGroupBytes;
   const int64_t panel_bytes = K / Format::kStoredInputs * Format::kStoredBytes * kQuantColumns;
@@ -372,7 +381,7 @@ static void tile_together(const void* x, int64_t rows, const void* panels, int64
   for (int64_t left = rows; left > 0;) {
     const int64_t now = left < kRowsPerPass ? left : kRowsPerPass;
     const auto* panel = static_cast<const char*>(panels);
-    for (int column = 0; column < used; column += kColumns, panel += kPanelsTogether * panel_bytes) {
+    for (int column = 0; column < used; column += kColumns, panel += kPanelsAtOnce * panel_bytes) {
       const int wide = used - column < kColumns ? used - column : kColumns;
       int64_t chunk = 0;
       for (int64_t k = 0; k < K; k += kChunkInputs) {
@@ -392,11 +401,14 @@ static void tile_together(const void* x, int64_t rows, const void* panels, int64
 
 template <class Format>
 static constexpr MatmulKernel with_tiles(MatmulKernel kernel) {
-  kernel.rows_together = kTileOfRows;
-  // Fewer rows do not pay for taking a panel apart.
-  kernel.least_together = Format::kIntegerScales ? 2 * kTileOfRows : kTileOfRows;
-  kernel.panels_together = kPanelsTogether;
-  kernel.prepare_together = prepare_together<Format>;
-  kernel.tile_together = tile_together<Format>;
+  kernel.by_tile = {.rows = kTileOfRows,
+                    // Fewer rows do not pay for taking a panel apart.
+                    .least_rows = Format::kIntegerScales ? 2 * kTileOfRows : kTileOfRows,
+                    .panels = kPanelsAtOnce,
+                    .prepare = prepare_tile<Format>,
+                    .multiply = multiply_tiles<Format>};
   return kernel;
 }
+
+}  // namespace
+}  // namespace cachalot

@@ -1,5 +1,17 @@
 // What VDPBF16PS, VNNI and VBMI add to avx512.h: each lane of an accumulator takes the two products of a pair at
 // once. The instruction takes subnormal inputs and results for zero and rounds at most twice per pair.
+#pragma once
+
+#include "kernels/simd/avx512.h"
+
+#include "kernels/generic/kernels.h"
+
+#if !defined(__AVX512BF16__) || !defined(__AVX512VNNI__) || !defined(__AVX512VBMI__)
+#error "compile with the flags of isa/avx512_bf16.cpp"
+#endif
+
+namespace cachalot {
+namespace {
 
 static F32x dot_pairs(F32x sum, F32x a, F32x b) {
   return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
@@ -84,16 +96,19 @@ static float bf16_loop(int64_t iterations) noexcept {
 static constexpr KernelTable bf16_kernels(const char* isa, bool (*usable)() noexcept) {
   KernelTable table = generic_kernels(isa, usable);
   table.matmul_bf16.inputs = DType::bf16;
-  table.matmul_bf16.prepare = prepare_bf16;
-  table.matmul_bf16.tile = tile<Bf16Panels>;
+  table.matmul_bf16.by_row = {.prepare = prepare_bf16, .multiply = tile<Bf16Panels>};
   table.matmul_fp8.inputs = DType::bf16;
-  table.matmul_fp8.prepare = prepare_bf16;
-  table.matmul_fp8.tile = coded_tile<E4m3PairPanels>;
+  table.matmul_fp8.by_row = {.prepare = prepare_bf16, .multiply = coded_tile<E4m3PairPanels>};
   table.matmul_fp8.pack = pack_coded<E4m3PairPanels>;
   table.matmul_quantised = quantised_kernels<VnniDot>();
-  table.attention_bf16.tile = fold_tile<Bf16Panels>;
+  table.attention_bf16.inputs = DType::bf16;
+  table.attention_bf16.prepare = prepare_bf16;
+  table.attention_bf16.multiply = multiply_panels<Bf16Panels>;
   table.bf16_loop = bf16_loop;
   table.byte_loop = byte_loop<VnniDot>;
   table.bf16_flops = 2 * kFmaFlops;
   return table;
 }
+
+}  // namespace
+}  // namespace cachalot

@@ -3,6 +3,18 @@
 //
 // fma() rounds twice here, the product and the sum: without the instruction a true one costs a library call per
 // number.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#ifdef CACHALOT_PRIMITIVES
+#error "primitives of another instruction set came first"
+#endif
+#define CACHALOT_PRIMITIVES
+
+namespace cachalot {
+namespace {
 
 constexpr int kLanes = 4;
 constexpr int kRegisters = 16;
@@ -93,11 +105,11 @@ static I32x repeat_unit(const void* p) {
   __builtin_memcpy(&unit, p, sizeof unit);
   return I32x{} + unit;
 }
-// Asks for a line of memory, to the second cache, or to the first or second when `first` is there. Neither moves:
-// left to itself the compiler asks for many lines at once, which is more than the processor takes.
-static void ask_for(const char* p) { __builtin_prefetch(p, 0, 2); }
+// Prefetch a line of memory: to the second cache, or to the first or second when `first` is there. Neither moves:
+// left to itself the compiler prefetches many lines at once, which is more than the processor takes.
+static void prefetch_line(const char* p) { __builtin_prefetch(p, 0, 2); }
 template <int cache>
-static void ask_after(I32x&, const char* p) {
+static void prefetch_line_after(I32x&, const char* p) {
   __builtin_prefetch(p, 0, 4 - cache);
 }
 // kLanes bytes as integers, and the lowest bytes of integers.
@@ -143,3 +155,6 @@ static void transpose(F32x rows[kLanes]) {
       rows[j][i] = rows[i][j], rows[i][j] = upper;
     }
 }
+
+}  // namespace
+}  // namespace cachalot

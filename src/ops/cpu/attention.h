@@ -1,19 +1,26 @@
-// Attention of CpuOps over the paged cache: queries in tiles, folded over blocks of keys with a running softmax
-// (Milakov and Gimelshein, arXiv:1805.02867). Blocks are counted from position 0 and taken in ascending order, so a
-// row's result depends neither on its tile nor on how the sequence was cut.
+// Attention of CpuOps over the paged cache, as FlashAttention computes it: tiles of queries go through tiles of keys
+// and values with an online softmax (Milakov and Gimelshein, arXiv:1805.02867; Dao et al., arXiv:2205.14135). Blocks
+// are counted from position 0 and taken in ascending order, so a row's result depends neither on its tile nor on how
+// the sequence was cut.
 //
-// In a cache that is not f32, kSegmentBlocks blocks, counted from position 0, are a segment: each is folded by itself
-// and the results are merged in ascending order. Who folds which segment is then free, so one row's keys keep all
-// threads busy whatever the number of heads. In a segment kStretchBlocks blocks at a time are a stretch: all their
-// scores come first, then their softmax, then their values.
+// In a cache that is not f32, kTileBlocks blocks are a KV tile: all their scores come first, then one softmax, then
+// all their values. And kSplitBlocks blocks are a split of split-KV (Flash-Decoding): each is attended to by itself
+// and the partial results are merged in ascending order. Who takes which split is then free, so one row's keys keep
+// all threads busy whatever the number of heads. An f32 cache is one split whose KV tiles are single blocks.
 #pragma once
+
+#include <array>
+#include <memory>
+#include <span>
+#include <vector>
 
 #include "base/thread_pool.h"
 #include "ops/cpu/kv_cache.h"
+#include "ops/cpu/read_ahead.h"
 
 namespace cachalot {
 
-constexpr int kSegmentBlocks = 8, kStretchBlocks = 4;
+constexpr int kSplitBlocks = 8, kTileBlocks = 4;
 
 // Tokens of one sequence that attend: batch rows first_row, first_row + 1, … at consecutive positions.
 struct AttendSpan {
@@ -56,40 +63,56 @@ struct AttendCall {
   Tensor q_THK, o_THV;
 };
 
-// What folding needs to know of keys and values; the kernels are those of the panels' type.
-struct FoldShape {
-  const MatmulKernel& matmul;
-  const AttentionKernel& attention;
-  int key_dim, value_dim;
+// What attention needs to know of keys and values.
+struct AttendShape {
+  const AttentionKernel& kernel;
+  PanelLayout keys, values;  // of one block
   AttendSpec spec;
-  bool segmented;
-  bool values_are_keys = false;  // values are made of the keys: that takes time, but no memory of the cache
+  bool split_kv;
+  // What making the keys and values of a block from what is cached takes, in units of ReadAhead, as far as memory is
+  // prefetched meanwhile.
+  int64_t making_time = 0;
 
-  int stretch_blocks() const { return segmented ? kStretchBlocks : 1; }
+  int64_t key_dim() const { return keys.inputs; }
+  int64_t value_dim() const { return values.outputs; }
+  int tile_blocks() const { return split_kv ? kTileBlocks : 1; }
+};
+
+// The keys and the values of one block.
+struct KvBlock {
+  Panels keys, values;
+};
+
+// Reads the keys and values of one task. Only the worker that has opened it calls it; it uses that worker's memory,
+// so it ends before the worker opens another.
+class KvReader {
+ public:
+  virtual ~KvReader() = default;
+  // Keys and values of block b of the sequence. What is not read where it lies is made in memory of slot `slot` <
+  // AttendShape::tile_blocks(), and valid until that slot is used anew; memory is prefetched meanwhile.
+  virtual KvBlock block(int b, int slot, ReadAhead& ahead) = 0;
+  // Where block b lies in the cache, as far as that is worth prefetching.
+  virtual StoredBlock stored(int /*b*/) const { return {}; }
 };
 
 // Where rows come from and go to. Called by several workers at once.
 class AttendSource {
  public:
   virtual ~AttendSource() = default;
-  // Before a worker asks for blocks of a task.
-  virtual void begin(int /*worker*/, const AttendTask& /*task*/) {}
   // Writes the query of row r; K numbers.
   virtual void query(const AttendTask& task, int r, float* q_K) const = 0;
-  // Panels of block b: outputs are tokens, or inputs are tokens. A worker asks for the keys of a stretch, then for
-  // its values, and that order makes it fast, not right: either may be asked for alone. Keys are valid until others
-  // are asked for, values until those of another stretch are.
-  virtual const std::byte* keys(int worker, const AttendTask& task, int b) = 0;
-  // `wanted` only where values are keys: what to ask for meanwhile.
-  virtual const std::byte* values(int worker, const AttendTask& task, int b, Wanted wanted) = 0;
-  // What keys() and values() will read, as far as that is memory of the cache.
-  virtual Wanted stored_keys(const AttendTask& /*task*/, int /*b*/) const { return {}; }
-  virtual Wanted stored_values(const AttendTask& /*task*/, int /*b*/) const { return {}; }
-  virtual float* output(const AttendTask& task, int r) const = 0;  // V numbers
+  virtual std::unique_ptr<KvReader> open(int worker, const AttendTask& task) = 0;
+  virtual float* output(const AttendTask& task, int r) = 0;  // V numbers
 };
 
+// The block of the cache that holds block b of the task's sequence.
+inline int32_t cache_block(const CpuKvCache& cache, int layer, const AttendTask& task, int b) {
+  const auto group = static_cast<size_t>(cache.layer(layer).group);
+  return task.span->sequence->block_tables[group][static_cast<size_t>(b)];
+}
+
 // Attention of all tasks' rows, on the machine's threads.
-void attend_tasks(const AttendMachine& machine, const FoldShape& shape, std::span<const AttendTask> tasks,
+void attend_tasks(const AttendMachine& machine, const AttendShape& shape, std::span<const AttendTask> tasks,
                   AttendSource& source);
 
 }  // namespace cachalot

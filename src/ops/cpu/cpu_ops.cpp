@@ -35,8 +35,7 @@ Tensor CpuOps::like(const Tensor& x) {
 // -- Parameters
 
 int64_t CpuOps::matrix_bytes(int64_t rows, int64_t columns, DType held_as) const {
-  const MatmulKernel& kernel = matmul(held_as);
-  return divide_up(rows, kernel.columns) * kernel.panel_bytes(columns);
+  return PanelLayout{&matmul(held_as), rows, columns}.bytes();
 }
 
 Weight CpuOps::load_matrix(const MatrixPart& part, DType held_as) {
@@ -53,7 +52,7 @@ Weight CpuOps::load_matrices(std::span<const MatrixPart> parts, DType held_as) {
   return {.rank = 3,
           .shape = {std::ssize(parts), rows, columns},
           .held_as = held_as,
-          .held_bytes = std::ssize(parts) * storage->part_bytes,
+          .held_bytes = std::ssize(parts) * storage->layout.bytes(),
           .storage = std::move(storage)};
 }
 
@@ -92,14 +91,13 @@ int64_t CpuOps::cache_block_bytes(const KvCache::Layer& layer, DType dtype) cons
 // -- Verbs, row by row
 
 Tensor CpuOps::embed(std::span<const int32_t> ids_T, const Weight& table_WD) {
-  const MatmulKernel& kernel = matmul(table_WD.held_as);
   const int64_t width = table_WD.shape[1];
   const Tensor x_TD = arena_.tensor(static_cast<int64_t>(ids_T.size()), width);
   for_rows(x_TD.dim(0), width * 8, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const int64_t id = ids_T[static_cast<size_t>(t)];
       CHECK(id >= 0 && id < table_WD.shape[0], "token {} outside a vocabulary of {}", id, table_WD.shape[0]);
-      read_packed_row(kernel, panels_of(table_WD), width, id, x_TD.row(t));
+      read_packed_row(panels_of(table_WD), id, x_TD.row(t));
     }
   });
   return x_TD;
@@ -256,17 +254,23 @@ Tensor CpuOps::rope(const Tensor& x_THR, const Tensor& angles_TR, RopePairing pa
 struct CpuOps::Product {
   const Weight& w_UD;
   const Weight& bias_U;
-  const MatmulKernel* kernel = nullptr;
-  std::byte* inputs = nullptr;  // x as the kernel wants it
+  Panels matrix = {};
+  const std::byte* inputs = nullptr;  // x as the matrix's kernel prepares it
   Tensor y_TU = {};
-
-  int64_t panels() const { return divide_up(w_UD.shape[0], kernel->columns); }
 };
 
 // Many rows like to meet a few panels at once, as long as every thread has some.
 static int64_t panels_per_task(const MatmulKernel& kernel, int64_t panels, int64_t rows, int threads) {
-  if (kernel.together(rows) == 0) return 1;
-  return std::clamp<int64_t>(panels / (int64_t{2} * threads), 1, kernel.panels_together);
+  return std::clamp<int64_t>(panels / (int64_t{2} * threads), 1, kernel.good_panels(rows));
+}
+
+const std::byte* CpuOps::prepared(const Tensor& x_TD, const MatmulKernel& kernel) {
+  const int64_t rows = x_TD.dim(0), inputs = x_TD.last();
+  std::byte* x = allocate_bytes(arena_, kernel.inputs_bytes(rows, inputs));
+  for_rows(rows, inputs, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) kernel.prepare(x_TD.row(r), inputs, r, rows, x);
+  });
+  return x;
 }
 
 void CpuOps::multiply(const Tensor& x_TD, std::span<Product> products) {
@@ -275,38 +279,35 @@ void CpuOps::multiply(const Tensor& x_TD, std::span<Product> products) {
   for (Product& p : products) {
     SHAPES(x_TD, p.w_UD);
     CHECK(!p.bias_U || p.bias_U.shape[0] == p.w_UD.shape[0]);
-    p.kernel = &matmul(p.w_UD.held_as);
+    p.matrix = panels_of(p.w_UD);
     p.y_TU = arena_.tensor(rows, p.w_UD.shape[0]);
-    panels += p.panels();
+    panels += p.matrix.panels();
+    const MatmulKernel* kernel = p.matrix.layout().kernel;
     for (const Product& other : products)
-      if (other.kernel == p.kernel && other.inputs) p.inputs = other.inputs;
-    if (p.inputs) continue;
-    p.inputs = static_cast<std::byte*>(arena_.allocate(static_cast<size_t>(p.kernel->inputs_bytes(rows, inputs))));
-    for_rows(rows, inputs, [&](int64_t begin, int64_t end) {
-      for (int64_t r = begin; r < end; ++r) p.kernel->prepare_row(x_TD.row(r), inputs, r, rows, p.inputs);
-    });
+      if (other.inputs && other.matrix.layout().kernel == kernel) p.inputs = other.inputs;
+    if (!p.inputs) p.inputs = prepared(x_TD, *kernel);
   }
   int64_t grain = 1;
-  for (const Product& p : products)
-    grain = std::max({grain, divide_up(kNumbersPerTask * 4, rows * inputs * p.kernel->columns),
-                      panels_per_task(*p.kernel, panels, rows, pool_.threads())});
+  for (const Product& p : products) {
+    const MatmulKernel& kernel = *p.matrix.layout().kernel;
+    grain = std::max({grain, divide_up(kNumbersPerTask * 4, rows * inputs * kernel.columns),
+                      panels_per_task(kernel, panels, rows, pool_.threads())});
+  }
 
   const auto multiply_panels = [&](const Product& p, int64_t begin, int64_t end) {
-    const MatmulKernel& kernel = *p.kernel;
-    const int64_t outputs = p.y_TU.last(), first = begin * kernel.columns,
-                  used = std::min(end * kernel.columns, outputs) - first;
+    const Panels part = p.matrix.part(begin, end);
+    const int64_t outputs = p.y_TU.last(), first = p.matrix.layout().first_output(begin);
     float* y = p.y_TU.data() + first;
-    kernel.multiply(p.inputs, rows, panels_of(p.w_UD) + begin * kernel.panel_bytes(inputs), inputs,
-                    static_cast<int>(used), y, outputs);
+    part.multiply(p.inputs, rows, y, outputs);
     if (p.bias_U)
       for (int64_t r = 0; r < rows; ++r)
-        kernels_.add(y + r * outputs, vector_of(p.bias_U) + first, used, y + r * outputs);
+        kernels_.add(y + r * outputs, vector_of(p.bias_U) + first, part.layout().outputs, y + r * outputs);
   };
   pool_.for_each_chunk(panels, grain, [&](int64_t begin, int64_t end) {
     for (const Product& p : products) {
-      const int64_t first = std::max<int64_t>(begin, 0), last = std::min(end, p.panels());
+      const int64_t count = p.matrix.panels(), first = std::max<int64_t>(begin, 0), last = std::min(end, count);
       if (first < last) multiply_panels(p, first, last);
-      begin -= p.panels(), end -= p.panels();
+      begin -= count, end -= count;
     }
   });
 }
@@ -352,7 +353,7 @@ Tensor CpuOps::logits(const Tensor& hidden_TD, const Linear& head) {
 
 // -- Cache and attention
 
-void CpuOps::for_cache_rows(const CpuKvCache& cache, int layer, const Batch& batch,
+void CpuOps::for_cache_rows(CpuKvCache& cache, int layer, const Batch& batch,
                             const std::function<void(int, int32_t, int64_t)>& write) {
   const auto& shape = cache.layer(layer);
   for (const BatchSequence& s : batch.sequences) {
@@ -371,7 +372,7 @@ void CpuOps::for_cache_rows(const CpuKvCache& cache, int layer, const Batch& bat
 }
 
 void CpuOps::append(KvCache& cache, int layer, const Batch& batch, const Tensor& k_TGK, const Tensor& v_TGV) {
-  const auto& kv = static_cast<const CpuKvCache&>(cache);
+  auto& kv = static_cast<CpuKvCache&>(cache);
   const auto& shape = kv.layer(layer);
   CHECK(k_TGK.dim(1) == shape.kv_heads && k_TGK.last() == shape.key_dim);
   CHECK(shape.latent_dim > 0 ? v_TGV.rank == 0 : v_TGV.last() == shape.value_dim);

@@ -77,12 +77,14 @@ class CpuOps final : public Ops {
   const MatmulKernel& matmul(DType held_as) const { return matmul_kernel(kernels_, held_as); }
   // Calls job(begin, end) over the rows, in parallel when the work is worth a hand-over.
   void for_rows(int64_t rows, int64_t numbers_per_row, const std::function<void(int64_t, int64_t)>& job);
+  // The rows of x prepared for multiplication with matrices of the kernel.
+  const std::byte* prepared(const Tensor& x_TD, const MatmulKernel& kernel);
   struct Product;
   // Computes every product's outputs from x.
   void multiply(const Tensor& x_TD, std::span<Product> products);
   Tensor like(const Tensor& x);  // an uninitialised contiguous tensor of x's shape
   // Calls write(position, block, row of the batch) for every row, and clears the blocks that begin among them.
-  void for_cache_rows(const CpuKvCache& cache, int layer, const Batch& batch,
+  void for_cache_rows(CpuKvCache& cache, int layer, const Batch& batch,
                       const std::function<void(int position, int32_t block, int64_t row)>& write);
   AttendMachine machine_for(const Batch& batch, int64_t products_per_key);
 

@@ -41,26 +41,22 @@ ExpertGroups::ExpertGroups(const Routing& routing, int64_t experts) {
 
 ExpertRun::Inputs ExpertRun::prepared(const ExpertGroups& groups, const Weight& w,
                                       const std::function<const float*(int)>& row_of) {
-  const MatmulKernel& kernel = matmul_kernel(kernels_, w.held_as);
+  const MatmulKernel& kernel = *panels_of(w).layout().kernel;
   const int64_t inputs = w.shape[2];
-  Inputs prepared;
-  int64_t bytes = 0;
-  prepared.offset.reserve(groups.groups.size());
-  for (const auto& group : groups.groups) {
-    prepared.offset.push_back(bytes);
-    bytes += kernel.inputs_bytes(group.members, inputs);
-  }
-  prepared.x = static_cast<std::byte*>(arena_.allocate(static_cast<size_t>(bytes)));
+  std::vector<std::byte*> x;
+  x.reserve(groups.groups.size());
+  for (const auto& group : groups.groups)
+    x.push_back(allocate_bytes(arena_, kernel.inputs_bytes(group.members, inputs)));
   const int64_t per_group = divide_up(std::ssize(groups.members), std::ssize(groups.groups));
-  pool_.for_each_chunk(
-      std::ssize(groups.groups), divide_up(16384, per_group * inputs), [&](int64_t begin, int64_t end) {
-        for (auto g = static_cast<size_t>(begin); g < static_cast<size_t>(end); ++g) {
-          const auto& group = groups.groups[g];
-          for (int m = 0; m < group.members; ++m)
-            kernel.prepare_row(row_of(group.first + m), inputs, m, group.members, prepared.x + prepared.offset[g]);
-        }
-      });
-  return prepared;
+  pool_.for_each_chunk(std::ssize(groups.groups), divide_up(16384, per_group * inputs),
+                       [&](int64_t begin, int64_t end) {
+                         for (auto g = static_cast<size_t>(begin); g < static_cast<size_t>(end); ++g) {
+                           const auto& group = groups.groups[g];
+                           for (int m = 0; m < group.members; ++m)
+                             kernel.prepare(row_of(group.first + m), inputs, m, group.members, x[g]);
+                         }
+                       });
+  return {x.begin(), x.end()};
 }
 
 // The rows of x that each member is.
@@ -71,23 +67,21 @@ ExpertRun::Inputs ExpertRun::prepared_members(const Tensor& x_TD, const ExpertGr
 // y[member] = w[expert] x[member] + bias[expert]
 void ExpertRun::multiply(const ExpertGroups& groups, const Linear& l, const Inputs& x, const Tensor& y_MF) {
   const Weight &w = l.w, &bias = l.bias;
-  const MatmulKernel& kernel = matmul_kernel(kernels_, w.held_as);
-  const int64_t outputs = w.shape[1], inputs = w.shape[2];
-  const int64_t panels = divide_up(outputs, kernel.columns);
-  const int64_t grain =
-      divide_up(1 << 16, std::ssize(groups.members) / std::ssize(groups.groups) * inputs * kernel.columns);
+  const PanelLayout layout = panels_of(w).layout();
+  const int64_t panels = layout.panels(), outputs = layout.outputs;
+  const int64_t rows_per_group = std::ssize(groups.members) / std::ssize(groups.groups);
+  const int64_t grain = divide_up(1 << 16, rows_per_group * layout.inputs * layout.columns());
   pool_.for_each_chunk(std::ssize(groups.groups) * panels, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const auto g = static_cast<size_t>(i / panels);
       const ExpertGroups::Group& group = groups.groups[g];
-      const int64_t p = i % panels, first = p * kernel.columns;
-      const auto used = static_cast<int>(std::min<int64_t>(kernel.columns, outputs - first));
+      const int64_t p = i % panels, first = layout.first_output(p);
+      const Panels part = panels_of(w, group.expert).part(p, p + 1);
       float* y = y_MF.row(group.first) + first;
-      kernel.multiply(x.of(g), group.members, panels_of(w, group.expert) + p * kernel.panel_bytes(inputs), inputs,
-                      used, y, outputs);
+      part.multiply(x[g], group.members, y, outputs);
       if (!bias) continue;
       for (int m = 0; m < group.members; ++m)
-        kernels_.add(y + m * outputs, vector_of(bias, group.expert) + first, used, y + m * outputs);
+        kernels_.add(y + m * outputs, vector_of(bias, group.expert) + first, part.layout().outputs, y + m * outputs);
     }
   });
 }
@@ -107,29 +101,24 @@ ExpertRun::Inputs ExpertRun::prepared_hidden(const ExpertGroups& groups, const T
 
 // A task has some columns of y and goes through the experts in ascending order.
 void ExpertRun::add_outputs(const ExpertGroups& groups, const Inputs& hidden, const Tensor& y_TD) {
-  const MatmulKernel& kernel = matmul_kernel(kernels_, w_.down.w.held_as);
-  const int64_t outputs = w_.down.w.shape[1], inputs = w_.down.w.shape[2];
+  const PanelLayout layout = panels_of(w_.down.w).layout();
   int largest = 0;
   for (const auto& group : groups.groups) largest = std::max(largest, group.members);
   std::vector<float*> scratch;
   scratch.reserve(static_cast<size_t>(pool_.threads()));
-  for (int i = 0; i < pool_.threads(); ++i) scratch.push_back(arena_.tensor(largest, kernel.columns).data());
+  for (int i = 0; i < pool_.threads(); ++i) scratch.push_back(arena_.tensor(largest, layout.columns()).data());
 
   std::atomic<int64_t> next{0};
-  const int64_t panels = divide_up(outputs, kernel.columns);
   pool_.run([&](int worker) {
     float* part = scratch[static_cast<size_t>(worker)];
-    for (int64_t p; (p = next.fetch_add(1, std::memory_order_relaxed)) < panels;) {
-      const int64_t first = p * kernel.columns;
-      const auto used = static_cast<int>(std::min<int64_t>(kernel.columns, outputs - first));
+    for (int64_t p; (p = next.fetch_add(1, std::memory_order_relaxed)) < layout.panels();) {
+      const int64_t first = layout.first_output(p), used = layout.outputs_of(p, p + 1);
       for (size_t g = 0; g < groups.groups.size(); ++g) {
         const auto& group = groups.groups[g];
-        kernel.multiply(hidden.of(g), group.members,
-                        panels_of(w_.down.w, group.expert) + p * kernel.panel_bytes(inputs), inputs, used, part,
-                        kernel.columns);
+        panels_of(w_.down.w, group.expert).part(p, p + 1).multiply(hidden[g], group.members, part, layout.columns());
         for (int m = 0; m < group.members; ++m) {
           const auto& member = groups.members[static_cast<size_t>(group.first) + static_cast<size_t>(m)];
-          float* out = part + int64_t{m} * kernel.columns;
+          float* out = part + m * layout.columns();
           if (w_.down.bias) kernels_.add(out, vector_of(w_.down.bias, group.expert) + first, used, out);
           kernels_.scale(out, used, member.weight);
           float* y = y_TD.row(member.token) + first;

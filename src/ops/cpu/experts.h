@@ -33,13 +33,8 @@ class ExpertRun {
   void run(const Tensor& x_TD, const ExpertGroups& groups, const Tensor& y_TD);
 
  private:
-  // Rows prepared for multiplication with w, those of a group together. row_of(member) must be called once for each.
-  struct Inputs {
-    std::byte* x;
-    std::vector<int64_t> offset;  // of a group's rows, in bytes
-
-    const std::byte* of(size_t group) const { return x + offset[group]; }
-  };
+  // Rows prepared for multiplication with w, group by group. row_of(member) must be called once for each.
+  using Inputs = std::vector<const std::byte*>;  // of every group
   Inputs prepared(const ExpertGroups& groups, const Weight& w, const std::function<const float*(int)>& row_of);
   Inputs prepared_members(const Tensor& x_TD, const ExpertGroups& groups, const Weight& w);
   void multiply(const ExpertGroups& groups, const Linear& l, const Inputs& x, const Tensor& y_MF);

@@ -12,20 +12,20 @@ namespace cachalot {
 
 namespace {
 
-int64_t divide_up(int64_t n, int64_t by) { return (n + by - 1) / by; }
-
 const MatmulKernel& panel_kernel(const KernelTable& kernels, DType dtype) {
   return dtype == DType::f32 ? kernels.matmul_f32 : kernels.matmul_bf16;
 }
 
-int64_t panel_bytes(int64_t outputs, int64_t inputs, const MatmulKernel& kernel) {
-  return divide_up(outputs, kernel.columns) * kernel.panel_bytes(inputs);
-}
-
 // Codes and scales of a q8_0 block: one byte for every number of the bf16 panels, then [group][kBlockTokens] scales.
-int64_t coded_bytes(int64_t outputs, int64_t inputs, const MatmulKernel& kernel) {
-  return panel_bytes(outputs, inputs, kernel) / 2;
-}
+int64_t coded_bytes(const PanelLayout& layout) { return layout.bytes() / 2; }
+// Codes lie as [panel][input][columns].
+struct CodeCells {
+  explicit CodeCells(const PanelLayout& layout) : columns(layout.columns()), panel(layout.panel_bytes() / 2) {}
+
+  int64_t at(int64_t k, int64_t output) const { return output / columns * panel + k * columns + output % columns; }
+
+  int64_t columns, panel;
+};
 constexpr int64_t kScaleBytes = 2;  // but of keys that turn
 
 // Which scale the components 2u and 2u + 1 of a latent and its rotary key take; see the top of kv_cache.h.
@@ -52,11 +52,10 @@ struct SideBytes {
 };
 SideBytes side_bytes(const KvCache::Layer& layer, const KernelTable& kernels, DType dtype) {
   const MatmulKernel& kernel = panel_kernel(kernels, dtype);
-  if (dtype != DType::q8_0)
-    return {panel_bytes(kBlockTokens, layer.key_dim, kernel), panel_bytes(layer.value_dim, kBlockTokens, kernel)};
-  return {coded_bytes(kBlockTokens, layer.key_dim, kernel) + key_scale_bytes(layer) * kBlockTokens,
-          coded_bytes(layer.value_dim, kBlockTokens, kernel) +
-              divide_up(layer.value_dim, kValueGroup) * kBlockTokens * kScaleBytes};
+  const PanelLayout keys{&kernel, kBlockTokens, layer.key_dim}, values{&kernel, layer.value_dim, kBlockTokens};
+  if (dtype != DType::q8_0) return {keys.bytes(), values.bytes()};
+  return {coded_bytes(keys) + key_scale_bytes(layer) * kBlockTokens,
+          coded_bytes(values) + divide_up(layer.value_dim, kValueGroup) * kBlockTokens * kScaleBytes};
 }
 
 }  // namespace
@@ -90,36 +89,29 @@ int64_t CpuKvCache::bytes_per_block(int group) const {
   return bytes;
 }
 
-int64_t CpuKvCache::key_panel_bytes(int layer) const {
-  return panel_bytes(kBlockTokens, this->layer(layer).key_dim, kernel_);
-}
-int64_t CpuKvCache::value_panel_bytes(int layer) const {
-  return panel_bytes(this->layer(layer).value_dim, kBlockTokens, kernel_);
-}
-
-std::byte* CpuKvCache::keys(int layer, int32_t block, int kv_head) const {
+int64_t CpuKvCache::key_offset(int layer, int32_t block, int kv_head) const {
   const Storage& s = layers_[static_cast<size_t>(layer)];
   DCHECK(block >= 0 && block < spec_.blocks_of_group[static_cast<size_t>(this->layer(layer).group)]);
-  return s.memory.get() + block * s.block_bytes + kv_head * (s.key_bytes + s.value_bytes);
+  return block * s.block_bytes + kv_head * (s.key_bytes + s.value_bytes);
 }
-std::byte* CpuKvCache::values(int layer, int32_t block, int kv_head) const {
-  return keys(layer, block, kv_head) + layers_[static_cast<size_t>(layer)].key_bytes;
-}
-
-Wanted CpuKvCache::stored_keys(int layer, int32_t block, int kv_head) const {
-  return {keys(layer, block, kv_head), layers_[static_cast<size_t>(layer)].key_bytes};
-}
-Wanted CpuKvCache::stored_values(int layer, int32_t block, int kv_head) const {
-  return {values(layer, block, kv_head), layers_[static_cast<size_t>(layer)].value_bytes};
+int64_t CpuKvCache::value_offset(int layer, int32_t block, int kv_head) const {
+  return key_offset(layer, block, kv_head) + layers_[static_cast<size_t>(layer)].key_bytes;
 }
 
-const std::byte* CpuKvCache::key_panels(int layer, int32_t block, int kv_head, std::byte* room) const {
-  const std::byte* stored = keys(layer, block, kv_head);
-  if (!coded()) return stored;
+Prefetch CpuKvCache::stored_keys(int layer, int32_t block, int kv_head) const {
+  return {memory(layer) + key_offset(layer, block, kv_head), layers_[static_cast<size_t>(layer)].key_bytes};
+}
+Prefetch CpuKvCache::stored_values(int layer, int32_t block, int kv_head) const {
+  return {memory(layer) + value_offset(layer, block, kv_head), layers_[static_cast<size_t>(layer)].value_bytes};
+}
+
+Panels CpuKvCache::keys(int layer, int32_t block, int kv_head, const WritablePanels& room) const {
+  const std::byte* stored = memory(layer) + key_offset(layer, block, kv_head);
+  if (!coded()) return {key_layout(layer), stored};
   const Layer& shape = this->layer(layer);
   const auto* codes = reinterpret_cast<const int8_t*>(stored);
-  const std::byte* scales = stored + coded_bytes(kBlockTokens, shape.key_dim, kernel_);
-  auto* panels = reinterpret_cast<uint16_t*>(room);
+  const std::byte* scales = stored + coded_bytes(room.layout());
+  auto* panels = reinterpret_cast<uint16_t*>(room.panel(0));
   const int64_t units = divide_up(shape.key_dim, 2);
   if (shape.latent_dim == 0)
     kernels_.coded_cache.decode_turning_keys(codes, reinterpret_cast<const uint8_t*>(scales), units, kBlockTokens,
@@ -131,30 +123,21 @@ const std::byte* CpuKvCache::key_panels(int layer, int32_t block, int kv_head, s
   return room;
 }
 
-const std::byte* CpuKvCache::value_panels(int layer, int32_t block, int kv_head, std::byte* room) const {
-  const std::byte* stored = values(layer, block, kv_head);
-  if (!coded()) return stored;
-  const int64_t dim = this->layer(layer).value_dim, codes = coded_bytes(dim, kBlockTokens, kernel_);
-  kernels_.coded_cache.decode_values(reinterpret_cast<const int8_t*>(stored),
-                                     reinterpret_cast<const uint16_t*>(stored + codes), kBlockTokens, dim,
-                                     reinterpret_cast<uint16_t*>(room));
+Panels CpuKvCache::values(int layer, int32_t block, int kv_head, const WritablePanels& room) const {
+  const std::byte* stored = memory(layer) + value_offset(layer, block, kv_head);
+  if (!coded()) return {value_layout(layer), stored};
+  kernels_.coded_cache.decode_values(
+      reinterpret_cast<const int8_t*>(stored), reinterpret_cast<const uint16_t*>(stored + coded_bytes(room.layout())),
+      kBlockTokens, this->layer(layer).value_dim, reinterpret_cast<uint16_t*>(room.panel(0)));
   return room;
 }
 
-void CpuKvCache::clear_block(int layer, int32_t block) const {
-  std::memset(keys(layer, block, 0), 0, static_cast<size_t>(layers_[static_cast<size_t>(layer)].block_bytes));
+void CpuKvCache::clear_block(int layer, int32_t block) {
+  std::memset(memory(layer) + key_offset(layer, block, 0), 0,
+              static_cast<size_t>(layers_[static_cast<size_t>(layer)].block_bytes));
 }
 
 namespace {
-
-// Number (k, output) of panels that hold `inputs` numbers k per output.
-template <typename T>
-T& panel_cell(std::byte* panels, const MatmulKernel& kernel, int64_t inputs, int64_t k, int64_t output) {
-  constexpr int64_t per_unit = 4 / sizeof(T);
-  auto* panel = panels + output / kernel.columns * kernel.panel_bytes(inputs);
-  return reinterpret_cast<T*>(
-      panel)[(k / per_unit * kernel.columns + output % kernel.columns) * per_unit + k % per_unit];
-}
 
 // The scale of a group whose largest magnitude is given. What is not finite makes it NaN, and with it every number of
 // the group.
@@ -205,37 +188,31 @@ void quantise(const float* x_D, int64_t D, int64_t groups, const GroupOf& group_
   for (int64_t d = 0; d < D; ++d) put(d, code_of(x_D[d], largest[static_cast<size_t>(group_of(d))]));
 }
 
-// Codes lie as [panel][input][columns].
-int8_t& code_cell(std::byte* codes, int64_t columns, int64_t inputs, int64_t k, int64_t output) {
-  return reinterpret_cast<int8_t*>(codes)[(output / columns * inputs + k) * columns + output % columns];
-}
-
 }  // namespace
 
-void CpuKvCache::write(int layer, int32_t block, int kv_head, int slot, const float* key, const float* value) const {
+void CpuKvCache::write(int layer, int32_t block, int kv_head, int slot, const float* key, const float* value) {
   const Layer& shape = this->layer(layer);
-  std::byte* k_panels = keys(layer, block, kv_head);
-  std::byte* v_panels = values(layer, block, kv_head);
+  const WritablePanels keys(key_layout(layer), memory(layer) + key_offset(layer, block, kv_head)),
+      values(value_layout(layer), memory(layer) + value_offset(layer, block, kv_head));
   if (spec_.dtype == DType::f32) {
-    for (int d = 0; d < shape.key_dim; ++d) panel_cell<float>(k_panels, kernel_, shape.key_dim, d, slot) = key[d];
-    for (int d = 0; d < shape.value_dim; ++d) panel_cell<float>(v_panels, kernel_, kBlockTokens, slot, d) = value[d];
+    for (int d = 0; d < shape.key_dim; ++d) keys.number<float>(d, slot) = key[d];
+    for (int d = 0; d < shape.value_dim; ++d) values.number<float>(slot, d) = value[d];
   } else if (spec_.dtype == DType::bf16) {
-    for (int d = 0; d < shape.key_dim; ++d)
-      panel_cell<uint16_t>(k_panels, kernel_, shape.key_dim, d, slot) = f32_to_bf16(key[d]);
-    for (int d = 0; d < shape.value_dim; ++d)
-      panel_cell<uint16_t>(v_panels, kernel_, kBlockTokens, slot, d) = f32_to_bf16(value[d]);
+    for (int d = 0; d < shape.key_dim; ++d) keys.number<uint16_t>(d, slot) = f32_to_bf16(key[d]);
+    for (int d = 0; d < shape.value_dim; ++d) values.number<uint16_t>(slot, d) = f32_to_bf16(value[d]);
   } else {
-    write_codes(layer, k_panels, v_panels, slot, key, value);
+    write_codes(layer, keys.panel(0), values.panel(0), slot, key, value);
   }
 }
 
 void CpuKvCache::write_codes(int layer, std::byte* keys, std::byte* values, int slot, const float* key,
-                             const float* value) const {
+                             const float* value) {
   const Layer& shape = this->layer(layer);
-  const int64_t columns = kernel_.columns, units = divide_up(shape.key_dim, 2);
-  std::byte* key_scales = keys + coded_bytes(kBlockTokens, shape.key_dim, kernel_);
-  std::byte* value_scales = values + coded_bytes(shape.value_dim, kBlockTokens, kernel_);
-  const auto put_key = [&](int64_t d, int8_t code) { code_cell(keys, columns, 2 * units, d, slot) = code; };
+  const PanelLayout key_layout = this->key_layout(layer), value_layout = this->value_layout(layer);
+  std::byte* key_scales = keys + coded_bytes(key_layout);
+  std::byte* value_scales = values + coded_bytes(value_layout);
+  const CodeCells key_cells(key_layout), value_cells(value_layout);
+  const auto put_key = [&](int64_t d, int8_t code) { keys[key_cells.at(d, slot)] = static_cast<std::byte>(code); };
   if (shape.latent_dim == 0) {
     const int64_t half = half_units(shape);
     quantise<SmallScale>(
@@ -251,7 +228,7 @@ void CpuKvCache::write_codes(int layer, std::byte* keys, std::byte* values, int 
   quantise<Bf16Scale>(
       value, shape.value_dim, divide_up(shape.value_dim, kValueGroup), [](int64_t d) { return d / kValueGroup; },
       reinterpret_cast<uint16_t*>(value_scales) + slot, kBlockTokens,
-      [&](int64_t d, int8_t code) { code_cell(values, columns, kBlockTokens, slot, d) = code; });
+      [&](int64_t d, int8_t code) { values[value_cells.at(slot, d)] = static_cast<std::byte>(code); });
 }
 
 // -- Whole blocks
@@ -263,43 +240,43 @@ std::vector<int> CpuKvCache::layers_of(int group) const {
   return layers;
 }
 
-void CpuKvCache::copy_block(int group, int32_t from, int32_t to) const {
+void CpuKvCache::copy_block(int group, int32_t from, int32_t to) {
   if (from == to) return;
   for (const int i : layers_of(group))
-    std::memcpy(keys(i, to, 0), keys(i, from, 0), static_cast<size_t>(layers_[static_cast<size_t>(i)].block_bytes));
+    std::memcpy(memory(i) + key_offset(i, to, 0), memory(i) + key_offset(i, from, 0),
+                static_cast<size_t>(layers_[static_cast<size_t>(i)].block_bytes));
 }
 
-template <typename Visit>
-void CpuKvCache::visit_block(int layer, int32_t block, const Visit& visit) const {
+template <typename Byte, typename Visit>
+void CpuKvCache::visit_block(int layer, Byte* block, const Visit& visit) const {
   const Layer& shape = this->layer(layer);
+  const Storage& storage = layers_[static_cast<size_t>(layer)];
+  const PanelLayout key_layout = this->key_layout(layer), value_layout = this->value_layout(layer);
+  const CodeCells key_cells(key_layout), value_cells(value_layout);
   const bool latent = shape.latent_dim > 0;
-  const int64_t K = shape.key_dim, V = shape.value_dim, columns = kernel_.columns, padded_K = 2 * divide_up(K, 2);
-  const auto number = [&](std::byte* panels, int64_t inputs, int64_t k, int64_t output) {
+  const auto number = [&](const PanelView<Byte>& panels, int64_t k, int64_t output) {
     if (spec_.dtype == DType::f32)
-      visit(Cell::f32, reinterpret_cast<std::byte*>(&panel_cell<float>(panels, kernel_, inputs, k, output)));
+      visit(Cell::f32, reinterpret_cast<Byte*>(&panels.template number<float>(k, output)));
     else
-      visit(Cell::bf16, reinterpret_cast<std::byte*>(&panel_cell<uint16_t>(panels, kernel_, inputs, k, output)));
+      visit(Cell::bf16, reinterpret_cast<Byte*>(&panels.template number<uint16_t>(k, output)));
   };
-  const auto code = [&](std::byte* codes, int64_t inputs, int64_t k, int64_t output) {
-    visit(Cell::code, reinterpret_cast<std::byte*>(&code_cell(codes, columns, inputs, k, output)));
-  };
-  const auto scales = [&](Cell cell, int64_t bytes, std::byte* first, int64_t groups, int slot) {
+  const auto scales = [&](Cell cell, int64_t bytes, Byte* first, int64_t groups, int slot) {
     for (int64_t g = 0; g < groups; ++g) visit(cell, first + (g * kBlockTokens + slot) * bytes);
   };
   for (int slot = 0; slot < kBlockTokens; ++slot)
     for (int head = 0; head < shape.kv_heads; ++head) {
-      std::byte *k_panels = keys(layer, block, head), *v_panels = values(layer, block, head);
+      Byte *keys = block + head * (storage.key_bytes + storage.value_bytes), *values = keys + storage.key_bytes;
       if (!coded()) {
-        for (int64_t d = 0; d < K; ++d) number(k_panels, K, d, slot);
-        for (int64_t d = 0; d < V; ++d) number(v_panels, kBlockTokens, slot, d);
+        for (int64_t d = 0; d < shape.key_dim; ++d) number({key_layout, keys}, d, slot);
+        for (int64_t d = 0; d < shape.value_dim; ++d) number({value_layout, values}, slot, d);
         continue;
       }
-      for (int64_t d = 0; d < K; ++d) code(k_panels, padded_K, d, slot);
+      for (int64_t d = 0; d < shape.key_dim; ++d) visit(Cell::code, keys + key_cells.at(d, slot));
       const int64_t bytes = latent ? kScaleBytes : 1;
-      scales(latent ? Cell::scale : Cell::small_scale, bytes, k_panels + coded_bytes(kBlockTokens, K, kernel_),
+      scales(latent ? Cell::scale : Cell::small_scale, bytes, keys + coded_bytes(key_layout),
              key_scale_bytes(shape) / bytes, slot);
-      for (int64_t d = 0; d < V; ++d) code(v_panels, kBlockTokens, slot, d);
-      scales(Cell::scale, kScaleBytes, v_panels + coded_bytes(V, kBlockTokens, kernel_), divide_up(V, kValueGroup),
+      for (int64_t d = 0; d < shape.value_dim; ++d) visit(Cell::code, values + value_cells.at(slot, d));
+      scales(Cell::scale, kScaleBytes, values + coded_bytes(value_layout), divide_up(shape.value_dim, kValueGroup),
              slot);
     }
 }
@@ -346,26 +323,26 @@ bool possible(auto cell, const std::byte* bytes) {
 std::vector<std::byte> CpuKvCache::export_block(int group, int32_t block) const {
   std::vector<std::byte> bytes;
   for (const int i : layers_of(group))
-    visit_block(i, block, [&](Cell cell, const std::byte* place) {
+    visit_block(i, memory(i) + key_offset(i, block, 0), [&](Cell cell, const std::byte* place) {
       bytes.insert(bytes.end(), place, place + cell_bytes(cell));
     });
   return bytes;
 }
 
-void CpuKvCache::import_block(int group, int32_t block, std::span<const std::byte> bytes) const {
+void CpuKvCache::import_block(int group, int32_t block, std::span<const std::byte> bytes) {
   const std::vector<int> layers = layers_of(group);
-  size_t wanted = 0;
+  size_t expected = 0;
   bool right = true;
   for (const int i : layers)
-    visit_block(i, block, [&](Cell cell, const std::byte*) {
-      right = right && wanted + cell_bytes(cell) <= bytes.size() && possible(cell, bytes.data() + wanted);
-      wanted += cell_bytes(cell);
+    visit_block(i, memory(i) + key_offset(i, block, 0), [&](Cell cell, const std::byte*) {
+      right = right && expected + cell_bytes(cell) <= bytes.size() && possible(cell, bytes.data() + expected);
+      expected += cell_bytes(cell);
     });
-  check_imported_bytes(bytes.size(), wanted, right);
+  check_imported_bytes(bytes.size(), expected, right);
   const std::byte* from = bytes.data();
   for (const int i : layers) {
     clear_block(i, block);
-    visit_block(i, block, [&](Cell cell, std::byte* place) {
+    visit_block(i, memory(i) + key_offset(i, block, 0), [&](Cell cell, std::byte* place) {
       std::memcpy(place, from, cell_bytes(cell));
       from += cell_bytes(cell);
     });

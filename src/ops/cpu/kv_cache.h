@@ -14,6 +14,7 @@
 #pragma once
 
 #include "kernels/table.h"
+#include "ops/cpu/panels.h"
 #include "ops/ops.h"
 
 namespace cachalot {
@@ -25,48 +26,52 @@ class CpuKvCache final : public KvCache {
   int64_t bytes_per_block(int group) const override;
 
   const Layer& layer(int i) const { return spec_.layers[static_cast<size_t>(i)]; }
-  // The kernels of the panels that blocks are, or are decoded to.
-  const MatmulKernel& kernel() const { return kernel_; }
+  // The kernel that multiplies with blocks, as they are or decoded.
   const AttentionKernel& attention() const {
     return spec_.dtype == DType::f32 ? kernels_.attention_f32 : kernels_.attention_bf16;
   }
   const KernelTable& kernels() const { return kernels_; }
   bool coded() const { return spec_.dtype == DType::q8_0; }
-  bool segmented() const { return spec_.dtype != DType::f32; }  // see attention.h
+  bool split_kv() const { return spec_.dtype != DType::f32; }  // see attention.h
 
-  // Bytes of the panels of one block and kv head.
-  int64_t key_panel_bytes(int layer) const;
-  int64_t value_panel_bytes(int layer) const;
-  // The panels: as they lie, or decoded into `room` of as many bytes (64-byte aligned; may be null unless coded).
-  const std::byte* key_panels(int layer, int32_t block, int kv_head, std::byte* room) const;
-  const std::byte* value_panels(int layer, int32_t block, int kv_head, std::byte* room) const;
+  // How a packed matrix lies that multiplies as blocks do.
+  PanelLayout layout(int64_t outputs, int64_t inputs) const { return {&kernel_, outputs, inputs}; }
+  // The keys and the values of one block and kv head as packed matrices: outputs are the tokens of keys, the
+  // components of values.
+  PanelLayout key_layout(int layer) const { return layout(kBlockTokens, this->layer(layer).key_dim); }
+  PanelLayout value_layout(int layer) const { return layout(this->layer(layer).value_dim, kBlockTokens); }
+  // They themselves: where they lie, or decoded into `room` of the same layout (used when coded() only).
+  Panels keys(int layer, int32_t block, int kv_head, const WritablePanels& room) const;
+  Panels values(int layer, int32_t block, int kv_head, const WritablePanels& room) const;
   // Where the stored form lies.
-  Wanted stored_keys(int layer, int32_t block, int kv_head) const;
-  Wanted stored_values(int layer, int32_t block, int kv_head) const;
+  Prefetch stored_keys(int layer, int32_t block, int kv_head) const;
+  Prefetch stored_values(int layer, int32_t block, int kv_head) const;
 
-  void clear_block(int layer, int32_t block) const;
+  void clear_block(int layer, int32_t block);
   // Writes one position (0 ≤ slot < kBlockTokens) of one kv head.
-  void write(int layer, int32_t block, int kv_head, int slot, const float* key, const float* value) const;
+  void write(int layer, int32_t block, int kv_head, int slot, const float* key, const float* value);
 
   // Ops::copy_block, export_block, import_block.
-  void copy_block(int group, int32_t from, int32_t to) const;
+  void copy_block(int group, int32_t from, int32_t to);
   std::vector<std::byte> export_block(int group, int32_t block) const;
-  void import_block(int group, int32_t block, std::span<const std::byte> bytes) const;
+  void import_block(int group, int32_t block, std::span<const std::byte> bytes);
 
   // Bytes of one block of one layer.
   static int64_t block_bytes(const Layer& layer, const KernelTable& kernels, DType dtype);
 
  private:
   enum class Cell { f32, bf16, code, scale /* bf16 */, small_scale };
-  // Calls visit(cell, where it lies) for the numbers of a block in canonical order.
-  template <typename Visit>
-  void visit_block(int layer, int32_t block, const Visit& visit) const;
+  // Calls visit(cell, where it lies) for the numbers of a block, whose memory is given, in canonical order.
+  template <typename Byte, typename Visit>
+  void visit_block(int layer, Byte* block, const Visit& visit) const;
   std::vector<int> layers_of(int group) const;
 
-  std::byte* keys(int layer, int32_t block, int kv_head) const;
-  std::byte* values(int layer, int32_t block, int kv_head) const;
-  void write_codes(int layer, std::byte* keys, std::byte* values, int slot, const float* key,
-                   const float* value) const;
+  // Of the memory of a layer, where those of a block and kv head begin.
+  int64_t key_offset(int layer, int32_t block, int kv_head) const;
+  int64_t value_offset(int layer, int32_t block, int kv_head) const;
+  const std::byte* memory(int layer) const { return layers_[static_cast<size_t>(layer)].memory.get(); }
+  std::byte* memory(int layer) { return layers_[static_cast<size_t>(layer)].memory.get(); }
+  void write_codes(int layer, std::byte* keys, std::byte* values, int slot, const float* key, const float* value);
 
   struct Storage {
     std::shared_ptr<std::byte> memory;

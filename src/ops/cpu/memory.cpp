@@ -5,7 +5,7 @@
 namespace cachalot {
 
 void CpuOps::copy_block(KvCache& cache, int group, int32_t from, int32_t to) {
-  static_cast<const CpuKvCache&>(cache).copy_block(group, from, to);
+  static_cast<CpuKvCache&>(cache).copy_block(group, from, to);
 }
 
 std::vector<std::byte> CpuOps::export_block(const KvCache& cache, int group, int32_t block) {
@@ -13,7 +13,7 @@ std::vector<std::byte> CpuOps::export_block(const KvCache& cache, int group, int
 }
 
 void CpuOps::import_block(KvCache& cache, int group, int32_t block, std::span<const std::byte> bytes) {
-  static_cast<const CpuKvCache&>(cache).import_block(group, block, bytes);
+  static_cast<CpuKvCache&>(cache).import_block(group, block, bytes);
 }
 
 std::unique_ptr<States> CpuOps::make_states(std::span<const StateLayer> layers, int slots) {

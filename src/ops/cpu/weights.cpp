@@ -131,44 +131,45 @@ std::shared_ptr<MatrixStorage> pack_matrices(std::span<const MatrixPart> parts, 
                                              const KernelTable& kernels, ThreadPool& pool,
                                              const MemorySource& source) {
   const MatmulKernel& kernel = matmul_kernel(kernels, held_as);
-  const int64_t rows = parts[0].rows(), panel_bytes = kernel.panel_bytes(parts[0].columns());
-  const int64_t panels = divide_up(rows, kernel.columns);
+  const PanelLayout layout{&kernel, parts[0].rows(), parts[0].columns()};
+  const int64_t panels = layout.panels();
 
-  auto storage = std::make_shared<MatrixStorage>();
-  storage->part_bytes = panels * panel_bytes;
-  storage->panels = source(static_cast<size_t>(std::ssize(parts) * storage->part_bytes));
-  std::byte* memory = storage->panels.get();
-  const int64_t grain = std::max<int64_t>(1, (1 << 20) / panel_bytes);
+  const std::shared_ptr<std::byte> memory = source(static_cast<size_t>(std::ssize(parts) * layout.bytes()));
+  const int64_t grain = std::max<int64_t>(1, (1 << 20) / layout.panel_bytes());
   pool.for_each_chunk(std::ssize(parts) * panels, grain, [&](int64_t begin, int64_t end) {
     Packer packer(kernels, kernel);
     for (int64_t i = begin; i < end; ++i) {
-      const MatrixPart& part = parts[static_cast<size_t>(i / panels)];
-      const int64_t row = i % panels * kernel.columns;
-      const auto count = static_cast<int>(std::min<int64_t>(kernel.columns, rows - row));
-      packer.pack(part, row, count, memory + i * panel_bytes);
+      const int64_t part = i / panels, p = i % panels;
+      const WritablePanels matrix(layout, memory.get() + part * layout.bytes());
+      packer.pack(parts[static_cast<size_t>(part)], layout.first_output(p),
+                  static_cast<int>(layout.outputs_of(p, p + 1)), matrix.panel(p));
     }
     // The file's pages are needed no more; held until the end, a large matrix would be in memory twice.
     for (int64_t i = begin; i < end; i += panels - i % panels) {
       const MatrixPart& part = parts[static_cast<size_t>(i / panels)];
       const int64_t first = i % panels, last = std::min(panels, first + end - i);
       if (!part.transposed)
-        part.stored.release_rows(first * kernel.columns, std::min(last * kernel.columns, part.stored.rows()));
+        part.stored.release_rows(layout.first_output(first), std::min(layout.first_output(last), part.stored.rows()));
     }
   });
+  auto storage = std::make_shared<MatrixStorage>();
+  storage->layout = layout, storage->memory = memory;
   return storage;
 }
 
-void read_packed_row(const MatmulKernel& kernel, const std::byte* panels, int64_t inputs, int64_t row, float* out) {
-  const std::byte* panel = panels + row / kernel.columns * kernel.panel_bytes(inputs);
-  if (kernel.quantised()) return kernel.unpack(panel, inputs, static_cast<int>(row % kernel.columns), out);
+void read_packed_row(const Panels& matrix, int64_t row, float* out) {
+  const MatmulKernel& kernel = *matrix.layout().kernel;
+  const int64_t inputs = matrix.layout().inputs, columns = kernel.columns;
+  if (kernel.quantised())
+    return kernel.unpack(matrix.panel(row / columns), inputs, static_cast<int>(row % columns), out);
   CHECK(kernel.weights == DType::f32 || kernel.weights == DType::bf16, "rows of {}", name(kernel.weights));
-  const auto* units = reinterpret_cast<const uint32_t*>(panel) + row % kernel.columns;
+  const uint32_t* units = matrix.unit(0, row);
   if (kernel.weights == DType::f32) {
-    for (int64_t k = 0; k < inputs; ++k) out[k] = std::bit_cast<float>(units[k * kernel.columns]);
+    for (int64_t k = 0; k < inputs; ++k) out[k] = std::bit_cast<float>(units[k * columns]);
     return;
   }
   for (int64_t k = 0; k < inputs; ++k) {
-    const uint32_t unit = units[k / 2 * kernel.columns];
+    const uint32_t unit = units[k / 2 * columns];
     out[k] = std::bit_cast<float>(k % 2 ? unit & 0xffff0000 : unit << 16);
   }
 }

@@ -3,34 +3,34 @@
 
 #include "base/thread_pool.h"
 #include "kernels/table.h"
+#include "ops/cpu/panels.h"
 #include "ops/ops.h"
 
 namespace cachalot {
 
-// The matrices of a weight, one after another; each is divide_up(rows, columns) panels.
+// The matrices of a weight, one after another.
 struct MatrixStorage final : Weight::Storage {
-  std::shared_ptr<std::byte> panels;
-  int64_t part_bytes = 0;  // of one matrix
+  PanelLayout layout;  // of each
+  std::shared_ptr<const std::byte> memory;
 };
 
 struct VectorStorage final : Weight::Storage {
   std::shared_ptr<std::byte> memory;
 
-  float* values() const { return reinterpret_cast<float*>(memory.get()); }
+  float* values() { return reinterpret_cast<float*>(memory.get()); }
+  const float* values() const { return reinterpret_cast<const float*>(memory.get()); }
 };
 
-// The panels of matrix `part` of a weight (0 for a plain matrix).
-inline const std::byte* panels_of(const Weight& w, int64_t part = 0) {
+// Matrix `part` of a weight (0 for a plain matrix).
+inline Panels panels_of(const Weight& w, int64_t part = 0) {
   const auto& storage = static_cast<const MatrixStorage&>(*w.storage);
-  return storage.panels.get() + (w.first + part) * storage.part_bytes;
+  return {storage.layout, storage.memory.get() + (w.first + part) * storage.layout.bytes()};
 }
 // The numbers of vector `part` of a weight.
 inline const float* vector_of(const Weight& w, int64_t part = 0) {
   return static_cast<const VectorStorage&>(*w.storage).values() +
          (w.first + part) * w.shape[static_cast<size_t>(w.rank - 1)];
 }
-
-inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // The kernel that multiplies with weights held so.
 const MatmulKernel& matmul_kernel(const KernelTable& kernels, DType held_as);
@@ -41,7 +41,7 @@ std::shared_ptr<MatrixStorage> pack_matrices(std::span<const MatrixPart> parts, 
                                              const KernelTable& kernels, ThreadPool& pool,
                                              const MemorySource& memory);
 
-// Row `row` of a packed matrix of `inputs` columns, exactly as it is held (any type but f8_e4m3).
-void read_packed_row(const MatmulKernel& kernel, const std::byte* panels, int64_t inputs, int64_t row, float* out);
+// Row `row` of a packed matrix, exactly as it is held (any type but f8_e4m3).
+void read_packed_row(const Panels& matrix, int64_t row, float* out);
 
 }  // namespace cachalot

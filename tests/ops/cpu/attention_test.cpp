@@ -1,4 +1,4 @@
-// Attention over long caches: several segments, any number of threads, every type of cache.
+// Attention over long caches: several splits of split-KV, any number of threads, every type of cache.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -75,8 +75,8 @@ std::vector<Numbers> attended(const KernelTable& kernels, int threads, DType dty
     Batch batch;
     std::vector<size_t> owners;
     for (size_t s = 0; s < texts.size(); ++s) {
-      const int together = texts[s].tokens - singles - done[s], left = texts[s].tokens - done[s];
-      const int rows = together > 0 ? std::min(chunk, together) : std::min(1, left);
+      const int prefill = texts[s].tokens - singles - done[s], left = texts[s].tokens - done[s];
+      const int rows = prefill > 0 ? std::min(chunk, prefill) : std::min(1, left);
       if (rows == 0) continue;
       batch.sequences.push_back({.first_row = static_cast<int>(batch.rows()),
                                  .rows = rows,
