@@ -1,4 +1,4 @@
-// config.json, up to what the families and the reader of quantised weights make of it, and the weight map of an
+// config.json, up to what the families and the reader of quantized weights make of it, and the weight map of an
 // index.
 #include <nlohmann/json.hpp>
 

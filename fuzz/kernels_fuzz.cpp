@@ -63,9 +63,9 @@ const MatmulKernel& kernel_of(const KernelTable& table, size_t format) {
   if (format == 0) return table.matmul_f32;
   if (format == 1) return table.matmul_bf16;
   if (format == 2) return table.matmul_fp8;
-  return table.matmul_quantised[format - 3];
+  return table.matmul_quantized[format - 3];
 }
-constexpr size_t kFormats = 3 + std::tuple_size_v<QuantisedKernels>;
+constexpr size_t kFormats = 3 + std::tuple_size_v<QuantizedKernels>;
 
 struct Stored {
   DType type;
@@ -147,7 +147,7 @@ std::vector<double> magnitudes(const Stored& w, const std::vector<float>& x_MK, 
 void fuzz_product(Bytes& in) {
   const size_t format = static_cast<size_t>(in.below(static_cast<int>(kFormats)));
   const MatmulKernel& plain = kernel_of(scalar(), format);
-  const int64_t unit = std::max<int64_t>(1, plain.quantised() ? std::max<int64_t>(plain.group_inputs, 256) : 1);
+  const int64_t unit = std::max<int64_t>(1, plain.quantized() ? std::max<int64_t>(plain.group_inputs, 256) : 1);
   const int64_t K = unit * (1 + in.below(unit > 1 ? 3 : 300)), rows = 1 + in.below(70), M = 1 + in.below(40);
   const Stored w = stored_weights(plain, rows, K, in);
   auto x_MK = in.numbers(M * K);

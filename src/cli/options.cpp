@@ -70,7 +70,7 @@ void ModelOptions::add_to(Command& command, bool model_required) {
   add_model_argument(command, model, model_required);
   command.add({.name = "--weights",
                .help =
-                   "how weights are held: auto (as stored), f32 (exact), bf16, or a quantised type, with the output "
+                   "how weights are held: auto (as stored), f32 (exact), bf16, or a quantized type, with the output "
                    "head finer, as `quantize` makes files of that type",
                .value = &weights,
                .type = "TYPE",

@@ -118,7 +118,7 @@ void refuse_opaque(const Checkpoint& checkpoint) {
       throw Error(fmt::format("tensor {} is stored as {}, which is not read", quote(stored.name), stored.type_name()))
           .in(stored.file->path().string())
           .because("every tensor of a GGUF file is converted or copied")
-          .hint("use a file quantised to Q2_K … Q8_0, IQ4_NL or IQ4_XS, or F16, BF16, F32");
+          .hint("use a file quantized to Q2_K … Q8_0, IQ4_NL or IQ4_XS, or F16, BF16, F32");
 }
 
 Export from_gguf(const Checkpoint& checkpoint, Families families) {

@@ -14,7 +14,7 @@
 
 namespace cachalot {
 
-// The factors of a block-quantised matrix, or of a stack of matrices: a number is what its code says, times the
+// The factors of a block-quantized matrix, or of a stack of matrices: a number is what its code says, times the
 // factor of its block.
 struct BlockScales {
   DType dtype;                       // f32, bf16 or f16

@@ -49,7 +49,7 @@ struct RowMicroKernel {
                    float* y, int64_t y_stride, bool accumulate) noexcept;
 };
 
-// Tile by tile, where the instruction set has a way of its own for many rows of quantised weights: rows of inputs are
+// Tile by tile, where the instruction set has a way of its own for many rows of quantized weights: rows of inputs are
 // packed side by side in tiles, as GEMM packs its left matrix, and meet a few panels at once.
 struct TileMicroKernel {
   int rows = 0;        // of a tile; 0 where there is no such way
@@ -78,7 +78,7 @@ struct TileMicroKernel {
 // instruction set's own. One output is then: from 0, or from what y holds, and for each block in ascending order
 // y = fma(factor, c, y), where c is the block's chain over x * code from 0.
 //
-// A quantised format (GGUF's blocks of integer codes) multiplies with inputs that prepare() rounds to 8 bits, a scale
+// A quantized format (GGUF's blocks of integer codes) multiplies with inputs that prepare() rounds to 8 bits, a scale
 // per group of inputs. Its panels take as many bytes as the rows in the file: codes, scales and minimums are the
 // file's own, in another order. K is a multiple of the format's block. Layout and definition: generic/quant_matmul.h.
 struct MatmulKernel {
@@ -96,10 +96,10 @@ struct MatmulKernel {
 
   // Packs a panel; where K fills no whole unit, the rows are read up to K only.
   void (*pack)(const PanelRows& rows, void* panel) noexcept;
-  // Of a quantised format: output `column` of a panel as numbers, as dequantize() of tensor/quant_blocks.h rounds
+  // Of a quantized format: output `column` of a panel as numbers, as dequantize() of tensor/quant_blocks.h rounds
   // them.
   void (*unpack)(const void* panel, int64_t K, int column, float* w_K) noexcept = nullptr;
-  // Of a quantised format: rest_K = x_K less what prepare() makes of it, within 2^-23 of the largest of each group.
+  // Of a quantized format: rest_K = x_K less what prepare() makes of it, within 2^-23 of the largest of each group.
   void (*rounding_rest)(const float* x_K, int64_t K, float* rest_K) noexcept = nullptr;
 
   // Memory for `rows` rows of inputs.
@@ -130,14 +130,14 @@ struct MatmulKernel {
   // How many neighbouring panels are best multiplied in one call.
   int64_t good_panels(int64_t rows) const { return tiled_rows(rows) > 0 ? by_tile.panels : 1; }
 
-  bool quantised() const { return group_inputs > 0; }
+  bool quantized() const { return group_inputs > 0; }
   int64_t units(int64_t K) const { return (K + unit_inputs - 1) / unit_inputs; }
   int64_t panel_bytes(int64_t K) const {
-    if (quantised()) return columns * row_bytes(weights, K);
+    if (quantized()) return columns * row_bytes(weights, K);
     return columns * (4 * units(K) + (K + block_inputs - 1) / block_inputs * factor_bytes);
   }
   int64_t input_bytes(int64_t K) const {
-    if (quantised()) return K / group_inputs * group_bytes;
+    if (quantized()) return K / group_inputs * group_bytes;
     return (K + 1) / 2 * 2 * (inputs == DType::f32 ? 4 : 2);
   }
 
@@ -150,7 +150,7 @@ struct MatmulKernel {
   }
 };
 
-using QuantisedKernels = std::array<MatmulKernel, 8>;  // q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k
+using QuantizedKernels = std::array<MatmulKernel, 8>;  // q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k
 
 struct KernelTable {
   const char* isa;            // "scalar", "avx2", "avx512", "avx512_bf16", "avx512_amx"
@@ -160,7 +160,7 @@ struct KernelTable {
   MatmulKernel matmul_bf16;  // bf16 weights; inputs bf16 where the processor multiplies bf16 pairs, else f32
   MatmulKernel
       matmul_fp8;  // e4m3 codes (none a NaN) in blocks of 128, exact as f32 and bf16; inputs as matmul_bf16's
-  QuantisedKernels matmul_quantised;
+  QuantizedKernels matmul_quantized;
 
   AttentionKernel attention_f32, attention_bf16;  // for panels of matmul_f32 and matmul_bf16
   CodedCacheKernel coded_cache;                   // to panels of matmul_bf16
@@ -205,7 +205,7 @@ struct KernelTable {
   uint64_t (*read_bytes)(const void* memory, size_t bytes) noexcept;
   float (*fma_loop)(int64_t iterations) noexcept;   // iterations of `fma_flops` floating-point operations, f32
   float (*bf16_loop)(int64_t iterations) noexcept;  // likewise with bf16 dot products; nullptr where there are none
-  float (*byte_loop)(int64_t iterations) noexcept;  // and with the byte products of matmul_quantised
+  float (*byte_loop)(int64_t iterations) noexcept;  // and with the byte products of matmul_quantized
   int64_t fma_flops, bf16_flops, byte_ops;
 };
 

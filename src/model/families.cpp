@@ -32,7 +32,7 @@ void refuse_no_model(const Config& config, std::string_view name) {
       {"mmproj", kSenses},
       {"adapter",
        {"this is an adapter (LoRA), not a model", "merge it into the model's weights, and give the result"}},
-      {"imatrix", {"this is an importance matrix, which helps to quantise a model, not a model", "give the model"}}};
+      {"imatrix", {"this is an importance matrix, which helps to quantize a model, not a model", "give the model"}}};
   for (const auto& [known, kind] : kNames)
     if (name == known) throw Error(std::string(kind.what)).in(config.where()).hint(kind.advice);
 }

@@ -14,7 +14,7 @@ namespace cachalot {
 using enum DType;
 using Layers = Recipe::Layers;
 
-// The M mixes spend the extra bits where a quantised model loses most for their number: values and the feed-forward's
+// The M mixes spend the extra bits where a quantized model loses most for their number: values and the feed-forward's
 // output, which nothing after them normalises, in the layers near both ends and in every third between. The head is
 // as wide as the vocabulary is long and decides the last step alone. What is smaller than its share of the damage
 // (MLA's latents) is kept at 8 bits. Names and file types are those that GGUF files carry for comparable mixes.

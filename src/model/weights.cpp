@@ -234,7 +234,7 @@ class Binder {
         .because(
             fmt::format("a model of family '{}' multiplies with it: floating-point numbers or blocks of them are due",
                         family_.name))
-        .hint(opaque && gguf ? "use a file quantised to Q2_K … Q8_0, IQ4_NL or IQ4_XS, or F16, BF16, F32"
+        .hint(opaque && gguf ? "use a file quantized to Q2_K … Q8_0, IQ4_NL or IQ4_XS, or F16, BF16, F32"
                              : "use the checkpoint as it was before its weights were packed or became integers, or a "
                                "GGUF file of the same model");
   }

@@ -9,7 +9,7 @@
 
 namespace cachalot {
 
-// What a user may choose: f32, bf16 and the quantised types that have kernels.
+// What a user may choose: f32, bf16 and the quantized types that have kernels.
 std::span<const DType> weight_types();
 bool has_kernels(DType type);  // these and f8_e4m3
 

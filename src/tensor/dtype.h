@@ -1,4 +1,4 @@
-// Element types of stored and computed tensors. A quantised type is made of blocks along a row.
+// Element types of stored and computed tensors. A quantized type is made of blocks along a row.
 #pragma once
 
 #include <cstdint>

@@ -268,7 +268,7 @@ void dequantize(DType type, std::span<const std::byte> bytes, std::span<float> y
     case DType::iq4_nl: return decode_blocks<iq4_nl, 32, 18>(b, y);
     case DType::iq4_xs: return decode_blocks<iq4_xs, 256, 136>(b, y);
     case DType::mxfp4: return decode_blocks<mxfp4, 32, 17>(b, y);
-    default: CHECK(false, "{} is no number format that can be dequantised", name(type));
+    default: CHECK(false, "{} is no number format that can be dequantized", name(type));
   }
 }
 

@@ -98,14 +98,14 @@ TEST_F(Foreign, DownloadsThatAreNotFinished) {
           "the download is incomplete");
 }
 
-TEST_F(Foreign, QuantisationsThatAreNotRead) {
+TEST_F(Foreign, QuantizationsThatAreNotRead) {
   copy();
   edit_config("quantization", {{"group_size", 64}, {"bits", 4}});
-  refused(path("m"), "quantised with MLX, which is not read\n  because: quantization: 4 bits in groups of 64",
+  refused(path("m"), "quantized with MLX, which is not read\n  because: quantization: 4 bits in groups of 64",
           "GGUF");
   copy();
   edit_config("quantization_config", {{"group_size", 64}, {"bits", 8}});
-  refused(path("m"), "quantised with MLX", "GGUF");
+  refused(path("m"), "quantized with MLX", "GGUF");
   for (const auto& [method, shown] : {std::pair{"awq", "AWQ"},
                                       {"gptq", "GPTQ"},
                                       {"bitsandbytes", "bitsandbytes"},
@@ -113,7 +113,7 @@ TEST_F(Foreign, QuantisationsThatAreNotRead) {
                                       {"exl2", "ExLlamaV2"}}) {
     copy();
     edit_config("quantization_config", {{"quant_method", method}, {"bits", 4}, {"group_size", 128}});
-    refused(path("m"), std::string("quantised with ") + shown + ", which is not read", "GGUF");
+    refused(path("m"), std::string("quantized with ") + shown + ", which is not read", "GGUF");
   }
   for (const auto& [tensor, shown] : {std::pair{"a.weight_packed", "compressed-tensors"},
                                       {"a.qweight", "GPTQ or AWQ"},
@@ -123,7 +123,7 @@ TEST_F(Foreign, QuantisationsThatAreNotRead) {
                         safetensors_file(R"({")" + std::string(tensor) +
                                              R"(": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}})",
                                          "x")}}),
-            std::string("quantised with ") + shown, "GGUF");
+            std::string("quantized with ") + shown, "GGUF");
 }
 
 TEST_F(Foreign, ModelsOfOtherKinds) {

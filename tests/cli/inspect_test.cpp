@@ -115,8 +115,8 @@ TEST_F(Inspect, ExplainsDeepSeekR1BeforeItIsDownloaded) {
 TEST_F(Inspect, SaysHowFarTheHeldNumbersAreFromTheStoredOnes) {
   EXPECT_THAT(text(kShipped), AllOf(HasSubstr("held as       bf16 as f32 (exact; "), HasSubstr(", bf16 (exact; ")));
   const std::string anew = text(kShipped, {"--weights", "q8_0"});
-  EXPECT_THAT(anew, HasSubstr("bf16 as q8_0 (quantised anew; "));
-  EXPECT_THAT(anew, HasSubstr("what meets quantised weights is rounded to 8 bits"));
+  EXPECT_THAT(anew, HasSubstr("bf16 as q8_0 (quantized anew; "));
+  EXPECT_THAT(anew, HasSubstr("what meets quantized weights is rounded to 8 bits"));
 }
 
 TEST_F(Inspect, CountsTheCacheInTheTypeThatIsAskedFor) {
@@ -148,7 +148,7 @@ TEST_F(Inspect, SaysWhyWeightsThatAreThereAreNotRead) {
   EXPECT_EQ(got["parameters"], 8190735360);
 }
 
-TEST_F(Inspect, KnowsQuantisationsThatItCannotReadAndFamiliesThatItDoesNotServe) {
+TEST_F(Inspect, KnowsQuantizationsThatItCannotReadAndFamiliesThatItDoesNotServe) {
   Json raw = Json::parse(read_file(config("Qwen3-8B")));
   raw["quantization_config"] = {{"quant_method", "gptq"}, {"bits", 4}};
   write_file(path("gptq.json"), raw.dump());

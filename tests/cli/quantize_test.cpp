@@ -7,7 +7,7 @@ using testing::HasSubstr;
 
 class QuantizeTest : public ProgramTest {};
 
-TEST_F(QuantizeTest, AQuantisedModelThatShipsAnswersAsBefore) {
+TEST_F(QuantizeTest, AQuantizedModelThatShipsAnswersAsBefore) {
   for (const char* model : {"tiny-qwen", "tiny-r1"}) {
     const std::string source = std::string(CACHALOT_SOURCE_DIR "/models/") + model,
                       file = path(std::string(model) + ".gguf");

@@ -190,17 +190,17 @@ INSTANTIATE_TEST_SUITE_P(Fp8, Invariance,
                                             ::testing::Values(Mode{std::nullopt, DType::bf16})),
                          test_name);
 
-// Every quantised type as stored, and re-quantised by --weights where rows fill their blocks.
-INSTANTIATE_TEST_SUITE_P(Quantised, Invariance,
+// Every quantized type as stored, and re-quantized by --weights where rows fill their blocks.
+INSTANTIATE_TEST_SUITE_P(Quantized, Invariance,
                          ::testing::Combine(::testing::Values("gguf/quants.gguf"),
                                             ::testing::Values(Mode{std::nullopt, DType::bf16})),
                          test_name);
-INSTANTIATE_TEST_SUITE_P(Requantised, Invariance,
+INSTANTIATE_TEST_SUITE_P(Requantized, Invariance,
                          ::testing::Combine(::testing::Values("qwen3_moe/fused"),
                                             ::testing::Values(Mode{DType::q8_0, DType::bf16},
                                                               Mode{DType::q4_k, DType::bf16})),
                          test_name);
-INSTANTIATE_TEST_SUITE_P(RequantisedTinyR1, Invariance,
+INSTANTIATE_TEST_SUITE_P(RequantizedTinyR1, Invariance,
                          ::testing::Combine(::testing::Values("../../models/tiny-r1"),
                                             ::testing::Values(Mode{DType::q4_0, DType::bf16})),
                          test_name);

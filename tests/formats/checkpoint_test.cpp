@@ -87,28 +87,28 @@ TEST_F(ShardedFolder, AMissingShardIsNamed) {
   EXPECT_THAT(refusal(folder_.path()), HasSubstr("the shard '2.safetensors' is missing"));
 }
 
-TEST(Checkpoint, OtherQuantisationsAreRefusedByName) {
-  const auto with = [](const std::string& quantisation) {
+TEST(Checkpoint, OtherQuantizationsAreRefusedByName) {
+  const auto with = [](const std::string& quantization) {
     TemporaryFolder folder;
-    folder.write("config.json", R"({"quantization_config":)" + quantisation + "}");
+    folder.write("config.json", R"({"quantization_config":)" + quantization + "}");
     folder.write("model.safetensors", one_tensor_file("a"));
     return refusal(folder.path());
   };
-  EXPECT_THAT(with(R"({"quant_method":"gptq","bits":4})"), HasSubstr("quantised with GPTQ, which is not read"));
-  EXPECT_THAT(with(R"({"quant_method":"awq"})"), HasSubstr("quantised with AWQ"));
-  EXPECT_THAT(with(R"({"quant_method":"bitsandbytes"})"), HasSubstr("quantised with bitsandbytes"));
-  EXPECT_THAT(with(R"({"load_in_4bit":true})"), HasSubstr("quantised with bitsandbytes"));
-  EXPECT_THAT(with(R"({"quant_method":"compressed-tensors"})"), HasSubstr("quantised with compressed-tensors"));
-  EXPECT_THAT(with(R"({"quant_method":"hqq"})"), HasSubstr("quantised with HQQ,"));
-  EXPECT_THAT(with(R"({"quant_method":"newest"})"), HasSubstr("quantised with 'newest'"));
-  EXPECT_THAT(with(R"({"quant_method":"gptq"})"), HasSubstr("hint: use the unquantised checkpoint"));
+  EXPECT_THAT(with(R"({"quant_method":"gptq","bits":4})"), HasSubstr("quantized with GPTQ, which is not read"));
+  EXPECT_THAT(with(R"({"quant_method":"awq"})"), HasSubstr("quantized with AWQ"));
+  EXPECT_THAT(with(R"({"quant_method":"bitsandbytes"})"), HasSubstr("quantized with bitsandbytes"));
+  EXPECT_THAT(with(R"({"load_in_4bit":true})"), HasSubstr("quantized with bitsandbytes"));
+  EXPECT_THAT(with(R"({"quant_method":"compressed-tensors"})"), HasSubstr("quantized with compressed-tensors"));
+  EXPECT_THAT(with(R"({"quant_method":"hqq"})"), HasSubstr("quantized with HQQ,"));
+  EXPECT_THAT(with(R"({"quant_method":"newest"})"), HasSubstr("quantized with 'newest'"));
+  EXPECT_THAT(with(R"({"quant_method":"gptq"})"), HasSubstr("hint: use the unquantized checkpoint"));
 }
 
-TEST(Checkpoint, OldQuantisedFoldersAreKnownByTheirTensors) {
+TEST(Checkpoint, OldQuantizedFoldersAreKnownByTheirTensors) {
   TemporaryFolder folder;
   folder.write("config.json", "{}");
   folder.write("model.safetensors", one_tensor_file("model.layers.0.self_attn.q_proj.qweight"));
-  EXPECT_THAT(refusal(folder.path()), HasSubstr("quantised with GPTQ or AWQ"));
+  EXPECT_THAT(refusal(folder.path()), HasSubstr("quantized with GPTQ or AWQ"));
 }
 
 TEST(Checkpoint, WhatIsNoCheckpointIsRefusedWithAHint) {
@@ -219,12 +219,12 @@ TEST(Checkpoint, OpensFourHundredTensors) {
 
 fs::path goldens() { return fs::path(CACHALOT_SOURCE_DIR) / "tests/goldens"; }
 
-TEST(CheckpointGoldens, QuantisedTensorsReadAsGgufPyReadsThem) {
+TEST(CheckpointGoldens, QuantizedTensorsReadAsGgufPyReadsThem) {
   const Checkpoint model = Checkpoint::open(goldens() / "gguf/quants.gguf");
   const auto values = SafetensorsFile::parse(MappedFile(goldens() / "gguf/quants.safetensors"));
   int compared = 0;
   for (const SafetensorsEntry& want : values.tensors()) {
-    if (!want.name.starts_with("dequantised.")) continue;
+    if (!want.name.starts_with("dequantized.")) continue;
     SCOPED_TRACE(want.name);
     const StoredTensor* stored = model.find(want.name.substr(12));
     ASSERT_NE(stored, nullptr);

@@ -12,7 +12,7 @@ namespace {
 
 constexpr float kGuard = -12345;
 
-// Random blocks of a quantised type: every byte drawn, but f16 factors of ordinary size.
+// Random blocks of a quantized type: every byte drawn, but f16 factors of ordinary size.
 struct QuantMatrix {
   DType type;
   int64_t N, K;
@@ -100,7 +100,7 @@ int64_t step_of(const MatmulKernel& kernel) { return info(kernel.weights).block_
 
 TEST(QuantMatmul, TheRestIsWhatTheRoundingOfInputsLeaves) {
   for (const KernelTable* table : usable_kernels())
-    for (const MatmulKernel& kernel : table->matmul_quantised) {
+    for (const MatmulKernel& kernel : table->matmul_quantized) {
       SCOPED_TRACE(label(*table, kernel));
       auto x = random_normal(1024, 5);
       std::fill(x.begin() + 256, x.begin() + 512, 0.0f);  // a group without numbers
@@ -113,7 +113,7 @@ TEST(QuantMatmul, TheRestIsWhatTheRoundingOfInputsLeaves) {
 
 TEST(QuantMatmul, MatchesTheF64DefinitionOnEveryIsaForEveryTypeAndCountOfRowsColumnsAndInputs) {
   for (const KernelTable* table : usable_kernels())
-    for (const MatmulKernel& kernel : table->matmul_quantised)
+    for (const MatmulKernel& kernel : table->matmul_quantized)
       for (const int64_t blocks :
            step_of(kernel) == 32 ? std::vector<int64_t>{1, 2, 7, 8, 9, 17} : std::vector<int64_t>{1, 2, 3})
         for (const int64_t N : {1, 17, 63, 64, 69, 128})
@@ -146,7 +146,7 @@ TEST(QuantMatmul, MatchesTheF64DefinitionOnEveryIsaForEveryTypeAndCountOfRowsCol
 
 TEST(QuantMatmul, GivesARowTheSameBitsAloneAmongOthersAndCutAnywhere) {
   for (const KernelTable* table : usable_kernels())
-    for (const MatmulKernel& kernel : table->matmul_quantised) {
+    for (const MatmulKernel& kernel : table->matmul_quantized) {
       const int64_t M = 71, N = 2 * kernel.columns + 7, K = step_of(kernel) == 32 ? 1056 : 1024;
       const auto w = QuantMatrix(kernel.weights, N, K, 2).pack(kernel);
       const auto x = prepare(kernel, random_normal(M * K, 1), M, K);
@@ -162,7 +162,7 @@ TEST(QuantMatmul, GivesARowTheSameBitsAloneAmongOthersAndCutAnywhere) {
 
 TEST(QuantMatmul, GivesRowsInTilesTheBitsThatTheyHaveRowByRow) {
   for (const KernelTable* table : usable_kernels())
-    for (const MatmulKernel& kernel : table->matmul_quantised)
+    for (const MatmulKernel& kernel : table->matmul_quantized)
       for (const int64_t blocks :
            step_of(kernel) == 32 ? std::vector<int64_t>{1, 2, 8, 13, 33} : std::vector<int64_t>{1, 4})
         for (const int64_t N : {1, 16, 17, 64, 135}) {
@@ -181,7 +181,7 @@ TEST(QuantMatmul, GivesRowsInTilesTheBitsThatTheyHaveRowByRow) {
 
 TEST(QuantMatmul, ReadsEveryCodeOfTheFileAtItsPlace) {
   for (const KernelTable* table : usable_kernels())
-    for (const MatmulKernel& kernel : table->matmul_quantised) {
+    for (const MatmulKernel& kernel : table->matmul_quantized) {
       SCOPED_TRACE(label(*table, kernel));
       const int64_t K = 512;
       const QuantMatrix w(kernel.weights, 3, K, 5);
@@ -202,7 +202,7 @@ TEST(QuantMatmul, ReadsEveryCodeOfTheFileAtItsPlace) {
 
 TEST(QuantMatmul, TakesTheLargestCodesAndInputsWithoutOverflow) {
   for (const KernelTable* table : usable_kernels())
-    for (const MatmulKernel& kernel : table->matmul_quantised) {
+    for (const MatmulKernel& kernel : table->matmul_quantized) {
       if (kernel.weights != DType::q8_0) continue;
       SCOPED_TRACE(label(*table, kernel));
       const int64_t K = 256;
@@ -224,7 +224,7 @@ TEST(QuantMatmul, TakesTheLargestCodesAndInputsWithoutOverflow) {
 
 TEST(QuantMatmul, TakesTheLargestScalesOfBlocksWithoutOverflow) {
   for (const KernelTable* table : usable_kernels())
-    for (const MatmulKernel& kernel : table->matmul_quantised) {
+    for (const MatmulKernel& kernel : table->matmul_quantized) {
       if (step_of(kernel) != 256) continue;
       const int64_t K = 512, M = 33;
       const size_t bytes = info(kernel.weights).block_bytes;
@@ -255,7 +255,7 @@ TEST(QuantMatmul, TakesTheLargestScalesOfBlocksWithoutOverflow) {
 
 TEST(QuantMatmul, LetsNaNAndInfinityOfTheInputsThroughAndKeepsTinyGroupsApart) {
   for (const KernelTable* table : usable_kernels())
-    for (const MatmulKernel& kernel : table->matmul_quantised) {
+    for (const MatmulKernel& kernel : table->matmul_quantized) {
       SCOPED_TRACE(label(*table, kernel));
       const auto w = QuantMatrix(kernel.weights, 2, 512, 5).pack(kernel);
       auto x = random_normal(512, 1);
@@ -272,7 +272,7 @@ TEST(QuantMatmul, LetsNaNAndInfinityOfTheInputsThroughAndKeepsTinyGroupsApart) {
 }
 
 TEST(QuantMatmul, PanelsTakeAsMuchMemoryAsTheFile) {
-  for (const MatmulKernel& kernel : best_kernels().matmul_quantised)
+  for (const MatmulKernel& kernel : best_kernels().matmul_quantized)
     EXPECT_EQ(kernel.panel_bytes(512), kernel.columns * row_bytes(kernel.weights, 512));
 }
 

@@ -60,7 +60,7 @@ TEST(Gguf, StoredLlama3DivisorsAgreeWithTheFormulaToRounding) {
   for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], want[i], 1e-5);
 }
 
-TEST(Gguf, AModelOfEveryQuantisedTypeAgreesWithTransformersOnItsDequantisedWeights) {
+TEST(Gguf, AModelOfEveryQuantizedTypeAgreesWithTransformersOnItsDequantizedWeights) {
   const auto golden = SafetensorsFile::parse(MappedFile(golden_root() / "gguf/quants.safetensors"));
   const auto got = all_logits(golden_root() / "gguf/quants.gguf", values<int32_t>(golden, "tokens.0"));
   const auto want = values<float>(golden, "logits.0");

@@ -63,7 +63,7 @@ TEST(RowOrder, WholeRowsOfBlocksMoveAndNothingIsEncodedAnew) {
   }
 }
 
-TEST(RowOrder, ComponentsOfAQuantisedVectorAreMovedAsNumbers) {
+TEST(RowOrder, ComponentsOfAQuantizedVectorAreMovedAsNumbers) {
   std::vector<std::byte> bytes(static_cast<size_t>(row_bytes(DType::q8_0, 64)));
   quantize(DType::q8_0, random_normal(64, 3), {}, bytes);
   const StoredTensor stored = {.name = "b", .dtype = DType::q8_0, .shape = {64}, .bytes = bytes};

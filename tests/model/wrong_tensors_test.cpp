@@ -90,8 +90,8 @@ TEST(WrongTensors, FusedProjectionsAndTheirBiasesHaveAllThreeParts) {
               HasSubstr("has shape [3, 72], but [216] was expected"));
 }
 
-// Three vectors are cut out of it, and a block of a quantised type holds 32 numbers at once.
-TEST(WrongTensors, AFusedBiasMustNotBeQuantised) {
+// Three vectors are cut out of it, and a block of a quantized type holds 32 numbers at once.
+TEST(WrongTensors, AFusedBiasMustNotBeQuantized) {
   GgufMaker maker;
   maker.text("general.architecture", "qwen").u32("qwen.embedding_length", 32).u32("qwen.block_count", 1);
   maker.u32("qwen.attention.head_count", 2).u32("qwen.feed_forward_length", 48).u32("qwen.context_length", 64);

@@ -1,5 +1,5 @@
 // Golden vectors: block bytes b[i] = (37 i + 11) mod 256 with the scales set to 0.5 and 0.25; the expected elements,
-// their sum and sum of squares were computed with gguf-py's dequantisation.
+// their sum and sum of squares were computed with gguf-py's dequantization.
 #include "tensor/quant_blocks.h"
 
 #include <gtest/gtest.h>

@@ -11,7 +11,7 @@ BLOCK = 128
 LARGEST = 448.0  # of e4m3
 
 
-def is_quantised(name: str) -> bool:
+def is_quantized(name: str) -> bool:
     """Linear layers, but not the router, the head, the table and what joins a module of multi-token prediction."""
     return name.endswith(("_proj.weight", "_proj_with_mqa.weight")) and not name.endswith("eh_proj.weight")
 
@@ -26,12 +26,12 @@ def blocks_of(shape: torch.Size) -> tuple[int, int]:
     return -(-shape[0] // BLOCK), -(-shape[1] // BLOCK)
 
 
-def quantised(stored: dict[str, torch.Tensor], exact: dict[str, torch.Tensor], case: Case) -> dict[str, torch.Tensor]:
+def quantized(stored: dict[str, torch.Tensor], exact: dict[str, torch.Tensor], case: Case) -> dict[str, torch.Tensor]:
     """`stored` with every linear weight as e4m3 and its factors after it; each block is first made larger or smaller,
     so that its factor matters."""
     random, result = np.random.default_rng(case.seed + 7000), {}
     for name, tensor in stored.items():
-        if not is_quantised(name):
+        if not is_quantized(name):
             result[name] = tensor
             continue
         rows, columns = blocks_of(tensor.shape)
@@ -44,10 +44,10 @@ def quantised(stored: dict[str, torch.Tensor], exact: dict[str, torch.Tensor], c
     return result
 
 
-def dequantised_with(change: Callable) -> Callable:
+def dequantized_with(change: Callable) -> Callable:
     """How to make float32 weights, float(w8) * factor, of tensors whose factors `change` may replace."""
 
-    def dequantise(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def dequantize(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         result = {}
         for name, tensor in weights.items():
             scale = weights.get(name + "_scale_inv")
@@ -55,7 +55,7 @@ def dequantised_with(change: Callable) -> Callable:
                 result[name] = tensor if scale is None else tensor.float() * spread(change(scale), tensor.shape)
         return result
 
-    return dequantise
+    return dequantize
 
 
-dequantised = dequantised_with(lambda scale: scale)
+dequantized = dequantized_with(lambda scale: scale)

@@ -4,7 +4,7 @@
 
 `codes.safetensors` has the value of every e4m3 code. `blocks/` is a checkpoint of matrices without a model: random codes
 with factors in another shard and in each type that published files have (f32, bf16, f16), one matrix a stack; edge blocks are
-partial. `dequantised.safetensors` has their float32 values, code times factor.
+partial. `dequantized.safetensors` has their float32 values, code times factor.
 """
 
 import sys
@@ -49,13 +49,13 @@ def main() -> int:
         wanted[name] = weights[name].float() * spread(scale, shape)
     plain = torch.from_numpy(random.standard_normal((2, 4))).to(torch.bfloat16)
     wanted["plain.weight"] = plain.float()
-    quantisation = {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8",
+    quantization = {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8",
                     "weight_block_size": [BLOCK, BLOCK]}
     # Tensors are dealt out to the shards in turn: all weights in the first, all factors in the second.
     order = [item for pair in zip(weights.items(), scales.items()) for item in pair]
-    files.save_checkpoint(folder / "blocks", {"quantization_config": quantisation},
+    files.save_checkpoint(folder / "blocks", {"quantization_config": quantization},
                           dict([*order, ("plain.weight", plain)]), shards=2)
-    files.save_tensors(folder / "dequantised.safetensors", wanted, about)
+    files.save_tensors(folder / "dequantized.safetensors", wanted, about)
     return 0
 
 

@@ -4,7 +4,7 @@
     python tools/goldens/gguf_files.py --check    regenerates into a temporary folder and compares
 
 Model files hold the weights of a case in tests/goldens/<family>/<case>, whose golden.safetensors has the logits that they
-must give. `quants.gguf` is a model of quantised tensors with logits of its own, `blocks.gguf` plain tensors of random
+must give. `quants.gguf` is a model of quantized tensors with logits of its own, `blocks.gguf` plain tensors of random
 blocks with the values that gguf-py reads from them.
 """
 
@@ -252,7 +252,7 @@ def as_version_2(path: Path) -> None:
     path.write_bytes(data)
 
 
-# --- quantised tensors ---------------------------------------------------------------------------------------------
+# --- quantized tensors ---------------------------------------------------------------------------------------------
 
 # Where a block's f16 scale and minimum lie, and how large the minimum is, in scales, for values around zero.
 SCALE_OFFSETS = {
@@ -276,8 +276,8 @@ def random_blocks(kind: Type, rows: int, columns: int, scales: np.ndarray, rando
     return blocks.reshape(rows, -1)
 
 
-def quantised(kind: Type, values: torch.Tensor, random: np.random.Generator) -> np.ndarray:
-    """Bytes in the layout `kind`: `values` where gguf-py can quantise, else random blocks of the same spread."""
+def quantized(kind: Type, values: torch.Tensor, random: np.random.Generator) -> np.ndarray:
+    """Bytes in the layout `kind`: `values` where gguf-py can quantize, else random blocks of the same spread."""
     if kind in BY_GGUF_PY:
         return gguf.quants.quantize(values.numpy(), kind)
     rows, columns = values.shape
@@ -287,7 +287,7 @@ def quantised(kind: Type, values: torch.Tensor, random: np.random.Generator) -> 
 
 
 QUANTS = Case(
-    "qwen3", "quants", "every quantised type in one model",
+    "qwen3", "quants", "every quantized type in one model",
     shape(256, 4, 1, 256, 2, 283, head_dim=64, max_position_embeddings=256, rms_norm_eps=1e-6,
           tie_word_embeddings=False, rope_theta=1000000.0, attention_bias=False, use_sliding_window=False,
           sliding_window=None, max_window_layers=2),
@@ -303,7 +303,7 @@ QUANT_TYPES = {
     "blk.1.ffn_down.weight": Type.BF16,
 }
 assert set(QUANT_TYPES.values()) == set(SCALE_OFFSETS) | {Type.BF16}
-SAMPLED_ROWS = 8  # of every tensor, dequantised, in quants.safetensors
+SAMPLED_ROWS = 8  # of every tensor, dequantized, in quants.safetensors
 
 
 def write_quants(folder: Path) -> list[Path]:
@@ -314,7 +314,7 @@ def write_quants(folder: Path) -> list[Path]:
         kind = QUANT_TYPES.get(name, Type.F32)
         stored[name] = (tensor.numpy() if kind == Type.F32 else
                         gguf.quants.quantize(tensor.numpy(), kind) if kind == Type.BF16 else
-                        quantised(kind, tensor, random), kind)
+                        quantized(kind, tensor, random), kind)
         plain[name] = torch.from_numpy(gguf.quants.dequantize(*stored[name]).astype(np.float32)).reshape(tensor.shape)
     write(folder / "quants.gguf", QUANTS, stored, gguf.LlamaFileType.MOSTLY_Q4_K_M)
     check_bits([folder / "quants.gguf"], plain)
@@ -332,7 +332,7 @@ def write_quants(folder: Path) -> list[Path]:
     assert min(changes.values()) >= 100 * TOLERANCE, changes
     rows = torch.arange(0, len(tokens), 2).int()
     tensors = {"tokens.0": tokens, "rows.0": rows, "logits.0": logits[rows.long()]}
-    tensors |= {f"dequantised.{name}": plain[name][:SAMPLED_ROWS].clone() for name in QUANT_TYPES}
+    tensors |= {f"dequantized.{name}": plain[name][:SAMPLED_ROWS].clone() for name in QUANT_TYPES}
     metadata = {"sequences": "1", "tolerance": f"{TOLERANCE:g}", "float32_noise": f"{noise:.3g}", "logits_rms": f"{rms:.4g}",
                 "types": json.dumps({n: kind.name for n, kind in QUANT_TYPES.items()}),
                 "switched_off": json.dumps({f"{n} zero": change for n, change in changes.items()})}

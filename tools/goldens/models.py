@@ -30,7 +30,7 @@ TOLERANCE = 1e-4  # max |difference| of logits that the engine is allowed
 LEAST_CHANGE = 100 * TOLERANCE  # what switching a mechanism off must change at least
 MOST_NOISE = 0.3 * TOLERANCE  # how far float32 may be from float64, else the case asks for luck
 COMPUTED = ("golden.safetensors", "trace.safetensors", "quants.safetensors")  # files that hold results of arithmetic
-EXACT = ("tokens", "rows", "mtp_rows", "inv_freq", "attention_scaling", "dequantised")  # tensors in them that are the same bits
+EXACT = ("tokens", "rows", "mtp_rows", "inv_freq", "attention_scaling", "dequantized")  # tensors in them that are the same bits
 GOLDENS = Path(__file__).resolve().parents[2] / "tests" / "goldens"
 
 

@@ -56,11 +56,11 @@ def stored_weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @contextmanager
-def dequantised_copy(folder: Path, config, dequantise: Callable):
-    """A folder with the FP8 checkpoint's weights in float32; `config` no longer says that they are quantised."""
+def dequantized_copy(folder: Path, config, dequantize: Callable):
+    """A folder with the FP8 checkpoint's weights in float32; `config` no longer says that they are quantized."""
     del config.quantization_config
     with tempfile.TemporaryDirectory() as temporary:
-        files.save_checkpoint(Path(temporary), {}, dequantise(stored_weights(folder)), 1)
+        files.save_checkpoint(Path(temporary), {}, dequantize(stored_weights(folder)), 1)
         yield temporary
 
 
@@ -101,14 +101,14 @@ def every_second_layer_dense(config):
         layer_class.__init__ = original
 
 
-def load(folder: Path, edit_config: Callable | None = None, dequantise: Callable = fp8.dequantised):
+def load(folder: Path, edit_config: Callable | None = None, dequantize: Callable = fp8.dequantized):
     """A fresh float32 model of the stored checkpoint, its config changed by `edit_config` after it was read; FP8 weights
-    become float32 by `dequantise`, not by transformers."""
+    become float32 by `dequantize`, not by transformers."""
     config = AutoConfig.from_pretrained(folder)
     if edit_config:
         edit_config(config)
-    quantised = hasattr(config, "quantization_config")
-    source = dequantised_copy(folder, config, dequantise) if quantised else nullcontext(folder)
+    quantized = hasattr(config, "quantization_config")
+    source = dequantized_copy(folder, config, dequantize) if quantized else nullcontext(folder)
     layers = every_second_layer_dense(config) if getattr(config, "moe_layer_freq", 1) > 1 else nullcontext()
     with source as source_folder, layers:
         model, info = AutoModelForCausalLM.from_pretrained(

@@ -18,11 +18,11 @@ class Switch:
     name: str
     edit_config: Callable = nothing  # on the parsed config, before the model is built
     edit_model: Callable = nothing  # on the loaded model
-    dequantise: Callable = fp8.dequantised  # on the tensors of an FP8 checkpoint
+    dequantize: Callable = fp8.dequantized  # on the tensors of an FP8 checkpoint
 
 
 def logits_with(switch: Switch, folder, tokens: torch.Tensor) -> torch.Tensor:
-    model = reference.load(folder, switch.edit_config, switch.dequantise)
+    model = reference.load(folder, switch.edit_config, switch.dequantize)
     undo = switch.edit_model(model)
     try:
         return reference.forward(model, tokens)

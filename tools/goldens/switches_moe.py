@@ -107,9 +107,9 @@ def moe_switches(case: Case) -> list[Switch]:
 
 def fp8_switches(_: Case) -> list[Switch]:
     return [
-        Switch("factors left out", dequantise=fp8.dequantised_with(torch.ones_like)),
-        Switch("every block by the first one's factor", dequantise=fp8.dequantised_with(lambda s: s[:1, :1].expand_as(s))),
-        Switch("factors of the next row of blocks", dequantise=fp8.dequantised_with(lambda s: s.roll(1, 0))),
-        Switch("factors of the next column of blocks", dequantise=fp8.dequantised_with(lambda s: s.roll(1, 1))),
-        Switch("divided by the factors", dequantise=fp8.dequantised_with(lambda s: 1 / s)),
+        Switch("factors left out", dequantize=fp8.dequantized_with(torch.ones_like)),
+        Switch("every block by the first one's factor", dequantize=fp8.dequantized_with(lambda s: s[:1, :1].expand_as(s))),
+        Switch("factors of the next row of blocks", dequantize=fp8.dequantized_with(lambda s: s.roll(1, 0))),
+        Switch("factors of the next column of blocks", dequantize=fp8.dequantized_with(lambda s: s.roll(1, 1))),
+        Switch("divided by the factors", dequantize=fp8.dequantized_with(lambda s: 1 / s)),
     ]

@@ -136,7 +136,7 @@ def draw_weights(case: Case) -> dict[str, torch.Tensor]:
         drawn = fused(drawn)
     # Correction biases are float32 in every published file.
     stored = {n: t.to(F32 if n.endswith("e_score_correction_bias") else case.storage) for n, t in drawn.items()}
-    return fp8.quantised(stored, drawn, case) if "quantization_config" in case.config else stored
+    return fp8.quantized(stored, drawn, case) if "quantization_config" in case.config else stored
 
 
 def fused(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -48,7 +48,7 @@ std::string weights_text(const Inspection& i) {
 std::string_view change_text(DType stored, DType held) {
   if (held == stored || held == DType::f32) return "exact";
   if (held == DType::bf16) return "each number within 2^-9 of itself";
-  return "quantised anew";
+  return "quantized anew";
 }
 
 std::string held_text(const Inspection& i) {
@@ -66,7 +66,7 @@ std::string held_text(const Inspection& i) {
     parts.push_back(fmt::format("{} ({}; {} tensor{})", as, change_text(stored, held), count, count == 1 ? "" : "s"));
   }
   return fmt::format("{}{}", fmt::join(parts, ", "),
-                     small_inputs ? "; what meets quantised weights is rounded to 8 bits" : "");
+                     small_inputs ? "; what meets quantized weights is rounded to 8 bits" : "");
 }
 
 void print_blocks(const ModelSpec& s) {

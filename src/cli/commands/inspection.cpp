@@ -66,7 +66,7 @@ struct OwnParameter {
   DType own;
 };
 
-// The type of what is not quantised.
+// The type of what is not quantized.
 DType plain_type(const Config& config) {
   const std::string type = config.text_or("dtype", config.text_or("torch_dtype", "bfloat16"));
   return type == "float32" ? DType::f32 : type == "float16" ? DType::f16 : DType::bf16;

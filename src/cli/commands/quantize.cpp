@@ -123,7 +123,7 @@ int quantize_model(const QuantizeWords& o) {
   WholeFile::check(o.out, existing, inputs);  // before the work, and again by the writer
   Importance importance;
   if (!o.calibration.empty()) importance = calibrate(checkpoint, o.calibration, threads);
-  Progress bar("quantising", true);
+  Progress bar("quantizing", true);
   const QuantizeOptions options = {.recipe = recipe,
                                    .existing = existing,
                                    .inputs = inputs,

@@ -17,11 +17,11 @@ namespace {
 constexpr std::string_view kScaleSuffix = "_scale_inv";
 constexpr int kLargestBlock = 1 << 20;
 
-constexpr std::string_view kUnquantised =
-    "use the unquantised checkpoint (bf16 or f16), or a GGUF file of the same model";
+constexpr std::string_view kUnquantized =
+    "use the unquantized checkpoint (bf16 or f16), or a GGUF file of the same model";
 
 Error refused(const Config& config, std::string what, std::string_view why) {
-  return Error(std::move(what)).in(config.where()).because(why).hint(kUnquantised);
+  return Error(std::move(what)).in(config.where()).because(why).hint(kUnquantized);
 }
 
 Error unknown_method(const Config& config, const std::string& method) {
@@ -42,7 +42,7 @@ Error unknown_method(const Config& config, const std::string& method) {
   std::string shown = quote(method);
   for (const auto& [known, name] : kNames)
     if (method == known) shown = name;
-  return refused(config, fmt::format("the weights are quantised with {}, which is not read", shown),
+  return refused(config, fmt::format("the weights are quantized with {}, which is not read", shown),
                  "quantization_config: quant_method = " + quote(method));
 }
 
@@ -92,12 +92,12 @@ void refuse_mlx(const Config& config) {
     const auto said = config.object(key);
     if (!said || said->has("quant_method") || !said->has("group_size") || !said->has("bits")) continue;
     throw refused(
-        config, "the weights are quantised with MLX, which is not read",
+        config, "the weights are quantized with MLX, which is not read",
         fmt::format("{}: {} bits in groups of {}", key, said->integer("bits"), said->integer("group_size")));
   }
 }
 
-// Tensors that only quantised weights come with, where config.json is silent.
+// Tensors that only quantized weights come with, where config.json is silent.
 struct PackedName {
   std::string_view ending, method;
 };
@@ -120,29 +120,29 @@ void refuse_packed_weights(const std::vector<StoredTensor>& tensors, const std::
   for (const StoredTensor& tensor : tensors)
     for (const PackedName& name : kPackedNames)
       if (tensor.name.ends_with(name.ending))
-        throw Error(fmt::format("the weights are quantised with {}, which is not read", name.method))
+        throw Error(fmt::format("the weights are quantized with {}, which is not read", name.method))
             .in(folder.string())
             .because("there is a tensor " + quote(tensor.name))
-            .hint(kUnquantised);
+            .hint(kUnquantized);
 }
 
 std::optional<Fp8Blocks> fp8_blocks(const Config& config) {
   refuse_mlx(config);
-  const auto quantisation = config.object("quantization_config");
-  if (!quantisation) return std::nullopt;
-  std::string method = quantisation->text_or("quant_method", "");
+  const auto quantization = config.object("quantization_config");
+  if (!quantization) return std::nullopt;
+  std::string method = quantization->text_or("quant_method", "");
   if (method.empty() &&
-      (quantisation->boolean_or("load_in_4bit", false) || quantisation->boolean_or("load_in_8bit", false)))
+      (quantization->boolean_or("load_in_4bit", false) || quantization->boolean_or("load_in_8bit", false)))
     method = "bitsandbytes";
   if (method != "fp8") throw unknown_method(config, method);
-  expect(config, *quantisation, "fmt", {"e4m3"});
-  expect(config, *quantisation, "activation_scheme", {"dynamic"});
-  // How activations would be quantised, which they are not: the weights' factors say themselves what they are.
-  expect(config, *quantisation, "scale_fmt", {"float", "ue8m0"});
-  if (!quantisation->has("weight_block_size"))
+  expect(config, *quantization, "fmt", {"e4m3"});
+  expect(config, *quantization, "activation_scheme", {"dynamic"});
+  // How activations would be quantized, which they are not: the weights' factors say themselves what they are.
+  expect(config, *quantization, "scale_fmt", {"float", "ue8m0"});
+  if (!quantization->has("weight_block_size"))
     throw refused(config, "FP8 weights with one factor per tensor are not read",
                   "quantization_config has no weight_block_size");
-  const auto size = quantisation->integers("weight_block_size");
+  const auto size = quantization->integers("weight_block_size");
   const auto whole = [](int n) { return n >= 1 && n <= kLargestBlock; };
   if (size.size() != 2 || !whole(size[0]) || !whole(size[1]) || size[1] % kFp8BlockColumns != 0)
     throw refused(config, fmt::format("weight_block_size = [{}]", fmt::join(size, ", ")),

@@ -1,4 +1,4 @@
-// Quantised Hugging Face checkpoints. Block-wise FP8 is read as DeepSeek and Qwen publish it: X.weight in e4m3 and
+// Quantized Hugging Face checkpoints. Block-wise FP8 is read as DeepSeek and Qwen publish it: X.weight in e4m3 and
 // one factor for every block of it in X.weight_scale_inv. Everything else is refused by name. Layout:
 // docs/formats.md.
 #pragma once
@@ -18,10 +18,10 @@ struct Fp8Blocks {
 };
 constexpr int kFp8BlockColumns = 128;
 
-// Throws Error when there are tensors that only a quantisation that is not read comes with (GPTQ's qweight …).
+// Throws Error when there are tensors that only a quantization that is not read comes with (GPTQ's qweight …).
 void refuse_packed_weights(const std::vector<StoredTensor>& tensors, const std::filesystem::path& folder);
 
-// What config.json says of quantisation; nothing when it says nothing. Throws Error for a quantisation, a number
+// What config.json says of quantization; nothing when it says nothing. Throws Error for a quantization, a number
 // format, an activation scheme or a size of blocks that is not read.
 std::optional<Fp8Blocks> fp8_blocks(const Config& config);
 

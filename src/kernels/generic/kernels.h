@@ -45,7 +45,7 @@ static constexpr KernelTable generic_kernels(const char* isa, bool (*usable)() n
                      .factor_bytes = 4,
                      .by_row = {.prepare = prepare_f32, .multiply = coded_tile<E4m3Panels>},
                      .pack = pack_coded<E4m3Panels>},
-      .matmul_quantised = quantised_kernels<GenericDot>(),
+      .matmul_quantized = quantized_kernels<GenericDot>(),
       .attention_f32 = {.inputs = DType::f32,
                         .prepare = prepare_f32,
                         .multiply = multiply_panels<F32Panels>,

@@ -344,7 +344,7 @@ static void pack_chunk(const PanelRows& r, int64_t k, int inputs, char* chunk) {
 }
 
 template <class Format>
-static void pack_quantised(const PanelRows& r, void* panel) noexcept {
+static void pack_quantized(const PanelRows& r, void* panel) noexcept {
   auto* chunk = static_cast<char*>(panel);
   for (int64_t k = 0; k < r.K; k += kChunkInputs) {
     const int inputs = static_cast<int>(r.K - k < kChunkInputs ? r.K - k : kChunkInputs);
@@ -355,7 +355,7 @@ static void pack_quantised(const PanelRows& r, void* panel) noexcept {
 
 // One column of a panel. The product is exact, so that only the addition rounds.
 template <class Format>
-static void unpack_quantised(const void* panel, int64_t K, int column, float* w_K) noexcept {
+static void unpack_quantized(const void* panel, int64_t K, int column, float* w_K) noexcept {
   const auto* chunk = static_cast<const char*>(panel);
   for (int64_t k = 0; k < K; k += kChunkInputs) {
     const int inputs = static_cast<int>(K - k < kChunkInputs ? K - k : kChunkInputs);

@@ -315,7 +315,7 @@ static void quant_tile(const void* x, int64_t x_stride_bytes, int64_t rows, cons
 }
 
 template <class Format, class Dot>
-static constexpr MatmulKernel quantised_kernel(DType type) {
+static constexpr MatmulKernel quantized_kernel(DType type) {
   return {.weights = type,
           .inputs = DType::i8,
           .columns = kQuantColumns,
@@ -324,21 +324,21 @@ static constexpr MatmulKernel quantised_kernel(DType type) {
           .group_inputs = Format::kGroup,
           .group_bytes = sizeof(InputGroup<Format>),
           .by_row = {.prepare = prepare_codes<Format>, .multiply = quant_tile<Format, Dot>},
-          .pack = pack_quantised<Format>,
-          .unpack = unpack_quantised<Format>,
+          .pack = pack_quantized<Format>,
+          .unpack = unpack_quantized<Format>,
           .rounding_rest = rounding_rest<Format>};
 }
 
 template <class Dot>
-static constexpr QuantisedKernels quantised_kernels() {
-  return {quantised_kernel<ShortBlocks<8, 128, false>, Dot>(DType::q8_0),
-          quantised_kernel<ShortBlocks<4, 8, false>, Dot>(DType::q4_0),
-          quantised_kernel<ShortBlocks<4, 0, true>, Dot>(DType::q4_1),
-          quantised_kernel<ShortBlocks<5, 16, false>, Dot>(DType::q5_0),
-          quantised_kernel<ShortBlocks<5, 0, true>, Dot>(DType::q5_1),
-          quantised_kernel<LongBlocks<4>, Dot>(DType::q4_k),
-          quantised_kernel<LongBlocks<5>, Dot>(DType::q5_k),
-          quantised_kernel<SixBitBlocks, Dot>(DType::q6_k)};
+static constexpr QuantizedKernels quantized_kernels() {
+  return {quantized_kernel<ShortBlocks<8, 128, false>, Dot>(DType::q8_0),
+          quantized_kernel<ShortBlocks<4, 8, false>, Dot>(DType::q4_0),
+          quantized_kernel<ShortBlocks<4, 0, true>, Dot>(DType::q4_1),
+          quantized_kernel<ShortBlocks<5, 16, false>, Dot>(DType::q5_0),
+          quantized_kernel<ShortBlocks<5, 0, true>, Dot>(DType::q5_1),
+          quantized_kernel<LongBlocks<4>, Dot>(DType::q4_k),
+          quantized_kernel<LongBlocks<5>, Dot>(DType::q5_k),
+          quantized_kernel<SixBitBlocks, Dot>(DType::q6_k)};
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Quantised weights with many rows where there are no byte products that add up in 32 bits (AVX2; AVX-512 without
+// Quantized weights with many rows where there are no byte products that add up in 32 bits (AVX2; AVX-512 without
 // VNNI). What they are and what the results must be: quant_matmul.h; the sums are of integers, so they are the same.
 //
 // There a product of bytes gives sums of two products in 16 bits. As many of those as surely fit are added before

@@ -10,7 +10,7 @@ constexpr KernelTable amx_kernels() {
   table.matmul_bf16.block_inputs = kTileInputs;
   table.matmul_bf16.by_row.multiply = amx_tile;
   table.matmul_fp8.by_row.multiply = amx_fp8_tile;
-  auto& [q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k] = table.matmul_quantised;
+  auto& [q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k] = table.matmul_quantized;
   q8_0 = with_tiles<ShortBlocks<8, 128, false>>(q8_0);
   q4_0 = with_tiles<ShortBlocks<4, 8, false>>(q4_0);
   q4_1 = with_tiles<ShortBlocks<4, 0, true>>(q4_1);

@@ -1,4 +1,4 @@
-// Quantised weights with many rows, in integer tiles; what they are and what the results must be: quant_matmul.h.
+// Quantized weights with many rows, in integer tiles; what they are and what the results must be: quant_matmul.h.
 //
 // The products cost next to nothing; what counts is how often sums leave the tiles, as they do so through memory, and
 // how rows of inputs lie, as a tile is sixteen lines of them. So sixteen rows are prepared side by side, and results

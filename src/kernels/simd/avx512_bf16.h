@@ -100,7 +100,7 @@ static constexpr KernelTable bf16_kernels(const char* isa, bool (*usable)() noex
   table.matmul_fp8.inputs = DType::bf16;
   table.matmul_fp8.by_row = {.prepare = prepare_bf16, .multiply = coded_tile<E4m3PairPanels>};
   table.matmul_fp8.pack = pack_coded<E4m3PairPanels>;
-  table.matmul_quantised = quantised_kernels<VnniDot>();
+  table.matmul_quantized = quantized_kernels<VnniDot>();
   table.attention_bf16.inputs = DType::bf16;
   table.attention_bf16.prepare = prepare_bf16;
   table.attention_bf16.multiply = multiply_panels<Bf16Panels>;

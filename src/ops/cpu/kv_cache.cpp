@@ -167,9 +167,9 @@ int8_t code_of(float x, float scale) {
   return static_cast<int8_t>(std::clamp(std::nearbyint(x / scale), -127.0f, 127.0f));
 }
 
-// Quantises x_D, component d in group_of(d), and hands each code to put(d, code). Scale g goes to scales[g * stride].
+// Quantizes x_D, component d in group_of(d), and hands each code to put(d, code). Scale g goes to scales[g * stride].
 template <typename Scale, typename GroupOf, typename Put>
-void quantise(const float* x_D, int64_t D, int64_t groups, const GroupOf& group_of, typename Scale::Bits* scales,
+void quantize(const float* x_D, int64_t D, int64_t groups, const GroupOf& group_of, typename Scale::Bits* scales,
               int64_t stride, const Put& put) {
   thread_local std::vector<float> largest;
   thread_local std::vector<char> finite;
@@ -215,17 +215,17 @@ void CpuKvCache::write_codes(int layer, std::byte* keys, std::byte* values, int 
   const auto put_key = [&](int64_t d, int8_t code) { keys[key_cells.at(d, slot)] = static_cast<std::byte>(code); };
   if (shape.latent_dim == 0) {
     const int64_t half = half_units(shape);
-    quantise<SmallScale>(
+    quantize<SmallScale>(
         key, shape.key_dim, half, [&](int64_t d) { return d / 2 % half; },
         reinterpret_cast<uint8_t*>(key_scales) + slot, kBlockTokens, put_key);
   } else {
     const auto& groups = layers_[static_cast<size_t>(layer)].group_of_unit;
-    quantise<Bf16Scale>(
+    quantize<Bf16Scale>(
         key, shape.key_dim, key_scale_bytes(shape) / kScaleBytes,
         [&](int64_t d) { return groups[static_cast<size_t>(d / 2)]; }, reinterpret_cast<uint16_t*>(key_scales) + slot,
         kBlockTokens, put_key);
   }
-  quantise<Bf16Scale>(
+  quantize<Bf16Scale>(
       value, shape.value_dim, divide_up(shape.value_dim, kValueGroup), [](int64_t d) { return d / kValueGroup; },
       reinterpret_cast<uint16_t*>(value_scales) + slot, kBlockTokens,
       [&](int64_t d, int8_t code) { values[value_cells.at(slot, d)] = static_cast<std::byte>(code); });

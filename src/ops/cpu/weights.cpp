@@ -12,7 +12,7 @@ const MatmulKernel& matmul_kernel(const KernelTable& kernels, DType held_as) {
   if (held_as == DType::f32) return kernels.matmul_f32;
   if (held_as == DType::f8_e4m3) return kernels.matmul_fp8;
   if (held_as == DType::bf16) return kernels.matmul_bf16;
-  for (const MatmulKernel& kernel : kernels.matmul_quantised)
+  for (const MatmulKernel& kernel : kernels.matmul_quantized)
     if (kernel.weights == held_as) return kernel;
   CHECK(false, "matrices held as {}", name(held_as));
 }
@@ -25,7 +25,7 @@ class Packer {
   Packer(const KernelTable& kernels, const MatmulKernel& kernel) : kernels_(kernels), kernel_(kernel) {}
 
   // Rows [begin, begin + rows) of `part` as one panel: straight from the file when it holds them as the panel does,
-  // else by way of f32, quantised anew where the kernel wants that. Throws Error when FP8 weights are no numbers.
+  // else by way of f32, quantized anew where the kernel wants that. Throws Error when FP8 weights are no numbers.
   void pack(const MatrixPart& part, int64_t begin, int rows, std::byte* panel) {
     const StoredTensor& stored = part.stored;
     const int64_t inputs = part.columns();
@@ -68,7 +68,7 @@ class Packer {
     rows_.resize(static_cast<size_t>(rows * inputs));
     for (int r = 0; r < rows; ++r) read_row(part, begin + r, rows_.data() + r * inputs);
     if (kernel_.weights == DType::f32) return rows_.data();
-    if (kernel_.quantised()) {
+    if (kernel_.quantized()) {
       bytes_.resize(static_cast<size_t>(row_bytes(kernel_.weights, inputs) * rows));
       if (const auto index = quantize(kernel_.weights, rows_, {}, bytes_)) refuse(part, begin, *index);
       return bytes_.data();
@@ -160,7 +160,7 @@ std::shared_ptr<MatrixStorage> pack_matrices(std::span<const MatrixPart> parts, 
 void read_packed_row(const Panels& matrix, int64_t row, float* out) {
   const MatmulKernel& kernel = *matrix.layout().kernel;
   const int64_t inputs = matrix.layout().inputs, columns = kernel.columns;
-  if (kernel.quantised())
+  if (kernel.quantized())
     return kernel.unpack(matrix.panel(row / columns), inputs, static_cast<int>(row % columns), out);
   CHECK(kernel.weights == DType::f32 || kernel.weights == DType::bf16, "rows of {}", name(kernel.weights));
   const uint32_t* units = matrix.unit(0, row);

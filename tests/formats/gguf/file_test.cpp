@@ -312,7 +312,7 @@ std::filesystem::path golden(const std::string& name) {
   return std::filesystem::path(CACHALOT_SOURCE_DIR) / "tests/goldens/gguf" / name;
 }
 
-TEST(Gguf, BlocksWrittenByGgufPyDequantiseToItsValuesBitForBit) {
+TEST(Gguf, BlocksWrittenByGgufPyDequantizeToItsValuesBitForBit) {
   const GgufFile file = GgufFile::parse(MappedFile(golden("blocks.gguf")));
   const SafetensorsFile values = SafetensorsFile::parse(MappedFile(golden("blocks.safetensors")));
   ASSERT_GE(values.tensors().size(), 14u);

@@ -49,7 +49,7 @@ TEST(Fp8Goldens, EveryCodeIsTheNumberThatPyTorchReads) {
 
 TEST(Fp8Goldens, RowsOfMatricesAndStacksAreCodesTimesFactorsBitForBit) {
   const Checkpoint checkpoint = Checkpoint::open(goldens() / "blocks");
-  const auto wanted = SafetensorsFile::parse(MappedFile(goldens() / "dequantised.safetensors"));
+  const auto wanted = SafetensorsFile::parse(MappedFile(goldens() / "dequantized.safetensors"));
   ASSERT_EQ(checkpoint.tensors().size(), wanted.tensors().size()) << "factors are no tensors of their own";
   int64_t bytes = 0;
   for (const SafetensorsEntry& want : wanted.tensors()) {
@@ -110,16 +110,16 @@ std::string file_of(const std::vector<Part>& parts) {
 class Fp8Folder : public ::testing::Test {
  protected:
   void SetUp() override { write(kPublished, {weight_, scale_}); }
-  void write(const std::string& quantisation, const std::vector<Part>& parts) {
-    folder_.write("config.json", quantisation.empty() ? "{}" : R"({"quantization_config":)" + quantisation + "}");
+  void write(const std::string& quantization, const std::vector<Part>& parts) {
+    folder_.write("config.json", quantization.empty() ? "{}" : R"({"quantization_config":)" + quantization + "}");
     folder_.write("model.safetensors", file_of(parts));
   }
   Checkpoint open() const { return Checkpoint::open(folder_.path()); }
-  std::string refusal(const std::string& quantisation, const std::vector<Part>& parts) {
-    write(quantisation, parts);
+  std::string refusal(const std::string& quantization, const std::vector<Part>& parts) {
+    write(quantization, parts);
     return message_of([&] { open(); });
   }
-  std::string refusal(const std::string& quantisation) { return refusal(quantisation, {weight_, scale_}); }
+  std::string refusal(const std::string& quantization) { return refusal(quantization, {weight_, scale_}); }
 
   TemporaryFolder folder_;
   const Part weight_{"x.weight", "F8_E4M3", {2, 130}, std::string(260, '\x38')};  // ones
@@ -150,7 +150,7 @@ TEST_F(Fp8Folder, OtherFp8IsRefusedByName) {
   EXPECT_THAT(refusal(R"({"quant_method":"fp8","scale_fmt":"e9","weight_block_size":[128,128]})"),
               HasSubstr("scale_fmt = 'e9'"));
   EXPECT_THAT(refusal(R"({"quant_method":"fp8"})"), HasSubstr("FP8 weights with one factor per tensor are not read"));
-  EXPECT_THAT(refusal(R"({"quant_method":"fp8"})"), HasSubstr("hint: use the unquantised checkpoint"));
+  EXPECT_THAT(refusal(R"({"quant_method":"fp8"})"), HasSubstr("hint: use the unquantized checkpoint"));
   EXPECT_THAT(refusal(kPublished, {{"x.weight", "F8_E5M2", {2, 130}, std::string(260, '\x38')}, scale_}),
               HasSubstr("tensor 'x.weight' is of type f8_e5m2, which is not read"));
 }
@@ -186,7 +186,7 @@ TEST_F(Fp8Folder, FactorsThatAreMissingOrOfAnotherShapeOrTypeAreNamed) {
       HasSubstr("tensor 'x.weight' is of type f8_e4m3, but no matrix"));
 }
 
-TEST_F(Fp8Folder, WithoutAQuantisationInTheConfigurationIsRefused) {
+TEST_F(Fp8Folder, WithoutAQuantizationInTheConfigurationIsRefused) {
   EXPECT_THAT(refusal("", {weight_, scale_}), HasSubstr("nothing says what its numbers are multiplied by"));
   EXPECT_THAT(refusal("", {weight_, scale_}), HasSubstr("config.json has no quantization_config"));
 }

@@ -52,7 +52,7 @@ std::vector<float> all_rows(const StoredTensor& tensor) {
   return values;
 }
 
-StoredTensor dequantised(const StoredTensor& tensor, const std::vector<float>& values) {
+StoredTensor dequantized(const StoredTensor& tensor, const std::vector<float>& values) {
   return {.name = "w", .dtype = DType::f32, .shape = tensor.shape, .bytes = std::as_bytes(std::span(values))};
 }
 
@@ -103,7 +103,7 @@ TEST(Fp8Weights, APartThatBeginsInTheMiddleOfABlockGivesTheSameBits) {
   }
 }
 
-TEST(Fp8Weights, HeldAsF32OrBf16AreTheirDequantisedNumbers) {
+TEST(Fp8Weights, HeldAsF32OrBf16AreTheirDequantizedNumbers) {
   const Stored w(130, 140);
   const auto numbers = all_rows(w.tensor);
   CpuOps ops(*usable_kernels()[0], 2);
@@ -111,7 +111,7 @@ TEST(Fp8Weights, HeldAsF32OrBf16AreTheirDequantisedNumbers) {
     for (const bool transposed : {false, true}) {
       const auto x = random_normal(transposed ? 130 : 140, 1);
       const auto got = multiplied(ops, ops.load_matrix({w.tensor, transposed}, held), x, 1);
-      const auto want = multiplied(ops, ops.load_matrix({dequantised(w.tensor, numbers), transposed}, held), x, 1);
+      const auto want = multiplied(ops, ops.load_matrix({dequantized(w.tensor, numbers), transposed}, held), x, 1);
       EXPECT_EQ(got, want) << name(held) << (transposed ? ", transposed" : "");
     }
 }

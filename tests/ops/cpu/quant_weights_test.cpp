@@ -1,4 +1,4 @@
-// Quantised matrices as CpuOps holds them, looks their rows up and multiplies them.
+// Quantized matrices as CpuOps holds them, looks their rows up and multiplies them.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -32,7 +32,7 @@ struct Stored {
   }
 };
 
-std::vector<DType> quantised_types() {
+std::vector<DType> quantized_types() {
   std::vector<DType> types;
   for (const DType type : weight_types())
     if (info(type).block_elements > 1) types.push_back(type);
@@ -60,7 +60,7 @@ std::vector<float> multiplied(CpuOps& ops, const Weight& w, const std::vector<fl
 
 TEST(QuantWeights, RowsThatAreLookedUpAreTheNumbersOfTheFile) {
   for (const KernelTable* kernels : usable_kernels())
-    for (const DType type : quantised_types()) {
+    for (const DType type : quantized_types()) {
       SCOPED_TRACE(std::string(kernels->isa) + " " + std::string(name(type)));
       const Stored stored(type, 150, 512);
       CpuOps ops(*kernels, 2);
@@ -68,12 +68,12 @@ TEST(QuantWeights, RowsThatAreLookedUpAreTheNumbersOfTheFile) {
     }
 }
 
-TEST(QuantWeights, NumbersAreQuantisedWhileTheyAreLoaded) {
+TEST(QuantWeights, NumbersAreQuantizedWhileTheyAreLoaded) {
   CpuOps ops(best_kernels(), 2);
   const auto numbers = random_normal(100 * 512, 4);
   const StoredTensor plain = {
       .name = "w", .dtype = DType::f32, .shape = {100, 512}, .bytes = std::as_bytes(std::span(numbers))};
-  for (const DType type : quantised_types()) {
+  for (const DType type : quantized_types()) {
     std::vector<std::byte> bytes(static_cast<size_t>(100 * row_bytes(type, 512)));
     quantize(type, numbers, {}, bytes);
     std::vector<float> want(numbers.size());
@@ -83,7 +83,7 @@ TEST(QuantWeights, NumbersAreQuantisedWhileTheyAreLoaded) {
 }
 
 TEST(QuantWeights, ProductsAreThoseOfTheNumbersUpToTheRoundingOfInputs) {
-  for (const DType type : quantised_types())
+  for (const DType type : quantized_types())
     for (const int64_t rows : {1, 40, 400}) {
       SCOPED_TRACE(std::string(name(type)) + " rows=" + std::to_string(rows));
       const Stored stored(type, 70, 512);
@@ -134,7 +134,7 @@ TEST(Logits, OfEightBitsAreThoseOfTheNumbersAndTheBiasAloneOrAmongOthers) {
 TEST(Logits, OfCoarserWeightsAreTheirProducts) {
   CpuOps ops(best_kernels(), 2);
   const Tensor x_TD = rows_of(ops, random_normal(3 * 512, 1), 3);
-  for (const DType type : quantised_types()) {
+  for (const DType type : quantized_types()) {
     if (type == DType::q8_0) continue;
     const Stored stored(type, 70, 512);
     const Weight w = ops.load_matrix({stored.tensor}, type);
@@ -200,7 +200,7 @@ TEST(QuantWeights, NumbersThatTheTypeCannotHoldAreRefusedWhileTheyAreLoaded) {
     } catch (const Error& error) { return error.what(); }
     return "";
   };
-  for (const DType type : quantised_types()) {
+  for (const DType type : quantized_types()) {
     EXPECT_EQ(refusal(4e5f, type), "") << name(type);
     EXPECT_THAT(refusal(1e20f, type), HasSubstr("row 70 of tensor 'w' holds 1e+20, which ")) << name(type);
     EXPECT_THAT(refusal(1e20f, type), HasSubstr("hint: --weights bf16 holds it")) << name(type);
