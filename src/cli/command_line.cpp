@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 
 #include "base/log.h"
 #include "base/quote.h"
@@ -57,6 +58,24 @@ auto within(Range range) {
   };
 }
 
+std::optional<int64_t> whole(const std::string& text) {
+  int64_t value = 0;
+  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return code == std::errc() && end == text.data() + text.size() ? std::optional(value) : std::nullopt;
+}
+auto whole_within(Range range) {
+  return [range](const std::string& text) -> std::string {
+    const auto value = whole(text);
+    if (value && static_cast<double>(*value) >= range.min && static_cast<double>(*value) <= range.max) return {};
+    return fmt::format("'{}' is no whole number from {:.0f} to {:.0f}", text, range.min, range.max);
+  };
+}
+// (The library takes 010 for 8, as C does.)
+std::string without_zeros(const std::string& text) {
+  const auto value = whole(text);
+  return value ? std::to_string(*value) : text;
+}
+
 void add_option(CLI::App& app, const Option& option) {
   CLI::Option* declared = declare(app, option)->required(option.required)->group(option.group);
   if (option.shows_default) declared->capture_default_str();
@@ -64,7 +83,7 @@ void add_option(CLI::App& app, const Option& option) {
   if (std::holds_alternative<std::vector<std::string>*>(option.value) && option.words == 1)
     declared->allow_extra_args(false);
   if (option.range && is_whole(option.value))
-    declared->check(CLI::Range(static_cast<int>(option.range->min), static_cast<int>(option.range->max)));
+    declared->transform(without_zeros)->check(whole_within(*option.range));
   else if (option.range)
     declared->check(within(*option.range));
   if (!option.one_of.empty()) declared->check(CLI::IsMember(option.one_of));
@@ -110,6 +129,12 @@ std::vector<std::string> long_options(const CLI::App& command) {  // with their 
   return names;
 }
 
+bool is_of_a_command(const CLI::App& program, const std::string& option) {
+  const auto commands = program.get_subcommands([](const CLI::App*) { return true; });
+  return std::any_of(commands.begin(), commands.end(),
+                     [&](const CLI::App* c) { return c->get_option_no_throw(option) != nullptr; });
+}
+
 int wrong_usage(const std::string& command, const std::string& what, const std::string& hint) {
   say(fmt::format("{}: {}\n  hint: {}\n", command, what, hint));
   return kWrongUsage;
@@ -119,11 +144,15 @@ int wrong_usage(const std::string& command, const std::string& what, const std::
 int wrong_words(const CLI::App& program, const CLI::ParseError& error) {
   const CLI::App& command = chosen_command(program);
   const std::string title = &command == &program ? "cachalot" : "cachalot " + command.get_name();
-  const auto left = program.remaining(true);
+  auto left = program.remaining(true);
+  if (left.size() > 1 && left.front() == "--") left.erase(left.begin());
   if (!left.empty()) {
     const bool option = left.front().size() > 1 && left.front().front() == '-';
     std::string what = (option ? "there is no option " : "one argument too many: ") + quote(left.front());
     const std::string meant = option ? likeliest(left.front(), long_options(command)) : "";
+    if (&command == &program && option && is_of_a_command(program, left.front()))
+      return wrong_usage(title, quote(left.front()) + " stands before the command",
+                         "options come after the command: cachalot COMMAND " + left.front());
     if (!meant.empty()) what += fmt::format("; did you mean {}?", meant);
     if (!option && command.get_name() == "run") return wrong_usage(title, what, "put the whole prompt in quotes");
     return wrong_usage(title, what, fmt::format("`{} --help` lists the options", title));
@@ -142,6 +171,22 @@ int no_such_command(std::string_view word, const std::vector<Command>& commands)
                      fmt::format("there is no command {}{}", quote(word),
                                  meant.empty() ? "" : fmt::format("; did you mean '{}'?", meant)),
                      "`cachalot --help` lists the commands");
+}
+
+// As the library takes them. "--option=" is an option whose value is empty; the library would take the next word for
+// it.
+std::vector<std::string> words_from_the_last(int argc, char** argv) {
+  std::vector<std::string> words;
+  bool options = true;
+  for (int i = 1; i < argc; ++i) {
+    words.emplace_back(argv[i]);
+    options = options && words.back() != "--";
+    if (!options || !words.back().starts_with("--") || words.back().find('=') != words.back().size() - 1) continue;
+    words.back().pop_back();
+    words.emplace_back();
+  }
+  std::reverse(words.begin(), words.end());
+  return words;
 }
 
 }  // namespace
@@ -164,7 +209,7 @@ int run_command_line(int argc, char** argv) {
   const bool known = std::any_of(commands.begin(), commands.end(), [&](const Command& c) { return c.name == first; });
   if (!first.starts_with('-') && !known) return no_such_command(first, commands);
   try {
-    program.parse(argc, argv);
+    program.parse(words_from_the_last(argc, argv));
   } catch (const CLI::Success& help) { return program.exit(help); } catch (const CLI::ParseError& error) {
     return wrong_words(program, error);
   }

@@ -228,8 +228,8 @@ void Scheduler::abandon() {
 }
 
 void Scheduler::commit(const Work& work, int kept) {
-  CHECK(kept >= 0 && kept <= work.rows);
   Sequence& s = *work.sequence;
+  CHECK(kept >= 0 && kept <= work.rows && s.cached + kept <= std::ssize(s.tokens));
   const int before = s.cached;
   s.cached += kept;
   s.drafts.clear();

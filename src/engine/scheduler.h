@@ -73,7 +73,8 @@ class Scheduler {
   // The step that was planned will not be made, nor its copies: all who run wait, to go on with what they find.
   void abandon();
 
-  // The first `kept` rows of `work` are in the cache now (the others were refused drafts); forgets the drafts and
+  // The first `kept` rows of `work` are in the cache now (the others were refused drafts), and their tokens are in
+  // the sequence's; forgets the drafts and
   // gives back what windows have moved past.
   void commit(const Work& work, int kept);
   // A step of so many rows took so long.

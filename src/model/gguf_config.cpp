@@ -73,6 +73,10 @@ static void read_keys(const GgufReader& in, const std::vector<GgufKey>& keys, js
   const auto blocks = config["num_hidden_layers"].get<int64_t>(),
              mtp = config["num_nextn_predict_layers"].get<int64_t>();
   if (mtp >= blocks) throw in.error(fmt::format("{} of {} blocks are said to predict further tokens", mtp, blocks));
+  for (int64_t block = blocks - mtp; block < blocks; ++block)
+    if (in.has_tensors(fmt::format("blk.{}.", block)) && !in.has_tensors(fmt::format("blk.{}.nextn.", block)))
+      throw in.error(
+          fmt::format("block {} is said to predict further tokens, and its tensors are those of a layer", block));
   config["num_hidden_layers"] = blocks - mtp;
 }
 

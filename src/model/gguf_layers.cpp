@@ -94,8 +94,14 @@ static std::vector<double> stored_divisors(const GgufReader& in, const GgufTenso
 }
 
 void read_rope_scaling(const GgufReader& in, const GgufWords& words, json& config) {
-  const auto type = in.text_or("rope.scaling.type", in.has("rope.scale_linear") ? "linear" : "none");
+  // A factor without a type is linear.
+  const bool scaled = in.has("rope.scale_linear") || in.has("rope.scaling.factor");
+  const auto type = in.text_or("rope.scaling.type", scaled ? "linear" : "none");
   const double factor = in.number_or("rope.scaling.factor", in.number_or("rope.scale_linear", 1));
+  for (const char* name : {"rope.scaling.attn_factor", "rope.scaling.yarn_attn_factor"})
+    if (const double temperature = in.number_or(name, 1); temperature != 1 && (type != "yarn" || !(temperature > 0)))
+      throw in.error(fmt::format("metadata key {} is {} with RoPE scaling {}, and this is not supported",
+                                 quote(in.key(name)), temperature, quote(type)));
   if (type == "yarn") {
     config["rope_scaling"] = read_yarn(in, words, factor);
   } else if (type == "linear") {

@@ -61,6 +61,10 @@ std::optional<int64_t> GgufReader::same_in_all_layers(std::string_view name) con
 
 int64_t GgufReader::layer_integer(std::string_view name) const {
   if (!has(name)) throw error(fmt::format("metadata key {} is missing", quote(key(name))));
+  const auto listed = file().array_length(key(name));
+  const int64_t blocks = integer_or("block_count", 0, 0);
+  if (listed && static_cast<int64_t>(*listed) != blocks)
+    throw error(fmt::format("metadata key {} has {} entries for {} blocks", quote(key(name)), *listed, blocks));
   const auto number = same_in_all_layers(name);
   if (!number) throw error(fmt::format("metadata key {} differs between the layers", quote(key(name))));
   return *number;
@@ -70,6 +74,13 @@ const GgufTensor* GgufReader::tensor(std::string_view name) const {
   for (const GgufFile& shard : shards_)
     if (const auto* found = shard.find(name)) return found;
   return nullptr;
+}
+
+bool GgufReader::has_tensors(std::string_view beginning) const {
+  return std::any_of(shards_.begin(), shards_.end(), [&](const GgufFile& shard) {
+    return std::any_of(shard.tensors().begin(), shard.tensors().end(),
+                       [&](const GgufTensor& tensor) { return tensor.name.starts_with(beginning); });
+  });
 }
 
 int64_t GgufReader::rows_of(std::string_view ending) const {

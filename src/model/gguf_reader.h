@@ -38,6 +38,7 @@ class GgufReader {
   int64_t layer_integer(std::string_view name) const;  // throws Error when they do
 
   const GgufTensor* tensor(std::string_view name) const;  // nullptr when absent
+  bool has_tensors(std::string_view beginning) const;     // whose names begin so
   // Rows of a stacked tensor of experts [E, rows, columns], or of a plain one [rows, columns], whose name ends so.
   int64_t rows_of(std::string_view ending) const;
 

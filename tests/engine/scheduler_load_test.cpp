@@ -79,9 +79,9 @@ Outcome run(const Load& load) {
       int kept = known, more = std::min(choosing, 1), &answer = left.at(s.id);
       for (int d = 0; d < work.rows - known && more < answer && random.uniform() < load.right; ++d, ++more) ++kept;
       out.rows += kept - known;  // a right draft is a row of the text
+      s.tokens.insert(s.tokens.end(), static_cast<size_t>(more), static_cast<int32_t>(s.id));
       scheduler.commit(work, kept);
       answer -= more;
-      s.tokens.insert(s.tokens.end(), static_cast<size_t>(more), static_cast<int32_t>(s.id));
       if (answer == 0) {
         if (first == &s) first = nullptr;
         left.erase(s.id);

@@ -90,6 +90,7 @@ int chat(const ChatOptions& o) {
     say(fmt::format("{} ({}, context of {} tokens). /help lists commands, Ctrl-D leaves.\n", printable(o.model.model),
                     model.transformer->spec().family, model.plan.context));
   while (const auto line = reader.read("> ")) {
+    if (!reader.interactive() && interrupt.requested()) return kInterruptedStatus;
     interrupt.reset();
     if (line->cancelled || line->text.find_first_not_of(" \t\r\n") == std::string::npos) continue;
     if (line->text.starts_with('/')) {
@@ -100,7 +101,7 @@ int chat(const ChatOptions& o) {
     if (!reader.interactive() && interrupt.requested()) return kInterruptedStatus;
   }
   if (reader.interactive()) say("\n");
-  return 0;
+  return !reader.interactive() && interrupt.requested() ? kInterruptedStatus : 0;
 }
 
 }  // namespace

@@ -66,11 +66,11 @@ void print_statistics(const Answer& answer, const LoadedModel& model, const Samp
 }
 
 int run(const RunOptions& o) {
-  const Interrupt interrupt;
   const LoadedModel model = o.model.load(o.speculation);
   const Prompt prompt = prepare(o, *model.text, PromptWriter(*model.text, model.defaults.end_tokens));
   const AnswerOptions options{
       .sampling = o.sampling.over(model.defaults), .max_tokens = o.sampling.max_tokens, .stops = o.sampling.stops};
+  const Interrupt interrupt;  // of the answer; before it Ctrl-C ends the program
   Engine engine(*model.ops, *model.transformer, model.engine_options());
   const auto cancelled = [&] { return interrupt.requested(); };
   Answer answer;

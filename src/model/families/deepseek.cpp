@@ -219,6 +219,9 @@ static void complete_groups(const GgufReader& in, nlohmann::json& config) {
   const std::pair<int, int> groups = experts == 256   ? std::pair(8, 4)
                                      : experts == 160 ? std::pair(8, 3)
                                                       : std::pair(1, 1);
+  if (config.contains("n_group") && !config.contains("topk_group") && config["n_group"] > 1 &&
+      config["n_group"] != groups.first)
+    throw in.error("experts form groups, and nothing says how many of them may be used (expert_group_used_count)");
   const bool stated = config.contains("n_group") && config.contains("topk_group");
   if (!config.contains("n_group")) config["n_group"] = groups.first;
   if (!config.contains("topk_group")) config["topk_group"] = groups.second;
