@@ -91,7 +91,7 @@ INSTANTIATE_TEST_SUITE_P(Published, AnswerSpans, ::testing::ValuesIn(kTemplates)
 TEST(AnswerSpans, HoldToolCallsThatTheTemplateWrites) {
   const Json call = {{"type", "function"}, {"function", {{"name", "add"}, {"arguments", {{"a", 1}}}}}};
   Json asks = message("assistant", "I look.");
-  asks["tool_calls"] = {call};
+  asks["tool_calls"] = Json::array({call});
   const Json messages = {message("user", "1 + 1?"), asks, message("tool", "2"), message("assistant", "Two."),
                          message("user", "Sure?")};
   EXPECT_THAT(
@@ -107,7 +107,7 @@ TEST(AnswerSpans, BeginBehindAllThatThePromptEndsWith) {
   const Json call = {{"type", "function"}, {"function", {{"name", "add"}, {"arguments", Json::object()}}}};
   Json asks = message("assistant", "Hm.");
   asks["reasoning_content"] = "";
-  asks["tool_calls"] = {call};
+  asks["tool_calls"] = Json::array({call});
   const Json messages = {message("user", "1 + 1?"), asks, message("tool", "2")};
   EXPECT_THAT(answers(qwen3, {{"messages", messages}, {"enable_thinking", false}}),
               ::testing::ElementsAre(::testing::StartsWith("Hm.\n<tool_call>")));

@@ -61,7 +61,8 @@ TEST_P(Reuse, ALaterTurnFindsTheEarlierOnesAndAnswersAsIfItHadNot) {
 TEST(Reuse, AnEarlierAnswerIsFoundWithLatentAttention) {
   const LoadedModel model = load("mla", DType::bf16);
   const PromptWriter prompts(*model.text, model.defaults.end_tokens);
-  nlohmann::ordered_json messages = {{{"role", "user"}, {"content", question(100, 1)}}};
+  nlohmann::ordered_json messages = nlohmann::ordered_json::array();
+  messages.push_back({{"role", "user"}, {"content", question(100, 1)}});
   const Prompt first = prompts.chat({{"messages", messages}, {"add_generation_prompt", true}});
   // An answer of which the tokenizer makes the tokens that were generated: those are forced.
   const std::string said = question(200, 2);
