@@ -1,6 +1,7 @@
 #include "engine/block_pool.h"
 
 #include <bit>
+#include <utility>
 
 #include "base/check.h"
 
@@ -18,7 +19,10 @@ BlockPool::Block& BlockPool::at(int32_t block) {
   DCHECK(block >= 0 && block <= end_mark());
   return blocks_[static_cast<size_t>(block)];
 }
-const BlockPool::Block& BlockPool::at(int32_t block) const { return const_cast<BlockPool&>(*this).at(block); }
+const BlockPool::Block& BlockPool::at(int32_t block) const {
+  DCHECK(block >= 0 && block <= end_mark());
+  return blocks_[static_cast<size_t>(block)];
+}
 
 void BlockPool::link(int32_t block, int32_t before) {
   at(block).after = before;
@@ -62,7 +66,7 @@ void BlockPool::release(int32_t block) {
 }
 
 std::optional<int32_t> BlockPool::find(const BlockKey& key) const {
-  int32_t block = const_cast<BlockPool&>(*this).bucket(key);
+  int32_t block = buckets_[bucket(key)];
   while (block >= 0 && at(block).key != key) block = at(block).next_in_bucket;
   if (block < 0) return std::nullopt;
   return block;
@@ -73,13 +77,12 @@ void BlockPool::name(int32_t block, const BlockKey& key) {
   if (find(key)) return;
   at(block).key = key;
   at(block).named = true;
-  at(block).next_in_bucket = bucket(key);
-  bucket(key) = block;
+  at(block).next_in_bucket = std::exchange(buckets_[bucket(key)], block);
 }
 
 void BlockPool::forget_name(int32_t block) {
   CHECK(at(block).named);
-  int32_t* link = &bucket(at(block).key);
+  int32_t* link = &buckets_[bucket(at(block).key)];
   while (*link != block) link = &at(*link).next_in_bucket;
   *link = at(block).next_in_bucket;
   at(block).named = false;

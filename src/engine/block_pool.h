@@ -56,7 +56,7 @@ class BlockPool {
   int32_t end_mark() const { return static_cast<int32_t>(blocks_.size()) - 1; }
   void link(int32_t block, int32_t before);
   void unlink(int32_t block);
-  int32_t& bucket(const BlockKey& key) { return buckets_[key.words[0] & (buckets_.size() - 1)]; }
+  size_t bucket(const BlockKey& key) const { return key.words[0] & (buckets_.size() - 1); }
 
   std::vector<Block> blocks_;
   std::vector<int32_t> buckets_;

@@ -48,7 +48,9 @@ std::vector<PositionSpan> answer_spans(const AttributedText& rendered, std::span
   std::vector<size_t> openings = ends_of(rendered, opening);
   if (openings.empty()) return {};
   const std::string_view rest = text.substr(openings.back());  // "<think>\n"
+  if (rendered.provenance.said(openings.back(), text.size())) return {};
   openings.pop_back();
+  for (size_t& begin : openings) begin += common_prefix(text.substr(begin), rest);  // now of answers
 
   std::vector<PositionSpan> spans;
   auto next = openings.begin();
@@ -56,13 +58,10 @@ std::vector<PositionSpan> answer_spans(const AttributedText& rendered, std::span
   bool inside = false;  // an answer
   for (size_t i = 0; i < tokens.size(); ++i) {
     const auto position = static_cast<int>(i);
-    if (next != openings.end()) {
-      const size_t begins = *next + common_prefix(text.substr(*next), rest);
-      if (at >= begins) {
-        if (!inside) spans.push_back({position, position});
-        inside = true;
-        ++next;
-      }
+    if (next != openings.end() && at >= *next) {
+      if (!inside) spans.push_back({position, position});
+      inside = true;
+      ++next;
     }
     if (inside && std::find(end_tokens.begin(), end_tokens.end(), tokens[i]) != end_tokens.end()) inside = false;
     if (inside) spans.back().end = position + 1;

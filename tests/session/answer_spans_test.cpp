@@ -113,6 +113,12 @@ TEST(AnswerSpans, BeginBehindAllThatThePromptEndsWith) {
               ::testing::ElementsAre(::testing::StartsWith("Hm.\n<tool_call>")));
 }
 
+TEST(AnswerSpans, AreNoneWhereThePromptDoesNotEndByOpeningAnAnswer) {
+  const Json messages = {message("user", "1 + 1?"), message("assistant", "Two."), message("user", "Sure?"),
+                         message("assistant", "Yes.")};
+  EXPECT_EQ(answers(kTemplates[1], {{"messages", messages}, {"add_generation_prompt", false}}), Strings());
+}
+
 TEST(AnswerSpans, AreNoneWhereTheTemplateTellsNoDifference) {
   for (const char* source : {"{% for m in messages %}{{ m.content }}\n{% endfor %}", "{{ raise_exception('no') }}",
                              "{{ messages[-1].content }}"})
