@@ -53,7 +53,8 @@ struct Request {
   std::vector<int32_t> end_tokens;  // any of these ends the answer (and is not part of it)
   // Answer i of so many is the one that a request of its own would get with seed + i. The prompt is computed once.
   int answers = 1;
-  int logprobs = -1;  // events tell those of the chosen token and of so many likeliest; -1: of none
+  int logprobs = -1;         // events tell those of the chosen token and of so many likeliest; -1: of none
+  int prompt_logprobs = -1;  // the same for the prompt's tokens, all of which are computed then; -1: for none
   // Of the tokens that may follow the answer so far, bit t % 64 of word t / 64 is set; empty: all may. Valid until
   // the next call. Called for one answer at a time, from any thread.
   std::function<std::span<const uint64_t>(int answer, std::span<const int32_t> so_far)> allowed;
@@ -77,7 +78,10 @@ struct Event {
   std::optional<int32_t> token;
   std::vector<TokenLogprob> logprobs;  // the chosen token's, also of one that ends the answer, then the likeliest's
   std::optional<FinishReason> finished;
-  std::string error;      // when finished with FinishReason::error
+  std::string error;  // when finished with FinishReason::error
+  // Of the prompt's next tokens, in order over all events of answer 0, each token's own first; the prompt's first
+  // token has an empty entry.
+  std::vector<std::vector<TokenLogprob>> prompt_logprobs;
   int drafted = 0;        // speculation: tokens that were guessed for this step's rows, on the step's last event ...
   int accepted = 0;       // ... and how many of them the model chose, too
   int cached_tokens = 0;  // of the prompt, those that were in the cache when it began; the same in all of its events

@@ -1,0 +1,23 @@
+// What dialects know of the model that they serve: its name and its text side. They see no tensor.
+#pragma once
+
+#include <ctime>
+#include <string>
+
+#include "load/loaded_model.h"
+#include "session/prompt.h"
+
+namespace cachalot {
+
+// Immutable, so connections share it. Borrows the text side.
+struct ServedModel {
+  std::string id;  // what /v1/models lists
+  std::time_t created;
+  const TextModel& text;
+  const GenerationDefaults& defaults;
+  PromptWriter prompts;
+  int context;  // most tokens of prompt and answer
+  int vocab;    // the model's, at least the tokenizer's
+};
+
+}  // namespace cachalot

@@ -1,0 +1,23 @@
+// Wakes a thread that waits for a socket at the same time: a descriptor that becomes readable.
+#pragma once
+
+namespace cachalot {
+
+class Wakeup {
+ public:
+  // Throws Error when the process has no descriptor left.
+  Wakeup();
+  ~Wakeup();
+  Wakeup(const Wakeup&) = delete;
+  Wakeup& operator=(const Wakeup&) = delete;
+
+  // From any thread, also a signal handler's. Several calls before reset() are one.
+  void wake() const noexcept;
+  void reset() const noexcept;
+  int fd() const { return fd_; }  // readable while woken
+
+ private:
+  int fd_;
+};
+
+}  // namespace cachalot
