@@ -109,7 +109,7 @@ static std::unique_ptr<Sequence> sequence_of(const Request& request, int answer,
   s->answer = answer;
   s->tokens = request.prompt;
   s->prompt_tokens = s->rope_tokens = static_cast<int>(request.prompt.size());
-  s->expanded_tokens = expanded_tokens(s->rope_tokens);
+  s->expanded = expanded_spans(s->prompt_tokens, request.absorbed);
   s->token_limit =
       static_cast<int>(std::min<int64_t>(context, int64_t{s->prompt_tokens} + request.max_tokens.value_or(context)));
   SamplingParams sampling = request.sampling;
@@ -199,8 +199,7 @@ Batch Engine::batch_of(std::span<const Work> works) const {
                         .rows = work.rows,
                         .first_position = s.cached,
                         .rope_tokens = s.rope_tokens,
-                        .expanded_tokens = s.expanded_tokens,
-                        .absorbed = s.request.absorbed,
+                        .expanded = s.expanded,
                         .state_slot = s.hold.state_slot};
     for (const auto& table : s.hold.tables) entry.block_tables.emplace_back(table);
     const int known = std::min(work.rows, s.uncached());
