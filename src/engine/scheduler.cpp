@@ -7,7 +7,6 @@
 
 namespace cachalot {
 
-static int64_t blocks_of(int64_t tokens) { return (tokens + kBlockTokens - 1) / kBlockTokens; }
 
 // What lies behind a window is given back, so between steps a sequence holds the window and the ragged ends of two
 // blocks; during a step the step's rows are added, of whichever sequences.

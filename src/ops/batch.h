@@ -11,6 +11,11 @@ namespace cachalot {
 
 constexpr int kBlockTokens = 64;  // positions per block of the KV cache; and what attention goes through it by
 
+template <typename Int>
+constexpr Int blocks_of(Int tokens) {
+  return (tokens + kBlockTokens - 1) / kBlockTokens;
+}
+
 struct PositionSpan {
   int begin, end;  // [begin, end)
 };
