@@ -66,7 +66,7 @@ async def shared(url, o, seed):
     beginning = load.prompt(SHARED_WORDS, seed)
     client, firsts, seen = load.Client(url), [], []
     for question in ("What comes first?", "How many words are there?"):
-        answer = await client.ask({"model": "default", "stream": True, "stream_options": {"include_usage": True},
+        answer = await client.ask({"model": load.model_of(url), "stream": True, "stream_options": {"include_usage": True},
                                    "temperature": 0, "max_tokens": 8, "ignore_eos": True,
                                    "messages": [{"role": "user", "content": f"{beginning} {question}"}]})
         firsts.append(answer["first"])

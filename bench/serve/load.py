@@ -12,6 +12,7 @@ import json
 import random
 import statistics
 import time
+import urllib.request
 from urllib.parse import urlparse
 
 WORDS = ("time year people way day man thing woman life child world school state family student group country problem "
@@ -96,9 +97,17 @@ class Client:
             self.writer = None
 
 
-async def run(url, clients, requests, words, tokens, seed, key=None, model="default", ignore_eos=True):
+def model_of(url, key=None):
+    """What the server calls its model."""
+    request = urllib.request.Request(url + "/models", headers={"Authorization": f"Bearer {key}"} if key else {})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)["data"][0]["id"]
+
+
+async def run(url, clients, requests, words, tokens, seed, key=None, ignore_eos=True):
     """clients × requests answers, all clients at once -> figures of them all, and each answer by its prompt's seed."""
     answers = {}
+    model = model_of(url, key)
 
     async def one(index):
         client = Client(url, key)
@@ -135,10 +144,9 @@ def main():
     parser.add_argument("--words", type=int, default=200, help="of each prompt")
     parser.add_argument("--tokens", type=int, default=64, help="of each answer")
     parser.add_argument("--seed", type=int, default=1, help="other seeds, other prompts")
-    parser.add_argument("--model", default="default")
     parser.add_argument("--key")
     o = parser.parse_args()
-    result, _ = asyncio.run(run(o.url, o.clients, o.requests, o.words, o.tokens, o.seed, o.key, o.model))
+    result, _ = asyncio.run(run(o.url, o.clients, o.requests, o.words, o.tokens, o.seed, o.key))
     print(json.dumps(result))
 
 
