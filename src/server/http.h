@@ -56,8 +56,8 @@ class Exchange {
   virtual ~Exchange() = default;
   virtual const Request& request() const = 0;
 
-  // The answer to HEAD is given like that to GET; its body is left out. The whole answer. Exactly one of send() and
-  // begin() is called, once. These throw ClientGone.
+  // The whole answer, to HEAD as to GET: its body is left out. Exactly one of send() and begin() is called, once.
+  // These throw ClientGone.
   virtual void send(const Response& response) = 0;
   // The beginning of an answer whose body comes in parts; its headers are sent at once. It ends when the handler
   // returns; when that throws, the client sees a connection that breaks off.

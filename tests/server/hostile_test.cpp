@@ -61,7 +61,7 @@ std::vector<Case> hostile_requests() {
       {kChunked + "0x5\r\nhello\r\n0\r\n\r\n", 400},
       {kChunked + " 5\r\nhello\r\n0\r\n\r\n", 400},
       {kChunked + "\r\n5\r\nhello\r\n0\r\n\r\n", 400},
-      {kChunked + "g\r\n", 400},
+      {kChunked + "g\r\n\r\n", 400},
       {kChunked + "5;\r\nhello\r\n0\r\n\r\n", 400},
       {kChunked + "5;a=\"b\r\nhello\"\r\n", 400},
       {kChunked + "ffffffffffffffff\r\n", 413},
