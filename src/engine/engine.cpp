@@ -459,7 +459,8 @@ std::vector<Event> Engine::step() {
     if (!step.works.empty()) decoded = compute(step);
     const double seconds = options_.seconds() - start;
     scheduler_.took(step.rows, seconds);
-    if (decoded.sequences > 0) draft_rule_.took(decoded.sequences, decoded.drafting, decoded.tokens, seconds);
+    if (decoded.sequences > 0 && decoded.drafting == drafting_)
+      draft_rule_.took(decoded.sequences, decoded.drafting, decoded.tokens, seconds);
   } catch (...) {
     const std::string reason = reason_of(std::current_exception());
     for (Work& work : step.works)
