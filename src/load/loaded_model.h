@@ -48,8 +48,9 @@ struct LoadOptions {
   bool roomy_cache = false;
   // What will run: memory is planned for that. Snapshots: where a conversation's last prompt ends, and its answer.
   SchedulerOptions scheduler = {.max_rows = 512, .max_sequences = 1, .state_snapshots = 2};
-  bool scores = false;   // score() will run instead: one sequence, logits of all rows
-  bool progress = true;  // a bar on stderr when loading takes over a second
+  bool scores = false;           // score() will run instead: one sequence, logits of all rows
+  bool prompt_logprobs = false;  // requests may ask for those
+  bool progress = true;          // a bar on stderr when loading takes over a second
   std::function<void(int64_t done, int64_t total)> loading;  // hears the bytes of weights; none: nobody
   // How the engine will guess tokens; none: mtp where the checkpoint has that module, else off. Only mtp loads it.
   std::optional<Speculation> speculation = Speculation::off;
@@ -102,6 +103,7 @@ struct LoadedModel {
   MemoryPlan plan;
   DType kv = DType::bf16;
   Speculation speculation = Speculation::off;
+  bool prompt_logprobs = false;
   double load_ms = 0;
 
   // On the machine that `ops` is.
