@@ -182,6 +182,7 @@ Event Engine::answer(Sequence& s, std::optional<Choice> choice) {
   const auto& ends = s.request.end_tokens;
   if (std::find(ends.begin(), ends.end(), choice->token) != ends.end()) {
     event.finished = FinishReason::stop;
+    event.end_token = choice->token;
     return event;
   }
   s.tokens.push_back(choice->token);
