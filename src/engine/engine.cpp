@@ -4,6 +4,7 @@
 #include <chrono>
 #include <exception>
 #include <new>
+#include <numeric>
 
 #include "base/error.h"
 #include "tensor/arena_scope.h"
@@ -17,6 +18,11 @@ int64_t cache_bytes(const Ops& ops, const CacheLayout& layout, int64_t tokens, c
   for (const auto& layer : layout.layers)
     bytes += blocks[static_cast<size_t>(layer.group)] * ops.cache_block_bytes(layer, kv);
   return bytes;
+}
+
+int told_at_once(int vocab) {
+  constexpr int64_t kNumbers = int64_t{8} << 20;  // 32 MiB
+  return static_cast<int>(std::max<int64_t>(1, kNumbers / vocab));
 }
 
 static std::vector<int> cache_blocks(const CacheLayout& layout, const EngineOptions& o) {
@@ -67,10 +73,16 @@ void Engine::check(const Request& request) const {
   if (request.logprobs < -1 || request.logprobs > model_.spec().vocab)
     throw Error(fmt::format("logprobs of {} tokens are asked for, of a vocabulary of {}", request.logprobs,
                             model_.spec().vocab));
+  if (request.prompt_logprobs < -1 || request.prompt_logprobs > kMostPromptLogprobs)
+    throw Error(
+        fmt::format("logprobs of {} tokens are asked for at each place of the prompt", request.prompt_logprobs))
+        .hint(fmt::format("at most {} can be told", kMostPromptLogprobs));
+  if (request.prompt_logprobs >= 0 && !options_.prompt_logprobs)
+    throw Error("log-probabilities of a prompt are asked for, but no memory was planned for them");
   const auto prompt_tokens = static_cast<int64_t>(request.prompt.size());
   if (prompt_tokens == 0)
     throw Error("the prompt is empty").hint("a model continues text; give it at least one token");
-  if (prompt_tokens >= options_.context)
+  if (prompt_tokens >= options_.context + (request.max_tokens == 0))
     throw Error(fmt::format("the prompt has {} tokens, but the context holds {} with room for an answer",
                             prompt_tokens, options_.context))
         .hint("shorten the prompt or raise --context");
@@ -133,7 +145,8 @@ RequestId Engine::submit(const Request& request) {
     else
       first->siblings.push_back(std::move(s));
   }
-  if (first->token_limit > first->prompt_tokens)
+  for (auto& sibling : first->siblings) sibling->request.prompt_logprobs = -1;
+  if (first->token_limit > first->prompt_tokens || first->tells_prompt())
     scheduler_.add(std::move(first));
   else
     for (int answer = 0; answer < request.answers; ++answer)
@@ -141,13 +154,18 @@ RequestId Engine::submit(const Request& request) {
   return ++last_id_;
 }
 
+// What every event of an answer says.
+static Event news_of(const Sequence& s) {
+  return {.request = s.id, .answer = s.answer, .cached_tokens = s.cached_tokens, .begun = s.begun};
+}
+
 void Engine::cancel(RequestId id, std::optional<int> answer) {
   while (true) {
     pending_.push_back({.request = id, .finished = FinishReason::cancelled});
     const auto ended = scheduler_.remove(id, answer);
     if (!ended) return pending_.pop_back();
-    pending_.back().answer = ended->answer;
-    pending_.back().cached_tokens = ended->cached_tokens;
+    pending_.back() = news_of(*ended);
+    pending_.back().finished = FinishReason::cancelled;
   }
 }
 
@@ -168,14 +186,21 @@ std::optional<Choice> Engine::choose(Sequence& s, std::span<const float> logits_
   return s.sampler.choose(logits_W, room, options);
 }
 
-// What a chosen token means for its request; none: the logits were not numbers.
-Event Engine::answer(Sequence& s, std::optional<Choice> choice) {
-  Event event{.request = s.id, .answer = s.answer, .logprobs = {}, .cached_tokens = s.cached_tokens};
+static constexpr const char* kNotANumber =
+    "the model's output is not a number (NaN): the weights or the arithmetic are broken";
+
+// What follows in an answer, by the logits of its last row: a token, or its end, or both.
+Event Engine::next(Sequence& s, std::span<const float> logits_W, SamplerRoom& room) const {
+  Event event = news_of(s);
+  if (std::ssize(s.tokens) >= s.token_limit) {  // nothing but the prompt was asked for
+    event.finished = FinishReason::length;
+    return event;
+  }
+  auto choice = choose(s, logits_W, room);
   if (!choice) {
     event.finished = FinishReason::error;
-    event.error = s.request.allowed
-                      ? "no token may follow the answer, or the model's output is not a number (NaN)"
-                      : "the model's output is not a number (NaN): the weights or the arithmetic are broken";
+    event.error = s.request.allowed ? "no token may follow the answer, or the model's output is not a number (NaN)"
+                                    : kNotANumber;
     return event;
   }
   event.logprobs = std::move(choice->logprobs);
@@ -213,6 +238,59 @@ Batch Engine::batch_of(std::span<const Work> works) const {
   return batch;
 }
 
+// -- What a step has computed
+
+// A row whose logits tell of the prompt's next token.
+struct Engine::PromptRow {
+  size_t work;
+  int32_t row;   // of the step
+  size_t entry;  // of what is told in this step
+  int32_t token;
+};
+
+// Their logits together would take 300 MB of 512 rows of a large vocabulary: chunks of rows have theirs in turn.
+void Engine::tell_prompts(std::span<const Work> works, const Batch& batch, const Tensor& hidden_TD,
+                          std::span<Taken> taken) {
+  std::vector<PromptRow> rows;
+  for (size_t i = 0; i < works.size(); ++i) {
+    const Sequence& s = *works[i].sequence;
+    if (!s.tells_prompt()) continue;
+    const int end = std::max(s.told, std::min(s.prompt_tokens, s.cached + works[i].rows + 1));
+    taken[i].prompt_logprobs.resize(static_cast<size_t>(end - s.told));
+    for (int t = std::max(1, s.told); t < end; ++t)
+      rows.push_back({.work = i,
+                      .row = batch.sequences[i].first_row + t - 1 - s.cached,
+                      .entry = static_cast<size_t>(t - s.told),
+                      .token = s.tokens[static_cast<size_t>(t)]});
+  }
+  const auto at_once = static_cast<size_t>(told_at_once(model_.spec().vocab));
+  for (size_t begin = 0; begin < rows.size(); begin += at_once)
+    tell_prompt_rows(std::span(rows).subspan(begin, std::min(at_once, rows.size() - begin)), works, hidden_TD, taken);
+}
+
+void Engine::tell_prompt_rows(std::span<const PromptRow> rows, std::span<const Work> works, const Tensor& hidden_TD,
+                              std::span<Taken> taken) {
+  std::vector<int32_t> wanted;
+  for (const PromptRow& row : rows) wanted.push_back(row.row);
+  std::vector<std::exception_ptr> failures(rows.size());
+  const ArenaScope scope(ops_.arena());
+  const auto logits_TW = ops_.read(model_.head(ops_, ops_.gather_rows(hidden_TD, wanted)), host_logits_);
+  const auto vocab = static_cast<size_t>(model_.spec().vocab);
+  ops_.on_host_threads(std::ssize(rows), [&](int thread, int64_t job) {
+    const auto i = static_cast<size_t>(job);
+    const PromptRow& row = rows[i];
+    try {
+      auto logprobs = model_logprobs(logits_TW.subspan(i * vocab, vocab), row.token,
+                                     works[row.work].sequence->request.prompt_logprobs,
+                                     sampler_rooms_[static_cast<size_t>(thread)]);
+      if (!logprobs) throw Error(kNotANumber);
+      taken[row.work].prompt_logprobs[row.entry] = std::move(*logprobs);
+    } catch (...) { failures[i] = std::current_exception(); }
+  });
+  for (size_t i = 0; i < rows.size(); ++i)
+    if (failures[i]) taken[rows[i].work].failure = failures[i];
+}
+
 // Chooses tokens from the rows of one sequence, one after another as long as the next row computed the token that was
 // chosen.
 void Engine::take_answers(const Work& work, Taken& taken, SamplerRoom& room) const {
@@ -222,7 +300,7 @@ void Engine::take_answers(const Work& work, Taken& taken, SamplerRoom& room) con
   int accepted = 0;
   while (true) {
     const auto row = taken.logits_TW.subspan(static_cast<size_t>(accepted) * vocab, vocab);
-    taken.events.push_back(answer(s, choose(s, row, room)));
+    taken.events.push_back(next(s, row, room));
     const Event& event = taken.events.back();
     const bool right = accepted < drafted && event.token && *event.token == s.drafts[static_cast<size_t>(accepted)];
     accepted += right;
@@ -230,14 +308,14 @@ void Engine::take_answers(const Work& work, Taken& taken, SamplerRoom& room) con
   }
   taken.events.back().drafted = drafted;
   taken.events.back().accepted = accepted;
+  if (drafted > 0) s.draft_pause.verified(accepted);
   taken.kept = work.rows - drafted + accepted;
 }
 
 // Sequences choose side by side where there is enough of it: handing a job to a thread that sleeps takes as long as
 // choosing from some ten thousand logits.
-std::vector<Engine::Taken> Engine::take_all_answers(std::span<const Work> works, std::span<const float> logits_TW) {
+void Engine::take_all_answers(std::span<const Work> works, std::span<const float> logits_TW, std::span<Taken> taken) {
   constexpr size_t kLogitsWorthAThread = 1 << 16;
-  std::vector<Taken> taken(works.size());
   std::vector<size_t> choosing;
   size_t begin = 0;
   for (size_t i = 0; i < works.size(); ++i) {
@@ -258,55 +336,6 @@ std::vector<Engine::Taken> Engine::take_all_answers(std::span<const Work> works,
     ops_.on_host_threads(jobs, take);
   else
     for (int64_t job = 0; job < jobs; ++job) take(0, job);
-  return taken;
-}
-
-// Guesses what follows in every sequence that can go on in the next step.
-void Engine::draft(std::span<const Work> works, std::span<const int> kept, const Batch& batch,
-                   const Tensor& hidden_TD) {
-  if (options_.speculation == Speculation::mtp) draft_by_module(works, kept, batch, hidden_TD);
-  for (const Work& work : works) {
-    if (!work.sequence) continue;
-    Sequence& s = *work.sequence;
-    const bool chooses = s.uncached() == 1;  // after a complete prompt
-    if (options_.speculation == Speculation::lookup && chooses)
-      s.drafts = draft_by_lookup(s.tokens, options_.lookup_drafts);
-    const int room = s.token_limit - static_cast<int>(s.tokens.size()) - 1;
-    if (std::ssize(s.drafts) > room) s.drafts.resize(static_cast<size_t>(std::max(0, room)));
-  }
-}
-
-// The module sees every row whose next token is known, so that its own cache is complete; the last row of a sequence
-// guesses.
-void Engine::draft_by_module(std::span<const Work> works, std::span<const int> kept, const Batch& batch,
-                             const Tensor& hidden_TD) {
-  Batch next;
-  std::vector<int32_t> rows;
-  std::vector<Sequence*> guessing;
-  for (size_t i = 0; i < works.size(); ++i) {
-    if (!works[i].sequence) continue;
-    Sequence& s = *works[i].sequence;
-    BatchSequence entry = batch.sequences[i];
-    for (int r = 0; r < kept[i]; ++r) {
-      rows.push_back(entry.first_row + r);
-      next.tokens_T.push_back(s.tokens[static_cast<size_t>(entry.first_position + r) + 1]);
-    }
-    entry.first_row = static_cast<int>(next.rows()) - kept[i];
-    entry.rows = kept[i];
-    next.sequences.push_back(std::move(entry));
-    if (s.uncached() != 1) continue;
-    next.logit_rows.push_back(static_cast<int32_t>(next.rows()) - 1);
-    guessing.push_back(&s);
-  }
-  if (rows.empty()) return;
-  const Tensor drafted_TD = model_.forward_mtp(ops_, next, ops_.gather_rows(hidden_TD, rows), *cache_, states_.get());
-  if (guessing.empty()) return;
-  const auto logits_TW = ops_.read(model_.head(ops_, ops_.gather_rows(drafted_TD, next.logit_rows)), host_logits_);
-  const auto vocab = static_cast<ptrdiff_t>(model_.spec().vocab);
-  for (size_t i = 0; i < guessing.size(); ++i) {
-    const auto row = logits_TW.begin() + static_cast<ptrdiff_t>(i) * vocab;
-    guessing[i]->drafts = {static_cast<int32_t>(std::max_element(row, row + vocab) - row)};
-  }
 }
 
 // What a caught exception says. Where there is no memory, the text must not ask for any: it fits a std::string
@@ -325,11 +354,9 @@ void Engine::end(Work& work) {
 }
 
 void Engine::end_with_error(Work& work, const std::string& reason) {
-  pending_.push_back({.request = work.sequence->id,
-                      .answer = work.sequence->answer,
-                      .finished = FinishReason::error,
-                      .error = reason,
-                      .cached_tokens = work.sequence->cached_tokens});
+  pending_.push_back(news_of(*work.sequence));
+  pending_.back().finished = FinishReason::error;
+  pending_.back().error = reason;
   end(work);
 }
 
@@ -350,7 +377,7 @@ void Engine::begin_siblings(Sequence& first, std::span<const float> logits_W) {
     const int index = first.siblings.front()->answer;
     try {
       Sequence& s = scheduler_.fork(first);
-      pending_.push_back(answer(s, choose(s, logits_W, sampler_rooms_[0])));
+      pending_.push_back(next(s, logits_W, sampler_rooms_[0]));
     } catch (...) {
       pending_.push_back({.request = first.id,
                           .answer = index,
@@ -365,9 +392,14 @@ void Engine::begin_siblings(Sequence& first, std::span<const float> logits_W) {
 int Engine::finish(Work& work, Taken& taken) {
   try {
     if (taken.failure) std::rethrow_exception(taken.failure);
+    Sequence& s = *work.sequence;
+    if (!taken.prompt_logprobs.empty()) {
+      s.told += static_cast<int>(taken.prompt_logprobs.size());
+      pending_.push_back(news_of(s));
+      pending_.back().prompt_logprobs = std::move(taken.prompt_logprobs);
+    }
     for (Event& event : taken.events) pending_.push_back(std::move(event));
     const bool finished = !taken.events.empty() && pending_.back().finished;
-    Sequence& s = *work.sequence;
     scheduler_.commit(work, taken.kept);
     if (!taken.events.empty() && s.cached == s.prompt_tokens)
       begin_siblings(s, taken.logits_TW.first(static_cast<size_t>(model_.spec().vocab)));
@@ -379,29 +411,35 @@ int Engine::finish(Work& work, Taken& taken) {
   }
 }
 
-void Engine::compute(Scheduler::Step& step) {
+Engine::Decoded Engine::compute(Scheduler::Step& step) {
   for (const CacheCopy& c : step.copies) copy(c);
   std::vector<Work>& works = step.works;
   const Batch batch = batch_of(works);
   const Tensor hidden_TD = model_.forward(ops_, batch, *cache_, states_.get());
+  std::vector<Taken> taken(works.size());
+  std::vector<int> kept(works.size());
+  tell_prompts(works, batch, hidden_TD, taken);
   std::span<const float> logits_TW;
   if (!batch.logit_rows.empty())
     logits_TW = ops_.read(model_.head(ops_, ops_.gather_rows(hidden_TD, batch.logit_rows)), host_logits_);
-  std::vector<Taken> taken = take_all_answers(works, logits_TW);
-  std::vector<int> kept(works.size());
+  take_all_answers(works, logits_TW, taken);
   for (size_t i = 0; i < works.size(); ++i) {
     kept[i] = finish(works[i], taken[i]);
     if (const Sequence* s = works[i].sequence; s && s->cached == s->prompt_tokens)
       scheduler_.keep_snapshot(*s, [&](int from, int to) { ops_.copy_state(*states_, from, to); });
   }
+  Decoded decoded{.drafting = drafting_};
+  if (std::ssize(batch.logit_rows) == step.rows)
+    decoded = {static_cast<int>(works.size()), std::accumulate(kept.begin(), kept.end(), 0), drafting_};
   if (options_.speculation != Speculation::off) draft(works, kept, batch, hidden_TD);
+  return decoded;
 }
 
 // What follows must not lose news for want of memory.
 void Engine::reserve_events(const Scheduler::Step& step) {
   size_t most = pending_.size();
   for (const Work& work : step.works)
-    most += static_cast<size_t>(work.choosing_rows()) + 1 + 2 * work.sequence->siblings.size();
+    most += static_cast<size_t>(work.choosing_rows()) + 2 + 2 * work.sequence->siblings.size();
   pending_.reserve(most);
 }
 
@@ -415,9 +453,14 @@ std::vector<Event> Engine::step() {
   }
   const ArenaScope scope(ops_.arena());
   const double start = options_.seconds();
+  for (const Work& work : step.works)
+    if (work.sequence->begun == 0) work.sequence->begun = start;
   try {
-    if (!step.works.empty()) compute(step);
-    scheduler_.took(step.rows, options_.seconds() - start);
+    Decoded decoded;
+    if (!step.works.empty()) decoded = compute(step);
+    const double seconds = options_.seconds() - start;
+    scheduler_.took(step.rows, seconds);
+    if (decoded.sequences > 0) draft_rule_.took(decoded.sequences, decoded.drafting, decoded.tokens, seconds);
   } catch (...) {
     const std::string reason = reason_of(std::current_exception());
     for (Work& work : step.works)

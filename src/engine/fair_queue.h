@@ -36,6 +36,7 @@ class FairQueue {
   void forget(Sequence& sequence) { --sequence.account->sequences; }
 
   SequenceList& waiting() { return waiting_; }
+  const SequenceList& waiting() const { return waiting_; }
   bool empty() const { return waiting_.empty(); }
 
  private:

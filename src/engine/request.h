@@ -41,20 +41,25 @@ struct SamplingParams {
 struct TokenLogprob {
   int32_t token;
   float model;  // among all tokens, by the model's logits as they are
-  float kept;   // among those that the choice was drawn from, by biases, penalties and temperature
+  float kept;   // among those that the choice was drawn from, by biases, penalties and temperature; of a prompt's
+                // token, which nobody chose, the same as `model`
 };
 
-constexpr int kMostAnswers = 128;  // to one request
+constexpr int kMostAnswers = 128;         // to one request
+constexpr int kMostPromptLogprobs = 128;  // likeliest tokens that a prompt's log-probabilities tell of, each
 
 struct Request {
   std::vector<int32_t> prompt;
   SamplingParams sampling;
-  std::optional<int> max_tokens;    // of the answer; none = what is left of the context
+  std::optional<int> max_tokens;    // of the answer; none = what is left of the context; 0: `length` comes at once,
+                                    // or after the prompt's log-probabilities
   std::vector<int32_t> end_tokens;  // any of these ends the answer (and is not part of it)
   // Answer i of so many is the one that a request of its own would get with seed + i. The prompt is computed once.
   int answers = 1;
-  int logprobs = -1;         // events tell those of the chosen token and of so many likeliest; -1: of none
-  int prompt_logprobs = -1;  // the same for the prompt's tokens, all of which are computed then; -1: for none
+  int logprobs = -1;  // events tell those of the chosen token and of so many likeliest; -1: of none
+  // The same for the prompt's tokens, -1: for none. Their rows are computed, also where they are cached, and leave
+  // their blocks to others as ever. Answer 0 tells them; when it is cancelled before, nobody does.
+  int prompt_logprobs = -1;
   // Of the tokens that may follow the answer so far, bit t % 64 of word t / 64 is set; empty: all may. Valid until
   // the next call. Called for one answer at a time, from any thread.
   std::function<std::span<const uint64_t>(int answer, std::span<const int32_t> so_far)> allowed;
@@ -86,6 +91,7 @@ struct Event {
   int drafted = 0;        // speculation: tokens that were guessed for this step's rows, on the step's last event ...
   int accepted = 0;       // ... and how many of them the model chose, too
   int cached_tokens = 0;  // of the prompt, those that were in the cache when it began; the same in all of its events
+  double begun = 0;       // when that was, by the engine's clock; 0 of an answer that ends before
 };
 
 }  // namespace cachalot

@@ -267,30 +267,39 @@ double log_sum(std::span<const float> logits_W) {
   return best + std::log(sum);
 }
 
-// Of `token` and the likeliest, by the model's logits and by the adjusted ones that `kept` is of.
-std::vector<TokenLogprob> logprobs(std::span<const float> model_W, std::span<const float> adjusted_W,
-                                   const Kept& kept, int32_t token, int likeliest) {
+// Of `token` and so many likeliest, by the model's logits; what was kept of them is not said yet.
+std::vector<TokenLogprob> logprobs(std::span<const float> model_W, int32_t token, int likeliest, SamplerRoom& room) {
   const auto count = std::min(model_W.size(), static_cast<size_t>(likeliest));
-  std::vector<int32_t> ids(model_W.size());
-  std::iota(ids.begin(), ids.end(), 0);
-  const auto id_more_likely = [&](int32_t a, int32_t b) {
-    return more_likely({0, model_W[static_cast<size_t>(a)], a}, {0, model_W[static_cast<size_t>(b)], b});
-  };
-  const auto end = ids.begin() + static_cast<ptrdiff_t>(count);
-  std::partial_sort(ids.begin(), end, ids.end(), id_more_likely);
-  ids.erase(end, ids.end());
-  ids.insert(ids.begin(), token);
-
-  const double sum = log_sum(model_W);
-  std::vector<TokenLogprob> result;
-  for (const int32_t id : ids) {
-    const auto i = static_cast<size_t>(id);
-    result.push_back({id, static_cast<float>(model_W[i] - sum), kept.logprob(adjusted_W[i], id)});
+  std::vector<Candidate>& candidates = room.candidates;
+  candidates.clear();
+  if (count > 0) {
+    candidates.resize(model_W.size());
+    for (size_t i = 0; i < model_W.size(); ++i) candidates[i] = {0, model_W[i], static_cast<int32_t>(i)};
+    std::partial_sort(candidates.begin(), candidates.begin() + static_cast<ptrdiff_t>(count), candidates.end(),
+                      more_likely);
   }
+  const double sum = log_sum(model_W);
+  const auto logprob = [&](float logit) { return static_cast<float>(logit - sum); };
+  std::vector<TokenLogprob> result;
+  result.reserve(1 + count);
+  result.push_back({token, logprob(model_W[static_cast<size_t>(token)]), 0});
+  for (size_t i = 0; i < count; ++i) result.push_back({candidates[i].token, logprob(candidates[i].logit), 0});
   return result;
 }
 
+bool has_nan(std::span<const float> logits_W) {
+  return std::any_of(logits_W.begin(), logits_W.end(), [](float x) { return std::isnan(x); });
+}
+
 }  // namespace
+
+std::optional<std::vector<TokenLogprob>> model_logprobs(std::span<const float> logits_W, int32_t token, int likeliest,
+                                                        SamplerRoom& room) {
+  if (has_nan(logits_W) || !std::isfinite(*std::max_element(logits_W.begin(), logits_W.end()))) return std::nullopt;
+  auto result = logprobs(logits_W, token, likeliest, room);
+  for (TokenLogprob& p : result) p.kept = p.model;
+  return result;
+}
 
 // -- Sampler
 
@@ -327,7 +336,7 @@ std::span<const float> Sampler::adjusted(std::span<const float> logits_W, std::s
 
 std::optional<Choice> Sampler::choose(std::span<const float> model_W, SamplerRoom& room,
                                       const ChoiceOptions& options) {
-  if (std::any_of(model_W.begin(), model_W.end(), [](float x) { return std::isnan(x); })) return std::nullopt;
+  if (has_nan(model_W)) return std::nullopt;
   const auto logits_W = adjusted(model_W, options.allowed, room.logits_W);
   const auto best = std::max_element(logits_W.begin(), logits_W.end());  // the first among equals
   if (best == logits_W.end() || !std::isfinite(*best)) return std::nullopt;
@@ -336,7 +345,9 @@ std::optional<Choice> Sampler::choose(std::span<const float> model_W, SamplerRoo
   Kept kept{.best = *best, .last = {0, *best, token}};  // the best alone
   if (params_.temperature > 0) token = draw_token(logits_W, *best, params_, random_.uniform(), room, kept);
   Choice choice{.token = token, .logprobs = {}};
-  if (options.likeliest >= 0) choice.logprobs = logprobs(model_W, logits_W, kept, token, options.likeliest);
+  if (options.likeliest < 0) return choice;
+  choice.logprobs = logprobs(model_W, token, options.likeliest, room);
+  for (TokenLogprob& p : choice.logprobs) p.kept = kept.logprob(logits_W[static_cast<size_t>(p.token)], p.token);
   return choice;
 }
 

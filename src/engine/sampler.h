@@ -40,6 +40,11 @@ struct ChoiceOptions {
   int likeliest = -1;  // how many of them logprobs are given for; -1: for none, nor for the choice
 };
 
+// Log-probabilities by a model's logits: of `token`, then of so many likeliest ones. None when the logits hold NaN or
+// no finite number.
+std::optional<std::vector<TokenLogprob>> model_logprobs(std::span<const float> logits_W, int32_t token, int likeliest,
+                                                        SamplerRoom& room);
+
 class Sampler {
  public:
   explicit Sampler(SamplingParams params = {}, std::span<const int32_t> prompt = {});

@@ -85,11 +85,12 @@ void Scheduler::make_keys(Sequence& s, int tokens) {
   }
 }
 
-// At least one row is left to compute: the last one, whose logits choose.
+// At least one row is left to compute: the last one, whose logits choose; and all whose logits are asked for.
 void Scheduler::begin(Sequence& s) {
   const auto tokens = static_cast<int>(s.tokens.size());
   make_keys(s, tokens);
-  const int most = std::min(tokens - 1, s.request.computed_from.value_or(tokens));
+  int most = std::min(tokens - 1, s.request.computed_from.value_or(tokens));
+  if (s.tells_prompt()) most = std::min(most, std::max(0, s.told - 1));
   s.cached = cache_.find(s.hold, s.keys, options_.reuse ? most / kBlockTokens : 0);
 }
 
@@ -250,6 +251,7 @@ Sequence& Scheduler::fork(Sequence& from) {
   s.hold = cache_.share(from.hold);
   s.cached = s.computed = from.cached;
   s.cached_tokens = from.cached_tokens;
+  s.begun = from.begun;
   begun_.push_back(std::move(from.siblings.front()));
   from.siblings.pop_front();
   ++statistics_.begun;
@@ -297,6 +299,13 @@ std::unique_ptr<Sequence> Scheduler::remove(RequestId id, std::optional<int> ans
     queue_.add(std::move(next));
   }
   return s;
+}
+
+SchedulerLoad Scheduler::load() const {
+  SchedulerLoad load{.running = static_cast<int>(running_),
+                     .waiting = static_cast<int>(begun_.size() - running_ + queue_.waiting().size())};
+  for (const auto& s : queue_.waiting()) load.waiting_tokens += std::ssize(s->tokens) * (1 + std::ssize(s->siblings));
+  return load;
 }
 
 void Scheduler::check_invariants() const {

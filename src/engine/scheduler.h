@@ -47,6 +47,12 @@ struct SchedulerStatistics {
   int64_t rows = 0, rows_again = 0;     // kept; those of them that had been computed before
 };
 
+struct SchedulerLoad {
+  int running = 0;             // sequences
+  int waiting = 0;             // to begin or to go on; answers that begin with another's prompt are not counted
+  int64_t waiting_tokens = 0;  // in the memory of those that have not begun
+};
+
 class Scheduler {
  public:
   Scheduler(const SchedulerOptions& options, const CacheShape& shape);
@@ -92,6 +98,7 @@ class Scheduler {
 
   const Cache& cache() const { return cache_; }
   const SchedulerStatistics& statistics() const { return statistics_; }
+  SchedulerLoad load() const;
   void check_invariants() const;
 
  private:

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "engine/cache.h"
+#include "engine/draft_rule.h"
 #include "engine/request.h"
 #include "engine/sampler.h"
 
@@ -25,6 +26,9 @@ struct Sequence {
   int cached = 0;               // leading tokens whose rows are in the cache
   int computed = 0;             // the most that `cached` has been: what is below was computed before
   int cached_tokens = 0;        // of the prompt, those that were in the cache when the sequence began
+  double begun = 0;             // when that was; 0: not yet
+  int told = 0;                 // leading tokens of the prompt whose log-probabilities have been told
+  DraftPause draft_pause;       // after drafts that were refused
   int token_limit = 0;          // the sequence ends with `length` when it holds this many tokens
   int rope_tokens = 0;          // declared length, fixed at submission (see BatchSequence)
   int expanded_tokens = 0;      // MLA's form, too
@@ -34,6 +38,8 @@ struct Sequence {
   SequenceList siblings;  // other answers to the prompt, which begin when it has been computed
 
   int uncached() const { return static_cast<int>(tokens.size()) - cached; }
+  // Whether log-probabilities of the prompt are still to be told: first of the token after row `told` - 1.
+  bool tells_prompt() const { return request.prompt_logprobs >= 0 && told < prompt_tokens; }
 };
 
 }  // namespace cachalot

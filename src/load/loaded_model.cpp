@@ -90,13 +90,15 @@ GenerationDefaults GenerationDefaults::read(const Checkpoint& checkpoint, const 
 
 // -- Memory
 
-// Rows whose logits are alive at once: of everyone who runs the last one and the drafts, and what the module guesses.
+// Rows whose logits are alive at once: of everyone who runs the last one and the drafts, and what the module guesses;
+// before that, those of prompts whose log-probabilities are told.
 static int64_t logit_rows(const ModelSpec& spec, const LoadOptions& o, int max_rows) {
   if (o.scores) return std::min(max_rows, scored_at_once(spec.vocab));
   const bool module = !spec.mtp.empty();
   const int drafts = module ? 1 : o.speculation == Speculation::lookup ? EngineOptions().lookup_drafts : 0;
   const int64_t sequences = std::min(o.scheduler.max_sequences, max_rows);
-  return std::min<int64_t>(max_rows, sequences * (1 + drafts)) + (module ? sequences : 0);
+  const int64_t choosing = std::min<int64_t>(max_rows, sequences * (1 + drafts)) + (module ? sequences : 0);
+  return o.prompt_logprobs ? std::max<int64_t>(choosing, std::min(max_rows, told_at_once(spec.vocab))) : choosing;
 }
 
 // The widest rows of a step, times how many of them are alive at once; logits, and what sampling them takes.
@@ -113,7 +115,7 @@ static int64_t activation_bytes(const ModelSpec& spec, const LoadOptions& o, int
   const double numbers =
       static_cast<double>(max_rows) * static_cast<double>(widest) +
       static_cast<double>(std::min(max_rows, kAbsorbedRows)) * static_cast<double>(widest_absorbed);
-  const int samplers = std::min(host_threads, o.scheduler.max_sequences);
+  const int samplers = o.prompt_logprobs ? host_threads : std::min(host_threads, o.scheduler.max_sequences);
   const double logits =
       (4.0 * static_cast<double>(logit_rows(spec, o, max_rows)) + samplers * SamplerRoom::kBytesPerToken) *
       spec.vocab;
@@ -247,6 +249,7 @@ LoadedModel LoadedModel::load(const fs::path& path, const LoadOptions& o, std::u
           plan,
           kv,
           speculation,
+          o.prompt_logprobs,
           elapsed.count()};
 }
 
@@ -255,7 +258,9 @@ EngineOptions LoadedModel::engine_options() const {
           .cache_tokens = plan.cache_tokens,
           .kv = kv,
           .scheduler = plan.scheduler,
-          .speculation = speculation};
+          .speculation = speculation,
+          .weigh_drafts = plan.scheduler.max_sequences > 1,
+          .prompt_logprobs = prompt_logprobs};
 }
 
 }  // namespace cachalot

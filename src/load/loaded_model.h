@@ -44,8 +44,9 @@ struct LoadOptions {
   int cache_tokens = 0;     // over all sequences, where that is to be more than `context`
   // What will run: memory is planned for that. Snapshots: where a conversation's last prompt ends, and its answer.
   SchedulerOptions scheduler = {.max_rows = 512, .max_sequences = 1, .state_snapshots = 2};
-  bool scores = false;   // score() will run instead: one sequence, logits of all rows
-  bool progress = true;  // a bar on stderr when loading takes over a second
+  bool scores = false;           // score() will run instead: one sequence, logits of all rows
+  bool prompt_logprobs = false;  // requests may ask for those
+  bool progress = true;          // a bar on stderr when loading takes over a second
   // How the engine will guess tokens; none: mtp where the checkpoint has that module, else off. Only mtp loads it.
   std::optional<Speculation> speculation = Speculation::off;
   bool text = true;  // tokenizer, template and generation defaults, too; what only computes needs none
@@ -97,6 +98,7 @@ struct LoadedModel {
   MemoryPlan plan;
   DType kv = DType::bf16;
   Speculation speculation = Speculation::off;
+  bool prompt_logprobs = false;
   double load_ms = 0;
 
   // On the machine that `ops` is.

@@ -6,9 +6,11 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "engine/request.h"
+#include "server/prefix_finding.h"
 #include "server/wakeup.h"
 
 namespace cachalot {
@@ -16,22 +18,29 @@ namespace cachalot {
 // News of one request on their way from the thread that makes them to the one that tells the client.
 class EventQueue {
  public:
-  // By the generator. Never blocks.
-  void push(std::vector<Event> events);
+  // By the generator. Never blocks. Throws std::bad_alloc, and has not taken the events then; they are empty when it
+  // has.
+  void push(std::vector<Event>&& events);
   // By the connection: all that has come, perhaps nothing. Never blocks.
   std::vector<Event> take();
   const Wakeup& wakeup() const { return wakeup_; }  // woken while take() has something
 
+  // How much of the prompt was cached, and why not more: known when events have come, but of one that ends before it
+  // begins.
+  void tell(const PrefixFinding& finding);
+  std::optional<PrefixFinding> finding() const;
+
  private:
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::vector<Event> events_;
+  std::optional<PrefixFinding> finding_;
   Wakeup wakeup_;
 };
 
 // A request that runs. Its end cancels what has not ended.
 class Generation {
  public:
-  using Cancel = std::function<void(std::optional<int> answer)>;  // none: all answers
+  using Cancel = std::function<void(std::optional<int> answer)>;  // none: all answers; never throws
   Generation(std::shared_ptr<EventQueue> queue, Cancel cancel)
       : queue_(std::move(queue)), cancel_(std::move(cancel)) {}
   ~Generation() {

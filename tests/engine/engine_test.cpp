@@ -237,6 +237,8 @@ TEST(EngineNan, NotANumberEndsTheRequestWithAnErrorAndNotTheProcess) {
   const auto answer = run_to_end(engine).at(id);
   EXPECT_EQ(answer.finished, FinishReason::error);
   EXPECT_NE(answer.error.find("NaN"), std::string::npos);
+  const auto told = engine.submit({.prompt = {1, 2, 3}, .max_tokens = 0, .prompt_logprobs = 1});
+  EXPECT_NE(run_to_end(engine).at(told).error.find("NaN"), std::string::npos);
 }
 
 }  // namespace cachalot::testing

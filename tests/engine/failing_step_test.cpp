@@ -151,6 +151,7 @@ Request request(int i) {
   if (i == 1) r.sampling = {.temperature = 0};
   if (i == 2) r.sampling = {.top_p = 0.9, .repeat_penalty = 1.1, .frequency_penalty = 0.1, .seed = 6};
   if (i == 0) r.answers = 2;
+  if (i == 3) r.prompt_logprobs = 2;
   for (int t = 0; t < 5 + 37 * i; ++t) r.prompt.push_back((3 + 7 * (t % (5 + i))) % 89);  // lookups find something
   return r;
 }

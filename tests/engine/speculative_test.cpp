@@ -6,6 +6,7 @@
 #include <map>
 
 #include "engine/engine.h"
+#include "ops/forwarding.h"
 #include "support/goldens.h"
 
 namespace cachalot::testing {
@@ -88,6 +89,50 @@ TEST_P(Speculating, AnswersAreTheSameTokenForTokenWithAndWithout) {
         }
         EXPECT_GT(drafted, 20) << "nothing was guessed, so nothing is proved";
       }
+  }
+}
+
+// On which a step takes so long and each of its rows so much longer.
+class TimedOps final : public ForwardingOps {
+ public:
+  TimedOps(Ops& inner, double step, double row) : ForwardingOps(inner), step_(step), row_(row) {}
+  Tensor embed(std::span<const int32_t> ids, const Weight& table) override {
+    now += step_ + row_ * static_cast<double>(ids.size());
+    return inner().embed(ids, table);
+  }
+  double now = 1;
+
+ private:
+  double step_, row_;
+};
+
+// Where a row costs nothing, guesses do not either; where rows are all that costs, wrong ones are given up.
+TEST_P(Speculating, GuessesAreMadeWhileTheyPayAndAnswersAreTheSame) {
+  TestModel model(golden_root() / GetParam().path, best_kernels(), DType::f32);
+  for (const Speculation form : GetParam().forms) {
+    std::map<double, int> drafted;  // by what a row costs
+    std::map<RequestId, Outcome> plain;
+    for (const double row : {-1.0, 0.0, 1.0}) {  // -1: without guesses
+      TimedOps ops(model.ops, 0.01, std::max(0.0, row));
+      Engine engine(ops, model.transformer,
+                    {.context = 700,
+                     .cache_tokens = 4000,
+                     .speculation = row < 0 ? Speculation::off : form,
+                     .weigh_drafts = true,
+                     .seconds = [&ops] { return ops.now; }});
+      for (int i = 0; i < 4; ++i)
+        engine.submit({.prompt = prompt(i + 1), .sampling = {.temperature = 0.8, .seed = 5}, .max_tokens = 400});
+      const auto outcomes = run_to_end(engine);
+      if (row < 0) plain = outcomes;
+      ASSERT_EQ(outcomes.size(), plain.size());
+      for (const auto& [id, o] : outcomes) {
+        EXPECT_EQ(o.tokens, plain.at(id).tokens);
+        drafted[row] += o.drafted;
+      }
+    }
+    EXPECT_EQ(drafted[-1], 0);
+    EXPECT_GT(drafted[1], 0) << "guesses are tried";
+    EXPECT_LT(drafted[1], 0.7 * drafted[0]) << name(form);
   }
 }
 

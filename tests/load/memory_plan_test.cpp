@@ -83,6 +83,7 @@ TEST(MemoryPlan, CountsTheLogitsOfAllRowsOfAStepThatAskForThem) {
   EXPECT_EQ(rows(kWindows, {.scheduler = one, .speculation = Speculation::lookup}), 1 + 4);
   EXPECT_EQ(rows(kWindows, {.scheduler = ten, .speculation = Speculation::lookup}), 10 * (1 + 4));
   EXPECT_EQ(rows(kWindows, {.scheduler = one, .scores = true}), 128);
+  EXPECT_GE(rows(kWindows, {.scheduler = one, .prompt_logprobs = true}), 128) << "of all rows, where they are few";
   const auto with_module = [&](const SchedulerOptions& scheduler) {
     return load(kModule, {.context = 400, .scheduler = scheduler, .speculation = Speculation::mtp})
         .plan.activation_bytes;
