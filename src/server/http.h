@@ -1,5 +1,6 @@
 // HTTP/1.1 as the rest of the server sees it: requests that are whole and bounded, answers that are whole or a
-// stream. The library that speaks it is in http.cpp alone. Each connection has a thread, on which its handler runs.
+// stream. The library that reads it is in request_parser.cpp alone. Each connection has a thread, on which its
+// handler runs.
 #pragma once
 
 #include <chrono>
@@ -55,7 +56,8 @@ class Exchange {
   virtual ~Exchange() = default;
   virtual const Request& request() const = 0;
 
-  // The whole answer. Exactly one of send() and begin() is called, once. These throw ClientGone.
+  // The whole answer, to HEAD as to GET: its body is left out. Exactly one of send() and begin() is called, once.
+  // These throw ClientGone.
   virtual void send(const Response& response) = 0;
   // The beginning of an answer whose body comes in parts; its headers are sent at once. It ends when the handler
   // returns; when that throws, the client sees a connection that breaks off.
@@ -73,7 +75,8 @@ class Exchange {
 };
 
 // What a request that cannot be read, or that the server has no room for, is answered with: its status (400, 408,
-// 413, 417, 431, 501, 503, 505) and a sentence. The dialect's shape of errors is the caller's.
+// 413, 414, 417, 431, 501, 503, 505; 500 when a handler fails before it has begun) and a sentence. The dialect's
+// shape of errors is the caller's. From any thread.
 using Refusal = std::function<Response(int status, std::string_view why)>;
 using Handler = std::function<void(Exchange&)>;
 
@@ -81,15 +84,18 @@ struct Limits {
   int connections = 1024;  // one more is told 503
   size_t header_bytes = size_t{64} << 10;
   size_t body_bytes = size_t{64} << 20;
+  size_t all_body_bytes = size_t{1} << 30;       // of all connections together; who comes beyond it is told 503
   std::chrono::milliseconds head_time{15'000};   // for all headers of a request, from its first byte
   std::chrono::milliseconds body_time{60'000};   // without a byte of the body; and 1 KiB/s is the least over it all
   std::chrono::milliseconds idle_time{75'000};   // of a connection between requests
   std::chrono::milliseconds write_time{30'000};  // without a byte that the client takes
+  std::chrono::milliseconds linger_time{1'000};  // for a client to hang up that was answered in mid-request
 };
 
 class Server {
  public:
-  // Listens; `host` is an address or a name, port 0 any free one. Throws Error when that cannot be.
+  // Listens; `host` is an address, or a name, of which all addresses are taken; port 0 is any free one. Throws Error
+  // when that cannot be. Asks the system for as many descriptors as so many connections need.
   Server(const std::string& host, uint16_t port, Limits limits, Handler handler, Refusal refusal);
   // Ends every connection and joins its thread; a handler sees that its client has gone.
   ~Server();

@@ -1,0 +1,24 @@
+#include "server/api_error.h"
+
+#include <nlohmann/json.hpp>
+
+namespace cachalot {
+
+static const char* type_of(int status) {
+  if (status == 429) return "rate_limit_error";
+  return status < 500 ? "invalid_request_error" : "server_error";
+}
+
+http::Response openai_error(const ApiError& error) {
+  const auto or_null = [](const std::string& text) {
+    return text.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(text);
+  };
+  const nlohmann::ordered_json body = {{"error",
+                                        {{"message", error.message},
+                                         {"type", type_of(error.status)},
+                                         {"param", or_null(error.param)},
+                                         {"code", or_null(error.code)}}}};
+  return {error.status, body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)};
+}
+
+}  // namespace cachalot

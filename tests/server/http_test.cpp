@@ -1,0 +1,442 @@
+// Ordinary requests, and how connections live and end.
+#include "server/http.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <sys/resource.h>
+
+#include <atomic>
+#include <optional>
+#include <stdexcept>
+#include <thread>
+
+#include "base/error.h"
+#include "client.h"
+#include "server_under_test.h"
+
+namespace cachalot::http {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::AllOf, testing::ElementsAre, testing::HasSubstr, testing::Not, testing::StartsWith;
+
+TEST(Http, RequestsOfOneConnectionAreAnsweredInTheirOrderAlsoWhenTheyComeAtOnce) {
+  ServerUnderTest server;
+  Client client(server.port());
+  client.send(
+      "GET /one?x=1 HTTP/1.1\r\nHost: a\r\n\r\n"
+      "POST /two HTTP/1.1\r\nhost: a\r\nContent-Length: 5\r\n\r\nhello"
+      "\r\n\r\nPOST /three HTTP/1.1\r\nHost:\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n");
+  EXPECT_EQ(client.answer().body, "GET /one ? x=1 []");
+  EXPECT_EQ(client.answer().body, "POST /two ?  [hello]");
+  const Client::Answer third = client.answer();
+  EXPECT_EQ(third.body, "POST /three ?  [ab]");
+  EXPECT_THAT(third.head,
+              AllOf(StartsWith("HTTP/1.1 200 OK\r\n"), HasSubstr("\r\nDate: "), Not(HasSubstr("Connection"))));
+  EXPECT_EQ(third.header("Content-Type"), "application/json");
+  client.send("GET /four HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  EXPECT_EQ(client.answer().header("Connection"), "close");
+  EXPECT_EQ(client.all(), "");
+  EXPECT_FALSE(client.reset_by_server());
+}
+
+TEST(Http, TheTargetMayBeAWholeAddress) {
+  ServerUnderTest server;
+  for (const auto& [target, said] :
+       std::vector<std::pair<std::string, std::string>>{{"http://a.b:80/x/y?z", "/x/y ? z"},
+                                                        {"HTTPS://a", "/ ? "},
+                                                        {"http://a?q", "/ ? q"},
+                                                        {"/a%20b?", "/a%20b ? "}}) {
+    Client client(server.port());
+    client.send("GET " + target + " HTTP/1.1\r\nHost: a\r\n\r\n");
+    EXPECT_EQ(client.answer().body, "GET " + said + " []") << target;
+  }
+}
+
+TEST(Http, ChunksMayHaveExtensionsAndTrailersWhichAreNoHeaders) {
+  ServerUnderTest server([](Exchange& exchange) {
+    const Request& request = exchange.request();
+    exchange.send({200, request.body + (request.headers.find("X-Late") ? " late" : "")});
+  });
+  Client client(server.port());
+  const std::string text =
+      "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+      "3;name=value;other=\"a;b\"\r\nabc\r\n0000A \t;x\r\n0123456789\r\n0\r\nX-Late: 1\r\nx-api-key: 2\r\n\r\n";
+  for (const char c : text) client.send(std::string(1, c));  // in as many pieces as there can be
+  EXPECT_EQ(client.answer().body, "abc0123456789");
+  client.send(text);
+  EXPECT_EQ(client.answer().body, "abc0123456789");
+}
+
+TEST(Http, HeadGetsTheHeadersOfGetAlone) {
+  ServerUnderTest server([](Exchange& exchange) {
+    if (exchange.request().path == "/whole") return exchange.send({200, "12345"});
+    exchange.begin({200, {}, "text/event-stream"});
+    exchange.write("part");
+  });
+  Client client(server.port());
+  client.send(
+      "HEAD /whole HTTP/1.1\r\nHost: a\r\n\r\nHEAD /stream HTTP/1.1\r\nHost: a\r\n\r\nGET /whole HTTP/1.1\r\nHost: "
+      "a\r\n\r\n");
+  EXPECT_EQ(client.answer(false).header("Content-Length"), "5");
+  EXPECT_TRUE(client.answer(false).has("text/event-stream"));
+  EXPECT_EQ(client.answer().body, "12345");
+}
+
+TEST(Http, AStreamIsChunksAndThenTheNextRequest) {
+  ServerUnderTest server([](Exchange& exchange) {
+    EXPECT_FALSE(exchange.begun());
+    exchange.begin({200, {}, "text/event-stream", {{"X-Note", "a\r\nInjected: yes"}}});
+    EXPECT_TRUE(exchange.begun());
+    exchange.write("");
+    exchange.write("data: 1\n\n");
+    exchange.write(std::string(100'000, 'x'));
+  });
+  Client client(server.port());
+  for (int i = 0; i < 2; ++i) {
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    const Client::Answer answer = client.answer();
+    EXPECT_TRUE(answer.whole);
+    EXPECT_EQ(answer.body, "data: 1\n\n" + std::string(100'000, 'x'));
+    EXPECT_EQ(answer.header("X-Note"), "a  Injected: yes");
+    EXPECT_FALSE(answer.has("Content-Length"));
+  }
+}
+
+TEST(Http, Http10GetsNoChunksAndKeepsItsConnectionWhenItAsks) {
+  ServerUnderTest server([](Exchange& exchange) {
+    if (exchange.request().path == "/whole") return exchange.send({200, "12345"});
+    exchange.begin({200, {}, "text/event-stream"});
+    exchange.write("a");
+    exchange.write("b");
+  });
+  Client client(server.port());
+  client.send("GET /whole HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n");
+  EXPECT_EQ(client.answer().header("Connection"), "keep-alive");
+  client.send("GET /stream HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+  const Client::Answer stream = client.answer();
+  EXPECT_EQ(stream.body, "ab");
+  EXPECT_EQ(stream.header("Connection"), "close");
+  EXPECT_FALSE(client.reset_by_server());
+  Client other(server.port());
+  other.send("GET /whole HTTP/1.0\r\n\r\n");
+  EXPECT_THAT(other.all(), AllOf(HasSubstr("Connection: close\r\n"), testing::EndsWith("\r\n\r\n12345")));
+}
+
+TEST(Http, WhoWaitsToBeToldThatItsBodyIsWelcomeIsTold) {
+  ServerUnderTest server;
+  Client client(server.port());
+  client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+  EXPECT_EQ(client.until("\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
+  client.send("ab");
+  EXPECT_EQ(client.answer().body, "POST / ?  [ab]");
+  // Who does not wait is not told, nor is who has nothing to send.
+  client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-Continue\r\n\r\nab");
+  EXPECT_EQ(client.answer().status, 200);
+  client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n");
+  EXPECT_EQ(client.answer().status, 200);
+  client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\nExpect: 100-continue\r\n\r\n");
+  EXPECT_EQ(client.answer().status, 413);
+}
+
+TEST(Http, TheClientsAddressIsToldWithoutItsPort) {
+  ServerUnderTest server([](Exchange& exchange) { exchange.send({200, exchange.request().remote}); });
+  Client client(server.port());
+  client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_EQ(client.answer().body, "127.0.0.1");
+}
+
+TEST(Http, AHandlerThatFailsOrForgetsCostsOneAnswer) {
+  ServerUnderTest server([](Exchange& exchange) {
+    const std::string& path = exchange.request().path;
+    if (path == "/forgets") return;
+    if (path == "/fails") throw std::runtime_error("secret");
+    exchange.begin({200, {}, "text/event-stream"});
+    exchange.write("data: 1\n\n");
+    throw std::runtime_error("secret");
+  });
+  Client client(server.port());
+  for (const char* path : {"/forgets", "/fails"}) {
+    client.send(fmt::format("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", path));
+    const Client::Answer answer = client.answer();
+    EXPECT_EQ(answer.status, 500);
+    EXPECT_THAT(answer.body, Not(HasSubstr("secret")));
+  }
+  client.send("GET /stream HTTP/1.1\r\nHost: a\r\n\r\n");
+  const Client::Answer broken = client.answer();
+  EXPECT_EQ(broken.body, "data: 1\n\n");
+  EXPECT_FALSE(broken.whole);
+  Client old(server.port());  // for whom the end of the connection would be the end of the answer
+  old.send("GET /stream HTTP/1.0\r\n\r\n");
+  old.all();
+  EXPECT_TRUE(old.reset_by_server());
+}
+
+TEST(Http, WaitingEndsWithNewsWithTimeOrWithTheClient) {
+  Wakeup wakeup;
+  std::atomic<int> gone = 0;
+  ServerUnderTest server([&](Exchange& exchange) {
+    if (exchange.request().path == "/news") {
+      exchange.begin({200, {}, "text/plain"});
+      exchange.write(exchange.wait(wakeup, 0ms) == Exchange::News::timeout ? "timeout " : "?");
+      exchange.write("ready ");
+      exchange.write(exchange.wait(wakeup, 20s) == Exchange::News::woken ? "woken " : "?");
+      wakeup.reset();
+      exchange.write(exchange.wait(wakeup, 1ms) == Exchange::News::timeout ? "timeout" : "?");
+    } else {
+      exchange.begin({200, {}, "text/plain"});
+      gone += exchange.wait(wakeup, 20s) == Exchange::News::gone;
+    }
+  });
+  Client client(server.port());
+  // The next request, which comes meanwhile, is no news.
+  client.send("GET /news HTTP/1.1\r\nHost: a\r\n\r\nGET /end HTTP/1.1\r\nHost: a\r\n\r\n");
+  client.until("ready ");
+  wakeup.wake();
+  EXPECT_THAT(client.until("0\r\n\r\n"), AllOf(HasSubstr("woken "), HasSubstr("timeout")));
+  client.until("\r\n\r\n");
+  client.end_sending();
+  EXPECT_TRUE(server.comes([&] { return gone == 1; }));
+  Client other(server.port());
+  other.send("GET /end HTTP/1.1\r\nHost: a\r\n\r\n");
+  other.until("\r\n\r\n");
+  other.reset();
+  EXPECT_TRUE(server.comes([&] { return gone == 2; }));
+}
+
+TEST(Http, AClientThatDoesNotReadIsGoneAfterAWhile) {
+  std::atomic<bool> gone = false;
+  ServerUnderTest server(
+      [&](Exchange& exchange) {
+        exchange.begin({200, {}, "text/plain"});
+        try {
+          for (;;) exchange.write(std::string(1 << 16, 'x'));
+        } catch (const ClientGone&) {
+          gone = true;
+          throw;
+        }
+      },
+      {.write_time = 100ms});
+  Client client(server.port(), 4096);
+  client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_TRUE(server.comes([&] { return gone.load(); }));
+  EXPECT_TRUE(server.comes([&] { return server->connections() == 0; }));
+}
+
+TEST(Http, WhoIsSlowIsToldSoAndWhoIsIdleIsLeft) {
+  const Limits limits = {.head_time = 60ms, .body_time = 60ms, .idle_time = 60ms, .linger_time = 10ms};
+  ServerUnderTest server({}, limits);
+  Client silent(server.port()), idle(server.port()), head(server.port()), body(server.port()), chunk(server.port());
+  idle.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_EQ(idle.answer().status, 200);
+  head.send("GET / HTTP/1.1\r\n");
+  body.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab");
+  chunk.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab");
+  EXPECT_EQ(head.answer().status, 408);
+  EXPECT_EQ(body.answer().status, 408);
+  EXPECT_EQ(chunk.answer().status, 408);
+  EXPECT_EQ(silent.all(), "");
+  EXPECT_EQ(idle.all(), "");
+}
+
+// A byte now and then holds a thread no longer than silence does.
+TEST(Http, WhoDribblesIsToldSo) {
+  ServerUnderTest server({}, {.head_time = 150ms, .body_time = 150ms, .idle_time = 20s, .linger_time = 10ms});
+  for (const char* beginning :
+       {"GET / HTTP/1.1\r\nX: ", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999\r\n\r\n"}) {
+    Client client(server.port());
+    client.send(beginning);
+    const auto begun = Client::Clock::now();
+    while (client.send("x") && Client::Clock::now() - begun < 10s) std::this_thread::sleep_for(5ms);
+    EXPECT_LT(Client::Clock::now() - begun, 9s) << beginning;
+    // What is sent after the answer may reset the connection before the answer is read, which is not looked for here.
+  }
+  Client client(server.port());
+  client.send("GET / HTTP/1.1\r\nHost: a\r\nX: ");
+  for (int i = 0; i < 10; ++i) client.send("x");
+  client.send("\r\n\r\n");
+  EXPECT_EQ(client.answer().status, 200);
+}
+
+TEST(Http, TheConnectionBeyondTheLastIsToldSoAndLaterOnesAreServed) {
+  ServerUnderTest server({}, {.connections = 2, .linger_time = 20s});
+  std::optional<Client> one(server.port()), two(server.port());
+  for (auto* client : {&one, &two}) {
+    (*client)->send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    EXPECT_EQ((*client)->answer().status, 200);
+  }
+  Client three(server.port());
+  three.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello");
+  EXPECT_EQ(three.answer().status, 503);
+  EXPECT_EQ(three.all(), "");
+  EXPECT_FALSE(three.reset_by_server());
+  one.reset();
+  EXPECT_TRUE(server.comes([&] { return server->connections() == 1; }));
+  Client four(server.port());
+  four.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_EQ(four.answer().status, 200);
+}
+
+// While it lives, this process can have no further descriptor.
+class NoDescriptors {
+ public:
+  NoDescriptors() {
+    getrlimit(RLIMIT_NOFILE, &before_);
+    rlim_t highest = 0;
+    DIR* folder = opendir("/proc/self/fd");
+    while (const dirent* entry = readdir(folder))
+      highest = std::max<rlim_t>(highest, static_cast<rlim_t>(std::atoi(entry->d_name)));
+    closedir(folder);
+    const rlimit limit = {highest + 1, before_.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &limit);
+    for (int fd; (fd = dup(0)) >= 0;) holes_.push_back(fd);
+  }
+  ~NoDescriptors() {
+    for (const int fd : holes_) close(fd);
+    setrlimit(RLIMIT_NOFILE, &before_);
+  }
+
+ private:
+  rlimit before_ = {};
+  std::vector<int> holes_;
+};
+
+TEST(Http, WithoutDescriptorsOneIsToldSoAndTheServerGoesOn) {
+  ServerUnderTest server;
+  Client early(server.port()), one, two, three;
+  early.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_EQ(early.answer().status, 200);
+  {
+    const NoDescriptors none;
+    for (Client* client : {&one, &two}) {
+      client->connect_to(server.port());
+      EXPECT_EQ(client->answer().status, 503);
+    }
+    early.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    EXPECT_EQ(early.answer().status, 200);
+  }
+  three.connect_to(server.port());
+  three.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_EQ(three.answer().status, 200);
+}
+
+TEST(Http, BodiesOfAllTogetherHaveALimit) {
+  ServerUnderTest server({}, {.all_body_bytes = 1000});
+  const auto post = [](int bytes) {
+    return fmt::format("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", bytes);
+  };
+  {
+    Client holds(server.port()), comes(server.port());
+    holds.send(post(900) + std::string(800, 'x'));
+    std::this_thread::sleep_for(50ms);
+    comes.send(post(300) + std::string(300, 'x'));
+    EXPECT_EQ(comes.answer().status, 503);
+    holds.send(std::string(100, 'x'));
+    EXPECT_EQ(holds.answer().status, 200);
+  }
+  Client after(server.port());
+  for (int i = 0; i < 3; ++i) {
+    after.send(post(900) + std::string(900, 'x'));
+    EXPECT_EQ(after.answer().status, 200);
+  }
+}
+
+TEST(Http, AfterStopAnswersEndAndNobodyComesIn) {
+  Wakeup go;
+  ServerUnderTest server(
+      [&](Exchange& exchange) {
+        exchange.begin({200, {}, "text/plain"});
+        exchange.write("begun");
+        exchange.wait(go, 20s);
+        exchange.write("ended");
+      },
+      {.linger_time = 10ms});
+  Client idle(server.port()), busy(server.port()), half(server.port());
+  busy.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  busy.until("begun");
+  half.send("GET / HTTP/1.1\r\n");
+  EXPECT_TRUE(server.comes([&] { return server->connections() == 3; }));
+  std::this_thread::sleep_for(20ms);  // for what was sent to be read
+  server->stop();
+  EXPECT_EQ(idle.all(), "");
+  EXPECT_FALSE(Client(server.port()).connected());
+  EXPECT_FALSE(server->wait(10ms));
+  half.send("Host: a\r\n\r\n");
+  half.until("begun");
+  go.wake();
+  EXPECT_THAT(busy.all(), HasSubstr("ended\r\n0\r\n\r\n"));
+  EXPECT_THAT(half.all(), HasSubstr("ended\r\n0\r\n\r\n"));
+  EXPECT_TRUE(server->wait(20s));
+  EXPECT_EQ(server->connections(), 0);
+  server->stop();
+}
+
+TEST(Http, TheEndOfTheServerIsTheEndOfEveryClient) {
+  std::atomic<int> gone = 0;
+  std::optional<ServerUnderTest> server;
+  Wakeup never;
+  server.emplace([&](Exchange& exchange) {
+    exchange.begin({200, {}, "text/plain"});
+    exchange.write("begun");
+    if (exchange.request().path == "/waits") gone += exchange.wait(never, 20s) == Exchange::News::gone;
+    try {
+      for (;;) exchange.write("more"), std::this_thread::sleep_for(1ms);
+    } catch (const ClientGone&) {
+      ++gone;
+      throw;
+    }
+  });
+  Client waits(server->port()), writes(server->port()), idle(server->port()), half(server->port());
+  waits.send("GET /waits HTTP/1.1\r\nHost: a\r\n\r\n");
+  waits.until("begun");
+  writes.send("GET /writes HTTP/1.1\r\nHost: a\r\n\r\n");
+  writes.until("begun");
+  half.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n");
+  server.reset();
+  EXPECT_EQ(gone, 3);
+}
+
+TEST(Http, ItListensOnAddressesAndNames) {
+  const auto with = [](const std::string& host) {
+    Server server(host, 0, {}, [](Exchange& exchange) { exchange.send({}); }, refusal);
+    EXPECT_GT(server.port(), 0);
+    return server.address().substr(0, server.address().rfind(':'));
+  };
+  EXPECT_EQ(with("127.0.0.1"), "http://127.0.0.1");
+  EXPECT_EQ(with("0.0.0.0"), "http://0.0.0.0");
+  EXPECT_THAT(with("localhost"), testing::AnyOf("http://127.0.0.1", "http://[::1]"));
+  const int six = socket(AF_INET6, SOCK_STREAM, 0);
+  sockaddr_in6 address = {};
+  address.sin6_family = AF_INET6;
+  address.sin6_addr = in6addr_loopback;
+  const bool has_six = six >= 0 && bind(six, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+  close(six);
+  if (!has_six) return;  // a machine without IPv6
+  EXPECT_EQ(with("::1"), "http://[::1]");
+  EXPECT_EQ(with("[::1]"), "http://[::1]");
+  Server both("::", 0, {}, [](Exchange& exchange) { exchange.send({200, exchange.request().remote}); }, refusal);
+  Client four(both.port());
+  four.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_EQ(four.answer().body, "127.0.0.1");
+}
+
+TEST(Http, WhereItCannotListenItSaysWhyAndWhatToDo) {
+  const auto complaint = [](const std::string& host, uint16_t port) -> std::string {
+    try {
+      Server(host, port, {}, [](Exchange&) {}, refusal);
+    } catch (const Error& error) { return error.what(); }
+    return "";
+  };
+  ServerUnderTest server;
+  EXPECT_THAT(
+      complaint("127.0.0.1", server.port()),
+      AllOf(HasSubstr(fmt::format("http://127.0.0.1:{}", server.port())), HasSubstr("in use"), HasSubstr("--port")));
+  EXPECT_THAT(complaint("192.0.2.1", 0), AllOf(HasSubstr("192.0.2.1"), HasSubstr("--host")));
+  for (const char* host : {"no such name", "", "300.0.0.1"})
+    EXPECT_THAT(complaint(host, 0), HasSubstr("hint: ")) << host;
+}
+
+}  // namespace
+}  // namespace cachalot::http
