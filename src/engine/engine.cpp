@@ -207,6 +207,7 @@ Event Engine::next(Sequence& s, std::span<const float> logits_W, SamplerRoom& ro
   const auto& ends = s.request.end_tokens;
   if (std::find(ends.begin(), ends.end(), choice->token) != ends.end()) {
     event.finished = FinishReason::stop;
+    event.end_token = choice->token;
     return event;
   }
   s.tokens.push_back(choice->token);

@@ -84,7 +84,8 @@ struct Event {
   std::optional<int32_t> token;
   std::vector<TokenLogprob> logprobs;  // the chosen token's, also of one that ends the answer, then the likeliest's
   std::optional<FinishReason> finished;
-  std::string error;  // when finished with FinishReason::error
+  std::optional<int32_t> end_token;  // that of Request::end_tokens which ended the answer
+  std::string error;                 // when finished with FinishReason::error
   // Of the prompt's next tokens, in order over all events of answer 0, each token's own first; the prompt's first
   // token has an empty entry.
   std::vector<std::vector<TokenLogprob>> prompt_logprobs;

@@ -16,8 +16,9 @@ struct ServedModel {
   const TextModel& text;
   const GenerationDefaults& defaults;
   PromptWriter prompts;
-  int context;  // most tokens of prompt and answer
-  int vocab;    // the model's, at least the tokenizer's
+  int context;                              // most tokens of prompt and answer
+  int vocab;                                // the model's, at least the tokenizer's
+  std::string fingerprint = "fp_cachalot";  // changes when what decides an answer's bits does
 };
 
 }  // namespace cachalot

@@ -1,5 +1,6 @@
 #include "server/wakeup.h"
 
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -13,6 +14,18 @@ namespace cachalot {
 
 Wakeup::Wakeup() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   if (fd_ < 0) throw Error("no descriptor to wait with").because(std::strerror(errno));
+}
+
+// A set of descriptors is a descriptor itself.
+Wakeup::Wakeup(std::span<const Wakeup* const> any) : fd_(epoll_create1(EPOLL_CLOEXEC)) {
+  if (fd_ < 0) throw Error("no descriptor to wait with").because(std::strerror(errno));
+  for (const Wakeup* one : any) {
+    epoll_event event{.events = EPOLLIN, .data = {}};
+    if (epoll_ctl(fd_, EPOLL_CTL_ADD, one->fd(), &event) == 0) continue;
+    const int reason = errno;
+    close(fd_);
+    throw Error("descriptors cannot be waited for together").because(std::strerror(reason));
+  }
 }
 
 Wakeup::~Wakeup() { close(fd_); }

@@ -1,12 +1,16 @@
 // Wakes a thread that waits for a socket at the same time: a descriptor that becomes readable.
 #pragma once
 
+#include <span>
+
 namespace cachalot {
 
 class Wakeup {
  public:
   // Throws Error when the process has no descriptor left.
   Wakeup();
+  // Woken while any of these is, which outlive it; by itself it is neither woken nor reset.
+  explicit Wakeup(std::span<const Wakeup* const> any);
   ~Wakeup();
   Wakeup(const Wakeup&) = delete;
   Wakeup& operator=(const Wakeup&) = delete;

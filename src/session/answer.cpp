@@ -6,9 +6,29 @@
 
 namespace cachalot {
 
+SplitReply AnswerStream::push(int32_t token) {
+  ++tokens_;
+  return take(decoder_.push(token), tokens_ > min_tokens_);
+}
+
+SplitReply AnswerStream::take(const std::string& decoded, bool look_for_stops) {
+  if (stopped()) return {};
+  decoded_ += decoded.size();
+  std::string passed = look_for_stops ? stops_.push(decoded) : decoded;
+  if (stopped() && include_stop_) passed += stop_text();
+  return split(passed);
+}
+
 SplitReply AnswerStream::split(const std::string& piece) {
+  passed_ += piece.size();
+  if (!split_) {
+    content_begin_ = 0;
+    return {.reasoning = "", .content = piece};
+  }
   if (piece.empty()) return {};
-  return split_ ? splitter_.push(piece) : SplitReply{.reasoning = "", .content = piece};
+  SplitReply reply = splitter_.push(piece);
+  if (!content_begin_ && splitter_.in_content()) content_begin_ = passed_ - reply.content.size();
+  return reply;
 }
 
 SplitReply AnswerStream::finish() {
@@ -17,9 +37,15 @@ SplitReply AnswerStream::finish() {
     all.reasoning += more.reasoning;
     all.content += more.content;
   };
-  add(split(stops_.push(decoder_.flush())));
-  add(split(stops_.flush()));
-  if (split_) add(splitter_.flush());
+  add(take(decoder_.flush(), tokens_ > min_tokens_));
+  if (!stopped()) {
+    std::string rest = stops_.flush();
+    if (stopped() && include_stop_) rest += stop_text();
+    add(split(rest));
+  }
+  if (!split_) return all;
+  if (!content_begin_ && !splitter_.in_reasoning()) content_begin_ = certain();
+  add(splitter_.flush());
   return all;
 }
 
@@ -44,7 +70,7 @@ Answer answer(Engine& engine, const LoadedModel& model, const Prompt& prompt, co
               const AnswerSink& sink, const std::function<bool()>& cancelled) {
   Answer answer;
   answer.prompt_tokens = static_cast<int>(prompt.tokens.size());
-  AnswerStream stream(model.text->tokenizer, prompt, o.stops);
+  AnswerStream stream(model.text->tokenizer, prompt, {.stops = o.stops});
 
   const auto start = Clock::now();
   auto first = start, last = start;  // of the predictions

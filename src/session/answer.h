@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,30 +16,54 @@
 
 namespace cachalot {
 
+// How an answer's tokens become text.
+struct AnswerText {
+  std::vector<std::string> stops;  // texts that end the answer; found in reasoning, too
+  int min_tokens = 0;              // stops are not looked for in the text of so many first tokens
+  bool include_stop = false;       // the stop text is part of the answer
+  bool skip_special = true;        // special tokens give no text
+};
+
 // The text of one answer while its tokens come. Reasoning comes before text.
 class AnswerStream {
  public:
-  // Borrows the tokenizer. `stops` are found in reasoning, too.
-  AnswerStream(const Tokenizer& tokenizer, const Prompt& prompt, std::vector<std::string> stops)
-      : decoder_(tokenizer, /*skip_special=*/true),
-        stops_(std::move(stops)),
+  // Borrows the tokenizer.
+  AnswerStream(const Tokenizer& tokenizer, const Prompt& prompt, AnswerText how)
+      : decoder_(tokenizer, how.skip_special),
+        stops_(std::move(how.stops)),
         splitter_(prompt.opens_reasoning),
+        min_tokens_(how.min_tokens),
+        include_stop_(how.include_stop),
         split_(prompt.chat) {}
 
   // What the token makes certain; either part may be empty.
-  SplitReply push(int32_t token) { return split(stops_.push(decoder_.push(token))); }
+  SplitReply push(int32_t token);
   // The end of the answer: what was held back.
   SplitReply finish();
   // A stop text has appeared: nothing that comes now is part of the answer.
   bool stopped() const { return stops_.found(); }
+  const std::string& stop_text() const { return stops_.found_text(); }
+
+  // Places in all that tokens were decoded to, in bytes: where it ends by now; the end of a character that has only
+  // begun, is none yet; up to where it is certain: told, or dropped as a tag is; and where content begins behind
+  // reasoning, once that is known.
+  size_t decoded() const { return decoded_; }
+  bool within_character() const { return decoder_.holds(); }
+  size_t certain() const { return passed_ - splitter_.held_bytes(); }
+  std::optional<size_t> content_begin() const { return content_begin_; }
 
  private:
+  SplitReply take(const std::string& decoded, bool look_for_stops);
   SplitReply split(const std::string& piece);
 
   StreamDecoder decoder_;
   StopStrings stops_;
   ReasoningSplitter splitter_;
-  bool split_;
+  int min_tokens_;
+  bool include_stop_, split_;
+  int tokens_ = 0;
+  size_t decoded_ = 0, passed_ = 0;  // bytes; passed: the stops
+  std::optional<size_t> content_begin_;
 };
 
 struct Answer {

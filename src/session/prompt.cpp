@@ -6,8 +6,8 @@
 #include "base/log.h"
 #include "base/quote.h"
 #include "session/answer_spans.h"
-#include "text/chat/chat_prompt.h"
 #include "text/chat/reasoning.h"
+#include "text/tokenizer/infill.h"
 
 namespace cachalot {
 
@@ -16,20 +16,45 @@ PromptWriter::PromptWriter(const TextModel& text, std::vector<int32_t> end_token
       end_tokens_(std::move(end_tokens)),
       opening_(text.chat_template ? answer_opening(*text.chat_template) : "") {}
 
-Prompt PromptWriter::chat(const nlohmann::ordered_json& variables) const {
+const ChatTemplate& PromptWriter::chat_template() const {
   if (!text_.chat_template) throw Error("the checkpoint has no chat template").hint("complete text with `run --raw`");
-  ChatPrompt prompt = encode_chat(text_.tokenizer, *text_.chat_template, variables);
+  return *text_.chat_template;
+}
+
+Prompt PromptWriter::chat(const nlohmann::ordered_json& variables) const {
+  return prompt_of(encode_chat(text_.tokenizer, chat_template(), variables));
+}
+
+Prompt PromptWriter::continued_chat(const nlohmann::ordered_json& variables) const {
+  Prompt prompt = prompt_of(encode_continued_chat(text_.tokenizer, chat_template(), variables));
+  const auto& last = variables.at("messages").back().at("content").get_ref<const std::string&>();
+  const size_t open = last.rfind("<think>"), close = last.rfind("</think>");
+  if (open != last.npos && (close == last.npos || close < open)) prompt.opens_reasoning = true;
+  return prompt;
+}
+
+Prompt PromptWriter::prompt_of(ChatPrompt prompt) const {
   auto answers = answer_spans(prompt.rendered, prompt.tokens, text_.tokenizer, opening_, end_tokens_);
   return {.tokens = std::move(prompt.tokens),
           .chat = true,
           .opens_reasoning = prompt_opens_reasoning(prompt.rendered.text),
+          .ends = {},
           .answers = std::move(answers)};
 }
 
 Prompt PromptWriter::raw(std::string_view text) const {
-  Prompt prompt{.tokens = text_.tokenizer.encode_with_bos(text), .answers = {}};
+  Prompt prompt{.tokens = text_.tokenizer.encode_with_bos(text), .ends = {}, .answers = {}};
   warn_of_second_bos(text_.tokenizer, prompt.tokens);
   return prompt;
+}
+
+Prompt PromptWriter::infill(std::string_view prefix, std::string_view suffix) const {
+  const auto tokens = infill_tokens(text_.tokenizer);
+  if (!tokens)
+    throw Error("the model cannot fill in the middle").because("its vocabulary has no tokens that mark the parts");
+  return {.tokens = encode_infill(text_.tokenizer, *tokens, prefix, suffix),
+          .ends = infill_ends(text_.tokenizer, *tokens),
+          .answers = {}};
 }
 
 void warn_of_second_bos(const Tokenizer& tokenizer, std::span<const int32_t> tokens) {

@@ -9,6 +9,7 @@
 
 #include "load/loaded_model.h"
 #include "ops/batch.h"
+#include "text/chat/chat_prompt.h"
 
 namespace cachalot {
 
@@ -16,6 +17,7 @@ struct Prompt {
   std::vector<int32_t> tokens;
   bool chat = false;                  // a template made it: the answer may hold reasoning
   bool opens_reasoning = false;       // it ends inside <think>
+  std::vector<int32_t> ends;          // tokens that end the answer beside the model's own
   std::vector<PositionSpan> answers;  // positions of what the assistant said in earlier turns (answer_spans.h)
 };
 
@@ -27,10 +29,18 @@ class PromptWriter {
   // `variables` are the template's: messages and so on. Throws Error when the checkpoint has no template or the
   // template refuses.
   Prompt chat(const nlohmann::ordered_json& variables) const;
+  // The same up to where the last message's content, a text, ends: the model goes on with it.
+  Prompt continued_chat(const nlohmann::ordered_json& variables) const;
   // Special tokens in the text are recognised; the BOS is added that the checkpoint asks for.
   Prompt raw(std::string_view text) const;
+  // What stands before and behind a place that is to be filled in; no special token is recognised in either. Throws
+  // Error when the vocabulary has no tokens for that.
+  Prompt infill(std::string_view prefix, std::string_view suffix) const;
 
  private:
+  Prompt prompt_of(ChatPrompt chat) const;
+  const ChatTemplate& chat_template() const;
+
   const TextModel& text_;
   std::vector<int32_t> end_tokens_;
   std::string opening_;  // what the template writes before an answer

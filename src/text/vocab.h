@@ -45,6 +45,13 @@ struct ByteLevelStep {
 };
 using PreTokenizerStep = std::variant<SplitStep, DigitsStep, ByteLevelStep>;
 
+// The tokens around what a model of code is to fill in.
+struct InfillTokens {
+  int prefix = 0, suffix = 0, middle = 0;  // each stands before its part
+
+  bool operator==(const InfillTokens&) const = default;
+};
+
 struct Vocabulary {
   std::string where;  // names the source in errors
   // Token strings by id, in the 256-letter alphabet of byte-level BPE ("Ġthe"). "" = no such token in the model part.
@@ -58,7 +65,8 @@ struct Vocabulary {
   bool ignore_merges = false;           // a piece that is a token as a whole is emitted at once
   bool add_bos = false, add_eos = false;
   std::optional<int> bos, eos;
-  std::optional<int> unknown;  // stands for bytes that have no token; none: they are left out
+  std::optional<int> unknown;          // stands for bytes that have no token; none: they are left out
+  std::optional<InfillTokens> infill;  // none: known by their texts, where there are any (tokenizer/infill.h)
   // What else the tokenizer has names for, as chat templates know it: "pad_token", "unk_token", … and their texts.
   std::vector<std::pair<std::string, std::string>> named;
 };

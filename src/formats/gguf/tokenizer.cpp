@@ -138,6 +138,18 @@ void read_named_tokens(const GgufFile& file, Vocabulary& v) {
   }
 }
 
+// Each has two names; the older ones come second.
+std::optional<InfillTokens> read_infill(const GgufFile& file) {
+  const auto id = [&](std::string_view name, std::string_view older) {
+    const auto now = gguf_token_id(file, name);
+    return now ? now : gguf_token_id(file, older);
+  };
+  const auto prefix = id("fim_pre_token_id", "prefix_token_id"), suffix = id("fim_suf_token_id", "suffix_token_id"),
+             middle = id("fim_mid_token_id", "middle_token_id");
+  if (!prefix || !suffix || !middle) return std::nullopt;
+  return InfillTokens{.prefix = *prefix, .suffix = *suffix, .middle = *middle};
+}
+
 }  // namespace
 
 std::optional<int> gguf_token_id(const GgufFile& file, std::string_view name) {
@@ -180,6 +192,7 @@ Vocabulary read_gguf_vocabulary(const GgufFile& file, std::string_view usual) {
   mark_named_tokens(v);
   mark_end_tokens(file, v);
   read_named_tokens(file, v);
+  v.infill = read_infill(file);
   return v;
 }
 
@@ -268,6 +281,11 @@ void write_gguf_vocabulary(const Vocabulary& v, int64_t rows, GgufMetadata& out)
   if (v.bos) out.add("tokenizer.ggml.bos_token_id", static_cast<uint32_t>(*v.bos));
   if (v.eos) out.add("tokenizer.ggml.eos_token_id", static_cast<uint32_t>(*v.eos));
   write_named_tokens(v, out);
+  if (v.infill) {
+    out.add("tokenizer.ggml.fim_pre_token_id", static_cast<uint32_t>(v.infill->prefix));
+    out.add("tokenizer.ggml.fim_suf_token_id", static_cast<uint32_t>(v.infill->suffix));
+    out.add("tokenizer.ggml.fim_mid_token_id", static_cast<uint32_t>(v.infill->middle));
+  }
   out.add("tokenizer.ggml.add_bos_token", v.add_bos);
   out.add("tokenizer.ggml.add_eos_token", v.add_eos);
 }

@@ -29,6 +29,11 @@ class ReasoningSplitter {
   // The end of the reply: gives out what was held back. In reasoning, everything was reasoning.
   SplitReply flush();
 
+  size_t held_bytes() const { return held_.size(); }
+  // Whether what comes now is certainly reasoning, certainly content.
+  bool in_reasoning() const { return state_ == State::opened || state_ == State::reasoning; }
+  bool in_content() const { return state_ == State::content; }
+
  private:
   enum class State { unknown, opened, reasoning, closed, content };
   bool step(SplitReply& split);

@@ -19,12 +19,16 @@ class StopStrings {
   // The end of the answer -> what was still held back.
   std::string flush();
   // Whether a stop text has appeared. Of several, the one that begins first counts.
-  bool found() const { return found_; }
+  bool found() const { return !found_.empty(); }
+  // Which one. Of those that begin at the same place, the shortest.
+  const std::string& found_text() const { return found_; }
 
  private:
+  std::string end_at(size_t first);
+
   std::vector<std::string> stops_;
   std::string held_;
-  bool found_ = false;
+  std::string found_;  // "" while there is none
 };
 
 }  // namespace cachalot

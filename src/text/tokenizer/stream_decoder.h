@@ -17,6 +17,8 @@ class StreamDecoder {
   std::string push(int id);
   // The end: an unfinished character becomes U+FFFD. The decoder can be used again afterwards.
   std::string flush();
+  // A character has begun and is held back.
+  bool holds() const { return !pending_.empty(); }
 
  private:
   const Tokenizer& tokenizer_;

@@ -203,8 +203,11 @@ void Tokenizer::load_bos_eos(const Vocabulary& v) {
   check(v.bos, "the BOS token", v.add_bos);
   check(v.eos, "the EOS token", v.add_eos);
   check(v.unknown, "the unknown token", false);
+  if (v.infill)
+    for (const int id : {v.infill->prefix, v.infill->suffix, v.infill->middle}) check(id, "a fill-in token", false);
   bos_ = v.bos;
   eos_ = v.eos;
+  infill_ = v.infill;
 }
 
 // Every way to cut a token into two tokens, with the token's id for a rank.

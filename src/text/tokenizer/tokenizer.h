@@ -55,6 +55,7 @@ class Tokenizer {
   std::optional<int> bos() const { return bos_; }
   std::optional<int> eos() const { return eos_; }
   bool adds_bos() const { return add_bos_; }
+  std::optional<InfillTokens> stated_infill() const { return infill_; }  // by the file; infill.h knows the others
   // The id of the added token, or else of the whole token, whose text this is.
   std::optional<int> find(std::string_view token_text) const;
 
@@ -76,6 +77,7 @@ class Tokenizer {
   StringIndex model_ids_, added_ids_;  // by bytes and by content
   bool nfc_, ignore_merges_, add_bos_, add_eos_;
   std::optional<int> bos_, eos_;
+  std::optional<InfillTokens> infill_;
   PreTokenizer pretokenizer_;
   Finders added_;
   Bpe bpe_;

@@ -1,0 +1,83 @@
+#include "server/openai/asked.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+#include <random>
+
+#include "server/openai/refusal.h"
+
+namespace cachalot::openai {
+namespace {
+
+using Mask = std::vector<uint64_t>;
+
+void allow(Mask& mask, int token, bool allowed) {
+  const uint64_t bit = uint64_t{1} << (token % 64);
+  uint64_t& word = mask[static_cast<size_t>(token) / 64];
+  word = allowed ? word | bit : word & ~bit;
+}
+
+// Tokens that may follow: those that are asked for, and none that ends an answer which is too short.
+void restrict_tokens(const Asked& asked, Request& request) {
+  if (!asked.allowed_tokens && asked.text.min_tokens == 0) return;
+  Mask always(static_cast<size_t>(asked.model.vocab + 63) / 64, asked.allowed_tokens ? 0 : ~uint64_t{0});
+  if (asked.allowed_tokens)
+    for (const int32_t token : *asked.allowed_tokens) allow(always, token, true);
+  Mask at_first = always;
+  for (const int32_t token : request.end_tokens)
+    if (token < asked.model.vocab) allow(at_first, token, false);
+  const auto masks = std::make_shared<const std::pair<Mask, Mask>>(std::move(at_first), std::move(always));
+  const auto least = static_cast<size_t>(asked.text.min_tokens);
+  request.allowed = [masks, least, all = !asked.allowed_tokens](int, std::span<const int32_t> so_far) {
+    if (so_far.size() < least) return std::span<const uint64_t>(masks->first);
+    return all ? std::span<const uint64_t>() : std::span<const uint64_t>(masks->second);
+  };
+}
+
+uint64_t random_seed() {
+  std::random_device device;
+  return uint64_t{device()} << 32 | device();
+}
+
+void check_room(const Asked& asked, const Prompt& prompt) {
+  const auto tokens = std::ssize(prompt.tokens);
+  if (tokens < asked.model.context) return;
+  throw Refusal{.status = 400,
+                .message = fmt::format("This model's maximum context length is {} tokens. However, the prompt has {} "
+                                       "tokens, which leaves no room for an answer.",
+                                       asked.model.context, tokens),
+                .param = asked.messages ? "messages" : "prompt",
+                .code = "context_length_exceeded",
+                .retry_after = {}};
+}
+
+}  // namespace
+
+Request engine_request(const Asked& asked, const Prompt& prompt, const Caller& caller) {
+  check_room(asked, prompt);
+  Request request{.prompt = prompt.tokens,
+                  .sampling = asked.sampling,
+                  .max_tokens = asked.max_tokens,
+                  .end_tokens = asked.stop_tokens,
+                  .answers = asked.answers,
+                  .logprobs = asked.logprobs.value_or(-1),
+                  .caller = caller.name,
+                  .salt = caller.salt,
+                  .absorbed = prompt.answers};
+  request.sampling.seed = asked.seed ? *asked.seed : random_seed();
+  const auto add_ends = [&](const std::vector<int32_t>& ends) {
+    request.end_tokens.insert(request.end_tokens.end(), ends.begin(), ends.end());
+  };
+  if (!asked.ignore_eos) {
+    add_ends(asked.model.defaults.end_tokens);
+    add_ends(prompt.ends);
+  }
+  if (asked.echo && asked.logprobs) request.prompt_logprobs = *asked.logprobs;
+  if (!asked.cache_salt.empty()) request.salt += "\n" + asked.cache_salt;
+  if (!asked.use_cache) request.computed_from = 0;
+  restrict_tokens(asked, request);
+  return request;
+}
+
+}  // namespace cachalot::openai

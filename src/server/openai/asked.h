@@ -1,0 +1,65 @@
+// What a request for chat or for completions asks for, field by field.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "server/openai/json.h"
+#include "server/request_notes.h"
+#include "server/served_model.h"
+#include "session/reply.h"
+
+namespace cachalot::openai {
+
+constexpr int kMostLikeliest = 20;        // logprobs and top_logprobs
+constexpr size_t kMostStops = 16;         // texts
+constexpr size_t kMostStopTokens = 1024;  // ids
+constexpr size_t kLongestStop = 1024;     // bytes
+constexpr size_t kMostBiases = 1024;
+constexpr size_t kMostPrompts = 2048;  // of a list, and answers to all of them
+
+struct Asked {
+  explicit Asked(const ServedModel& served) : model(served), sampling(served.defaults.sampling) {}
+
+  const ServedModel& model;
+
+  // Both endpoints.
+  SamplingParams sampling;
+  std::optional<uint64_t> seed;
+  std::optional<int> max_tokens;
+  int answers = 1;
+  AnswerText text;
+  std::vector<int32_t> stop_tokens;
+  std::optional<std::vector<int32_t>> allowed_tokens;
+  bool ignore_eos = false;
+  bool use_cache = true;
+  std::string cache_salt;
+  bool stream = false, usage_at_end = false, usage_always = false;
+  bool usage_options = false;   // stream_options were given
+  std::optional<int> logprobs;  // of so many likeliest tokens beside the chosen one
+
+  // Chat.
+  const Json* messages = nullptr;
+  const Json* tools = nullptr;
+  bool tells_of_tools = true;
+  bool wants_logprobs = false;
+  bool tells_reasoning = true;
+  std::optional<bool> add_generation_prompt;
+  bool continue_final_message = false;
+  std::optional<std::string> reasoning_effort;
+  Json template_variables = Json::object();
+
+  // Completions.
+  const Json* prompt = nullptr;
+  std::optional<std::string> suffix;
+  bool echo = false;
+  bool add_special_tokens = true;
+  std::optional<int> best_of;
+};
+
+// What the engine is asked, for one prompt. Throws a Refusal when the prompt leaves no room for an answer, with the
+// numbers.
+Request engine_request(const Asked& asked, const Prompt& prompt, const Caller& caller);
+
+}  // namespace cachalot::openai

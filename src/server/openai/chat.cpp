@@ -1,0 +1,114 @@
+// POST /v1/chat/completions.
+#include <nlohmann/json.hpp>
+
+#include "server/openai/conversation.h"
+#include "server/openai/fields.h"
+#include "server/openai/follow.h"
+#include "server/openai/logprobs.h"
+#include "server/openai/openai.h"
+
+namespace cachalot::openai {
+namespace {
+
+class ChatTeller : public Teller {
+ public:
+  explicit ChatTeller(const Asked& asked) : asked_(asked) {}
+
+  std::string_view id_prefix() const override { return "chatcmpl-"; }
+  std::string_view object(bool chunk) const override { return chunk ? "chat.completion.chunk" : "chat.completion"; }
+
+  Json beginning() override {
+    Json choices = Json::array();
+    for (int i = 0; i < asked_.answers; ++i)
+      choices.push_back(chunk(i, {{"role", "assistant"}, {"content", ""}}, nullptr, nullptr));
+    return choices;
+  }
+
+  Json chunks(const RunNews& run, const Reply&) override {
+    const ReplyNews& news = run.news;
+    Json choices = Json::array(), delta = Json::object();
+    add_reasoning(news, delta);
+    if (!news.text.empty()) delta["content"] = news.text;
+    Json told = logprobs(news);
+    if (!delta.empty() || !told.is_null())
+      choices.push_back(chunk(news.answer, std::move(delta), std::move(told), nullptr));
+    if (!news.end) return choices;
+    Json last = chunk(news.answer, Json::object(), nullptr, finish_reason(*news.end));
+    last["stop_reason"] = stop_reason(*news.end, asked_);
+    choices.push_back(std::move(last));
+    return choices;
+  }
+
+  Json choice(const RunNews& run, const Reply&) override {
+    const ReplyNews& news = run.news;
+    Json message = {{"role", "assistant"}, {"content", news.text}, {"refusal", nullptr}};
+    add_reasoning(news, message);
+    return {{"index", news.answer},
+            {"message", std::move(message)},
+            {"logprobs", asked_.logprobs ? logprobs(news, /*also_empty=*/true) : Json(nullptr)},
+            {"finish_reason", finish_reason(*news.end)},
+            {"stop_reason", stop_reason(*news.end, asked_)}};
+  }
+
+ private:
+  static Json chunk(int index, Json delta, Json logprobs, Json finish) {
+    return {{"index", index},
+            {"delta", std::move(delta)},
+            {"logprobs", std::move(logprobs)},
+            {"finish_reason", std::move(finish)}};
+  }
+
+  // Under both names that clients look for.
+  void add_reasoning(const ReplyNews& news, Json& message) const {
+    if (news.reasoning.empty() || !asked_.tells_reasoning) return;
+    message["reasoning_content"] = news.reasoning;
+    message["reasoning"] = news.reasoning;
+  }
+
+  Json logprobs(const ReplyNews& news, bool also_empty = false) const {
+    if (!asked_.logprobs) return nullptr;
+    Json content = Json::array(), reasoning = Json::array();
+    for (const ReplyToken& token : news.tokens) {
+      if (token.reasoning && !asked_.tells_reasoning) continue;
+      (token.reasoning ? reasoning : content).push_back(chat_logprob(asked_.model.text.tokenizer, token.logprobs));
+    }
+    if (content.empty() && reasoning.empty() && !also_empty) return nullptr;
+    Json both = {{"content", std::move(content)}, {"refusal", nullptr}};
+    if (!reasoning.empty()) both["reasoning_content"] = std::move(reasoning);
+    return both;
+  }
+
+  const Asked& asked_;
+};
+
+// top_logprobs says how many, logprobs whether.
+void check_logprobs(Asked& asked) {
+  if (asked.wants_logprobs) {
+    asked.logprobs = asked.logprobs.value_or(0);
+  } else {
+    if (asked.logprobs.value_or(0) > 0)
+      throw Refusal::field("top_logprobs", "may be given only where logprobs is true");
+    asked.logprobs.reset();
+  }
+  if (asked.max_tokens == 0) throw Refusal::field("max_tokens", "must be at least 1");
+}
+
+}  // namespace
+
+void chat_completions(http::Exchange& exchange, const ServedModel& model, Generator& generator, const Caller& caller,
+                      RequestNotes& notes) {
+  guarded(exchange, notes, [&] {
+    notes.model = model.id;
+    const Json body = parse_body(exchange.request().body);
+    Asked asked = read_fields(body, model, Endpoint::chat);
+    check_logprobs(asked);
+    const Prompt prompt = conversation_prompt(asked);
+    std::vector<Run> runs;
+    runs.push_back({engine_request(asked, prompt, caller),
+                    Reply(model.text.tokenizer, prompt, {.answers = asked.answers, .text = asked.text})});
+    ChatTeller teller(asked);
+    follow(exchange, asked, std::move(runs), generator, teller, notes);
+  });
+}
+
+}  // namespace cachalot::openai

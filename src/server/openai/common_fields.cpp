@@ -1,0 +1,239 @@
+// The fields that both endpoints know.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <climits>
+
+#include "base/quote.h"
+#include "server/openai/fields.h"
+
+namespace cachalot::openai {
+namespace {
+
+using Range = SamplingParams::Range;
+
+template <double SamplingParams::* param, const Range& range>
+void read_number(const Value& value, Asked& asked) {
+  asked.sampling.*param = value.number(range.low, range.high);
+}
+
+template <bool Asked::* flag>
+void read_flag(const Value& value, Asked& asked) {
+  asked.*flag = value.flag();
+}
+
+// Something that only names the request: of one type, and then without effect.
+void check_text(const Value& value, Asked&) { value.text(); }
+
+void read_model(const Value& value, Asked& asked) { check_model(value, asked.model); }
+
+void read_top_k(const Value& value, Asked& asked) {
+  asked.sampling.top_k = static_cast<int>(std::max<int64_t>(0, value.integer(-1, 1 << 30)));
+}
+
+void read_seed(const Value& value, Asked& asked) { asked.seed = value.seed(); }
+
+void read_n(const Value& value, Asked& asked) { asked.answers = static_cast<int>(value.integer(1, kMostAnswers)); }
+
+// Of two limits, both are kept.
+void read_max_tokens(const Value& value, Asked& asked) {
+  const auto tokens = static_cast<int>(value.integer(-1, INT_MAX));
+  if (tokens >= 0) asked.max_tokens = std::min(tokens, asked.max_tokens.value_or(INT_MAX));
+}
+
+void read_min_tokens(const Value& value, Asked& asked) {
+  asked.text.min_tokens = static_cast<int>(value.integer(0, asked.model.context));
+}
+
+void read_stop(const Value& value, Asked& asked) {
+  const auto add = [&](const Value& stop) {
+    const std::string& text = stop.text();
+    if (text.empty()) stop.refuse("is empty, so it would end every answer before it begins");
+    if (text.size() > kLongestStop)
+      stop.refuse(fmt::format("has {} bytes; at most {} are taken", text.size(), kLongestStop));
+    asked.text.stops.push_back(text);
+  };
+  if (value.json.is_string()) return add(value);
+  if (!value.json.is_array()) value.expect("a string or a list of strings");
+  for (const Value& stop : value.list(kMostStops)) add(stop);
+}
+
+void read_stop_tokens(const Value& value, Asked& asked) {
+  asked.stop_tokens = value.tokens(kMostStopTokens, asked.model.vocab);
+}
+
+void read_allowed_tokens(const Value& value, Asked& asked) {
+  asked.allowed_tokens = value.tokens(static_cast<size_t>(asked.model.vocab), asked.model.vocab);
+  if (asked.allowed_tokens->empty()) value.refuse("is empty, so nothing could be answered");
+}
+
+void read_logit_bias(const Value& value, Asked& asked) {
+  const Json& biases = value.object();
+  if (biases.size() > kMostBiases)
+    value.refuse(fmt::format("has {} entries; at most {} are taken", biases.size(), kMostBiases));
+  for (const auto& [key, json] : biases.items()) {
+    const Value bias{fmt::format("logit_bias[{}]", quote(key, 40)), json};
+    int token = 0;
+    for (const char digit : key)
+      if (digit < '0' || digit > '9' || (token = token * 10 + (digit - '0')) >= asked.model.vocab) {
+        token = -1;
+        break;
+      }
+    if (key.empty() || token < 0)
+      value.refuse(fmt::format("{} is no token's id; the model's vocabulary ends at {}", quote(key, 40),
+                               asked.model.vocab - 1));
+    const auto by = static_cast<float>(bias.number(SamplingParams::kLogitBias.low, SamplingParams::kLogitBias.high));
+    asked.sampling.logit_bias.emplace_back(token, by);
+  }
+}
+
+void read_stream_options(const Value& value, Asked& asked) {
+  asked.usage_options = true;
+  for (const auto& [name, json] : value.object().items()) {
+    if (json.is_null()) continue;
+    const Value option{fmt::format("stream_options.{}", name), json};
+    if (name == "include_usage")
+      asked.usage_at_end = option.flag();
+    else if (name == "continuous_usage_stats")
+      asked.usage_always = option.flag();
+    else if (name == "include_obfuscation")
+      option.flag();  // padding against those who see the sizes of packets; it changes nothing that is said
+    else
+      option.refuse("there is no such option");
+  }
+}
+
+void read_cache_salt(const Value& value, Asked& asked) {
+  const std::string& salt = value.text();
+  if (salt.empty() || salt.size() > 1024) value.refuse(fmt::format("has {} bytes; 1 to 1024 are taken", salt.size()));
+  asked.cache_salt = salt;
+}
+
+void read_metadata(const Value& value, Asked&) { value.object(); }
+void check_number(const Value& value, Asked&) { value.number(-1e300, 1e300); }
+void check_flag(const Value& value, Asked&) { value.flag(); }
+void read_skip_special(const Value& value, Asked& asked) { asked.text.skip_special = value.flag(); }
+void read_include_stop(const Value& value, Asked& asked) { asked.text.include_stop = value.flag(); }
+
+constexpr Use kHonoured = Use::honoured, kWithoutEffect = Use::without_effect, kRefused = Use::refused;
+
+constexpr Field kFields[] = {
+    {"model", kHonoured, "the name in `/v1/models`; another one is a 404; may be absent", R"([])", R"([7, [], ""])",
+     read_model},
+    {"stream", kHonoured, "true: server-sent events", R"([true, false])", R"([1, "true"])",
+     read_flag<&Asked::stream>},
+    {"n", kHonoured, "1 to 128 answers; answer i is drawn with seed + i", R"([1, 3])", R"([0, 129, 1.5, "2"])",
+     read_n},
+    {"seed", kHonoured, "any integer of 64 bits; absent: drawn at random", R"([0, -1, 18446744073709551615])",
+     R"([1.5, "1", 18446744073709551616])", read_seed},
+    {"temperature", kHonoured, "0 (the likeliest token) to 100; as the following, by default as the checkpoint says",
+     R"([0, 0.7, 2])", R"([-0.1, 101, "1", true])",
+     read_number<&SamplingParams::temperature, SamplingParams::kTemperature>},
+    {"top_p", kHonoured, "0 to 1", R"([0.9, 1])", R"([-0.1, 1.1, "1"])",
+     read_number<&SamplingParams::top_p, SamplingParams::kTopP>},
+    {"top_k", kHonoured, "the number of likeliest tokens to choose from; 0 or -1: all", R"([-1, 0, 40])",
+     R"([-2, 0.5, "40"])", read_top_k},
+    {"min_p", kHonoured, "0 to 1: the least share of the likeliest token's probability", R"([0, 0.05])",
+     R"([-0.1, 1.5, []])", read_number<&SamplingParams::min_p, SamplingParams::kMinP>},
+    {"presence_penalty", kHonoured, "-100 to 100, for each token that the answer has", R"([-2, 0.5])",
+     R"([101, "1"])", read_number<&SamplingParams::presence_penalty, SamplingParams::kPresencePenalty>},
+    {"frequency_penalty", kHonoured, "-100 to 100, for each time that the answer has a token", R"([-2, 0.5])",
+     R"([101, "1"])", read_number<&SamplingParams::frequency_penalty, SamplingParams::kFrequencyPenalty>},
+    {"repetition_penalty", kHonoured, "0.001 to 1000: what logits of tokens in prompt and answer are divided by",
+     R"([1, 1.1])", R"([0, 1001, "1"])",
+     read_number<&SamplingParams::repeat_penalty, SamplingParams::kRepeatPenalty>},
+    {"repeat_penalty", kHonoured, "another name of `repetition_penalty`; the later one of the body counts",
+     R"([1, 1.1])", R"([0, 1001, "1"])",
+     read_number<&SamplingParams::repeat_penalty, SamplingParams::kRepeatPenalty>},
+    {"logit_bias", kHonoured, "an object of at most 1,024 token ids and -100 to 100, which their logits grow by",
+     R"([{}, {"5": -100, "7": 1.5}])", R"([[], {"x": 1}, {"-1": 1}, {"99999999": 1}, {"5": 101}, {"5": "1"}])",
+     read_logit_bias},
+    {"allowed_token_ids", kHonoured, "a list of the only tokens that the answer may have", R"([[1, 2]])",
+     R"([[], [-1], ["1"], 5])", read_allowed_tokens},
+    {"max_tokens", kHonoured, "the most tokens of an answer; absent or -1: what is left of the context",
+     R"([1, 100, -1])", R"([-2, 1.5, "5"])", read_max_tokens},
+    {"n_predict", kHonoured, "another name of `max_tokens`; of several limits, each is kept", R"([5, -1])",
+     R"([-2, "5"])", read_max_tokens},
+    {"min_tokens", kHonoured, "the fewest tokens of an answer: neither an end token nor a stop text ends it before",
+     R"([0, 3])", R"([-1, "1"])", read_min_tokens},
+    {"stop", kHonoured, "a text or up to 16 that end the answer where they begin, also in reasoning",
+     R"(["END", ["a", "b"], []])",
+     R"(["", [""], 5, [5], ["1","2","3","4","5","6","7","8","9","10","11","12","13","14","15","16","17"]])",
+     read_stop},
+    {"stop_token_ids", kHonoured, "a list of further tokens that end the answer", R"([[], [5, 6]])",
+     R"(["5", [-1], [99999999], [1.5]])", read_stop_tokens},
+    {"include_stop_str_in_output", kHonoured, "true: the stop text that was found is part of the answer",
+     R"([true, false])", R"([1])", read_include_stop},
+    {"ignore_eos", kHonoured, "true: only `stop`, `stop_token_ids` and the number of tokens end the answer",
+     R"([true, false])", R"([1])", read_flag<&Asked::ignore_eos>},
+    {"skip_special_tokens", kHonoured, "false: special tokens give their text", R"([true, false])", R"(["no"])",
+     read_skip_special},
+    {"stream_options", kHonoured,
+     "`include_usage`, `continuous_usage_stats`; `include_obfuscation` is without effect; only with `stream`",
+     R"([])", R"([true, {"include_usage": 1}, {"more": true}])", read_stream_options},
+    {"cache_salt", kHonoured, "1 to 1,024 bytes; what was computed serves requests of the same salt alone",
+     R"(["secret"])", R"(["", 5])", read_cache_salt},
+    {"cache_prompt", kHonoured, "false: the prompt is computed anew, also what the cache has of it",
+     R"([true, false])", R"(["no"])", read_flag<&Asked::use_cache>},
+
+    {"user", kWithoutEffect, "names who asked; nothing is kept of it", R"(["someone"])", R"([5])", check_text},
+    {"safety_identifier", kWithoutEffect, "names who asked; nothing is kept of it", R"(["x"])", R"([5])", check_text},
+    {"prompt_cache_key", kWithoutEffect, "common beginnings are found by what they say", R"(["x"])", R"([5])",
+     check_text},
+    {"prompt_cache_retention", kWithoutEffect, "the cache keeps what was used last", R"(["24h"])", R"([5])",
+     check_text},
+    {"metadata", kWithoutEffect, "an object of notes for those who keep answers; none is kept here",
+     R"([{"a": "b"}])", R"([5])", read_metadata},
+    {"request_id", kWithoutEffect, "an answer has an id of its own", R"(["x"])", R"([5])", check_text},
+    {"session_id", kWithoutEffect, "common beginnings are found by what they say", R"(["x"])", R"([5])", check_text},
+    {"spaces_between_special_tokens", kWithoutEffect, "texts of tokens are joined as they are", R"([true, false])",
+     R"([1])", check_flag},
+    {"length_penalty", kWithoutEffect, "it weighs the beams of beam search, which is refused", R"([1.0])", R"(["1"])",
+     check_number},
+
+    {"store", kRefused, "answers are not kept; only false is taken", R"([false])", R"([true])"},
+    {"service_tier", kRefused, "all requests are served alike; only \"auto\" and \"default\" are taken",
+     R"(["auto", "default"])", R"(["flex", "priority"])"},
+    {"priority", kRefused, "callers share the machine equally; only 0 is taken", R"([0])", R"([1])"},
+    {"response_format", kRefused, "only {\"type\": \"text\"} is taken; answers of a given form are not there yet",
+     R"([{"type": "text"}])", R"([{"type": "json_object"}, {"type": "json_schema", "json_schema": {}}])"},
+    {"structured_outputs", kRefused, "answers of a given form are not there yet", R"([{}])", R"([{"regex": "a"}])"},
+    {"guided_json", kRefused, "answers of a given form are not there yet", R"([])", R"([{}])"},
+    {"guided_regex", kRefused, "answers of a given form are not there yet", R"([])", R"(["a"])"},
+    {"guided_choice", kRefused, "answers of a given form are not there yet", R"([])", R"([["a"]])"},
+    {"guided_grammar", kRefused, "answers of a given form are not there yet", R"([])", R"(["a"])"},
+    {"guided_decoding_backend", kRefused, "answers of a given form are not there yet", R"([])", R"(["auto"])"},
+    {"guided_whitespace_pattern", kRefused, "answers of a given form are not there yet", R"([])", R"(["a"])"},
+    {"grammar", kRefused, "answers of a given form are not there yet", R"([""])", R"(["root ::= \"a\""])"},
+    {"json_schema", kRefused, "answers of a given form are not there yet", R"([])", R"([{}])"},
+    {"use_beam_search", kRefused, "there is no beam search; only false is taken", R"([false])", R"([true])"},
+    {"bad_words", kRefused, "texts cannot be forbidden; only an empty list is taken (see `logit_bias`)", R"([[]])",
+     R"([["a"]])"},
+    {"logits_processors", kRefused, "a request brings no code; only an empty list is taken", R"([[]])",
+     R"([["a.b"]])"},
+    {"truncate_prompt_tokens", kRefused, "a prompt is never cut; it is refused when it is too long", R"([-1])",
+     R"([5])"},
+    {"prompt_logprobs", kRefused, "the prompt's log-probabilities come with `echo` and `logprobs` of /v1/completions",
+     R"([])", R"([0, 1])"},
+    {"return_tokens_as_token_ids", kRefused, "tokens are told by their texts; only false is taken", R"([false])",
+     R"([true])"},
+    {"return_token_ids", kRefused, "tokens are told by their texts; only false is taken", R"([false])", R"([true])"},
+    {"thinking_token_budget", kRefused, "reasoning is not limited by itself yet; only -1 is taken", R"([-1])",
+     R"([100])"},
+    {"typical_p", kRefused, "there is no such way to choose; only 1 is taken", R"([1])", R"([0.5])"},
+    {"tfs_z", kRefused, "there is no such way to choose; only 1 is taken", R"([1])", R"([0.5])"},
+    {"top_n_sigma", kRefused, "there is no such way to choose; only -1 is taken", R"([-1])", R"([1])"},
+    {"mirostat", kRefused, "there is no such way to choose; only 0 is taken", R"([0])", R"([1])"},
+    {"dynatemp_range", kRefused, "there is no such way to choose; only 0 is taken", R"([0])", R"([1])"},
+    {"xtc_probability", kRefused, "there is no such way to choose; only 0 is taken", R"([0])", R"([0.5])"},
+    {"dry_multiplier", kRefused, "there is no such way to choose; only 0 is taken", R"([0])", R"([0.8])"},
+    {"repeat_last_n", kRefused, "penalties see the whole text; only -1 is taken", R"([-1])", R"([0, 64])"},
+    {"n_probs", kRefused, "log-probabilities are asked for by `logprobs`; only 0 is taken", R"([0])", R"([5])"},
+    {"id_slot", kRefused, "nobody chooses where a request runs; only -1 is taken", R"([-1])", R"([0])"},
+};
+
+}  // namespace
+
+std::span<const Field> common_fields() { return kFields; }
+
+}  // namespace cachalot::openai

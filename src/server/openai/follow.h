@@ -1,0 +1,47 @@
+// From running requests to the client: one JSON object when all is said, or server-sent events meanwhile.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "server/http.h"
+#include "server/openai/asked.h"
+#include "server/openai/refusal.h"
+#include "server/runs.h"
+
+namespace cachalot::openai {
+
+// While nothing can be said, a comment says that somebody is there: clients give up on a silent connection.
+constexpr std::chrono::milliseconds kQuiet{8'000};
+
+// How an endpoint tells what it hears. Choices are the members of "choices".
+class Teller {
+ public:
+  virtual ~Teller() = default;
+  virtual std::string_view id_prefix() const = 0;  // "chatcmpl-"
+  virtual std::string_view object(bool chunk) const = 0;
+  // A stream's first choices, told before anything is known.
+  virtual Json beginning() = 0;
+  // What the news become in a stream: choices, each of a chunk of its own.
+  virtual Json chunks(const RunNews& news, const Reply& reply) = 0;
+  // The whole answer: `news` hold all of it.
+  virtual Json choice(const RunNews& news, const Reply& reply) = 0;
+};
+
+// Starts the runs and tells of them until all have ended. Throws a Refusal, Busy or http::ClientGone.
+void follow(http::Exchange& exchange, const Asked& asked, std::vector<Run> runs, Generator& generator, Teller& teller,
+            RequestNotes& notes);
+
+// Does the work of an endpoint. Whatever it throws becomes an answer in the API's shape, or the last event of a
+// stream that has begun, but for http::ClientGone, which goes on.
+void guarded(http::Exchange& exchange, RequestNotes& notes, const std::function<void()>& work);
+
+// "stop", "length"; an answer that ended otherwise has no reason, since it is an error.
+std::string_view finish_reason(const ReplyEnd& end);
+// The stop text, or the id of the token that was asked to end the answer, or null.
+Json stop_reason(const ReplyEnd& end, const Asked& asked);
+
+}  // namespace cachalot::openai

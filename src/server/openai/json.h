@@ -1,0 +1,14 @@
+// JSON as it is sent: keys in the order in which they were written.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace cachalot::openai {
+
+using Json = nlohmann::ordered_json;
+
+// Texts are valid UTF-8 but where a client's own come back; what is malformed there becomes U+FFFD.
+inline std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+}  // namespace cachalot::openai

@@ -1,0 +1,23 @@
+// Whose a request is, and what the log tells of it: never what was said in it.
+#pragma once
+
+#include <string>
+
+namespace cachalot {
+
+struct Caller {
+  std::string name;  // callers share the machine equally; "" without API keys
+  std::string salt;  // what was computed for one serves requests with the same salt alone
+};
+
+// Filled while a request is answered, as far as it comes.
+struct RequestNotes {
+  std::string model;
+  int prompts = 0, answers = 0;
+  int prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0;
+  std::string
+      finish;  // of the answer that ended last: "stop", "length", "cancelled", "error"; "gone": the client left
+  std::string error;  // why the request was refused or failed
+};
+
+}  // namespace cachalot

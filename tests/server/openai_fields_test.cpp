@@ -1,0 +1,200 @@
+// Every field of the table: what it takes, what it refuses, and what the docs say of it.
+#include "server/openai/fields.h"
+
+#include <gmock/gmock.h>
+
+#include <set>
+#include <sstream>
+
+#include "base/mapped_file.h"
+#include "server/served.h"
+
+namespace cachalot::testing {
+namespace {
+
+using openai::Endpoint;
+using openai::Field;
+using openai::Use;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+const Tokenizer& qwen() { return served("gqa").text.tokenizer; }
+
+struct Table {
+  const char* heading;  // in docs/serving.md
+  std::span<const Field> fields;
+};
+std::vector<Table> tables() {
+  return {{"### Fields of both", openai::common_fields()},
+          {"### Fields of chat", openai::chat_fields()},
+          {"### Fields of completions", openai::completion_fields()}};
+}
+
+std::string row(const Field& field) {
+  const char* use = field.use == Use::honoured  ? "honoured"
+                    : field.use == Use::refused ? "refused"
+                                                : "without effect";
+  return "| `" + std::string(field.name) + "` | " + use + " | " + std::string(field.about) + " |";
+}
+
+TEST(OpenAiFields, AreInTheDocsAsTheyAreInTheCode) {
+  std::istringstream docs(read_text_file(std::filesystem::path(CACHALOT_SOURCE_DIR) / "docs/serving.md"));
+  std::map<std::string, std::vector<std::string>> rows;
+  std::string heading;
+  for (std::string line; std::getline(docs, line);) {
+    if (line.starts_with("#")) heading = line;
+    if (line.starts_with("| `")) rows[heading].push_back(line);
+  }
+  for (const Table& table : tables()) {
+    std::vector<std::string> want;
+    for (const Field& field : table.fields) want.push_back(row(field));
+    EXPECT_EQ(rows[table.heading], want) << table.heading;
+  }
+}
+
+TEST(OpenAiFields, HaveOneMeaningEach) {
+  for (const Endpoint endpoint : {Endpoint::chat, Endpoint::completions}) {
+    std::set<std::string_view> names;
+    for (const auto fields :
+         {openai::common_fields(), endpoint == Endpoint::chat ? openai::chat_fields() : openai::completion_fields()})
+      for (const Field& field : fields) EXPECT_TRUE(names.insert(field.name).second) << field.name;
+  }
+  for (const Table& table : tables())
+    for (const Field& field : table.fields) EXPECT_EQ(field.read == nullptr, field.use == Use::refused) << field.name;
+}
+
+struct Endpoints {
+  ScriptedGenerator generator{saying(qwen(), {"Hi"})};
+  Asking asking{served("gqa").model, generator};
+
+  RecordedExchange ask(Endpoint endpoint, const Json& more) {
+    Json body;
+    if (endpoint == Endpoint::chat)
+      body = {{"messages", Json::array({user("Hello")})}};
+    else
+      body = {{"prompt", "Hello"}};
+    body.update(more);
+    return endpoint == Endpoint::chat ? asking.chat(body) : asking.complete(body);
+  }
+};
+
+void try_field(Endpoint endpoint, const Field& field) {
+  SCOPED_TRACE(std::string(field.name) + (endpoint == Endpoint::chat ? " of chat" : " of completions"));
+  Endpoints server;
+  const std::string name(field.name);
+  for (const Json& value : Json::parse(field.taken)) {
+    const RecordedExchange exchange = server.ask(endpoint, {{name, value}});
+    EXPECT_EQ(exchange.status, 200) << value << exchange.body;
+  }
+  const size_t taken = server.generator.asked.size();
+  EXPECT_EQ(server.ask(endpoint, {{name, nullptr}}).status, name == "messages" || name == "prompt" ? 400 : 200)
+      << "null is absent";
+  const size_t with_null = server.generator.asked.size();
+  const auto refused = Json::parse(field.refused);
+  EXPECT_FALSE(refused.empty());
+  for (const Json& value : refused) {
+    const RecordedExchange exchange = server.ask(endpoint, {{name, value}});
+    EXPECT_EQ(exchange.status, name == "model" && value == "" ? 404 : 400) << value;
+    const Json error = exchange.json()["error"];
+    EXPECT_THAT(error["param"].get<std::string>(), StartsWith(name)) << value;
+    EXPECT_THAT(error["message"].get<std::string>(), HasSubstr(name)) << value;
+    EXPECT_TRUE(error["message"].is_string() && error["type"].is_string() && error.contains("code"));
+  }
+  EXPECT_EQ(server.generator.asked.size(), with_null) << "what is refused was run";
+  EXPECT_EQ(taken, Json::parse(field.taken).size());
+}
+
+TEST(OpenAiFields, AreTakenOrRefusedByName) {
+  for (const Field& field : openai::common_fields()) {
+    try_field(Endpoint::chat, field);
+    try_field(Endpoint::completions, field);
+  }
+  for (const Field& field : openai::chat_fields()) try_field(Endpoint::chat, field);
+  for (const Field& field : openai::completion_fields()) try_field(Endpoint::completions, field);
+}
+
+TEST(OpenAiFields, ThatNobodyKnowsAreRefused) {
+  Endpoints server;
+  const Json error = server.ask(Endpoint::chat, {{"temprature", 1}}).json()["error"];
+  EXPECT_EQ(error["param"], "temprature");
+  EXPECT_EQ(error["code"], "unknown_field");
+  EXPECT_THAT(server.ask(Endpoint::chat, {{"suffix", "x"}}).json()["error"]["message"].get<std::string>(),
+              HasSubstr("/v1/completions"));
+  EXPECT_EQ(server.ask(Endpoint::completions, {{"messages", Json::array()}}).status, 400);
+}
+
+TEST(OpenAiFields, ReachTheEngine) {
+  Endpoints server;
+  const auto asked = [&](const Json& more) {
+    EXPECT_EQ(server.ask(Endpoint::completions, more).status, 200) << more;
+    return server.generator.asked.back();
+  };
+  EXPECT_EQ(asked({{"temperature", 0.7}}).sampling.temperature, 0.7);
+  EXPECT_EQ(asked({{"top_p", 0.5}}).sampling.top_p, 0.5);
+  EXPECT_EQ(asked({{"top_k", 7}}).sampling.top_k, 7);
+  EXPECT_EQ(asked({{"top_k", -1}}).sampling.top_k, 0);
+  EXPECT_EQ(asked({{"min_p", 0.25}}).sampling.min_p, 0.25);
+  EXPECT_EQ(asked({{"presence_penalty", 1}}).sampling.presence_penalty, 1);
+  EXPECT_EQ(asked({{"frequency_penalty", -1}}).sampling.frequency_penalty, -1);
+  EXPECT_EQ(asked({{"repetition_penalty", 1.5}}).sampling.repeat_penalty, 1.5);
+  EXPECT_EQ(asked({{"repeat_penalty", 1.5}}).sampling.repeat_penalty, 1.5);
+  EXPECT_EQ(asked({{"logit_bias", {{"5", -100}, {"151645", 2}}}}).sampling.logit_bias,
+            (std::vector<std::pair<int32_t, float>>{{5, -100}, {151645, 2}}));
+  EXPECT_EQ(asked({{"seed", -1}}).sampling.seed, UINT64_MAX);
+  EXPECT_EQ(asked({{"seed", UINT64_MAX}}).sampling.seed, UINT64_MAX);
+  EXPECT_NE(asked(Json::object()).sampling.seed, asked(Json::object()).sampling.seed) << "drawn at random";
+  EXPECT_EQ(asked({{"max_tokens", 7}, {"n_predict", 5}}).max_tokens, 5);
+  EXPECT_EQ(asked({{"max_tokens", -1}}).max_tokens, std::nullopt);
+  EXPECT_EQ(asked({{"n", 5}}).answers, 5);
+  EXPECT_EQ(asked({{"logprobs", 3}}).logprobs, 3);
+  EXPECT_EQ(asked({{"ignore_eos", true}, {"stop_token_ids", {7}}}).end_tokens, std::vector<int32_t>{7});
+  EXPECT_EQ(asked({{"stop_token_ids", {7}}}).end_tokens.size(), served("gqa").defaults.end_tokens.size() + 1);
+  EXPECT_EQ(asked({{"cache_salt", "a"}}).salt, "salt\na");
+  EXPECT_EQ(asked({{"cache_prompt", false}}).computed_from, 0);
+  EXPECT_EQ(asked({{"cache_prompt", true}}).computed_from, std::nullopt);
+  EXPECT_EQ(server.ask(Endpoint::completions, {{"stop_token_ids", {13048}}}).json()["choices"][0]["stop_reason"],
+            13048)
+      << "the token of 'Hi'";
+}
+
+TEST(OpenAiFields, SayTogetherWhatNoneSaysAlone) {
+  Endpoints server;
+  const auto param = [&](Endpoint endpoint, const Json& more) {
+    const RecordedExchange exchange = server.ask(endpoint, more);
+    EXPECT_EQ(exchange.status, 400) << more;
+    return exchange.json()["error"]["param"];
+  };
+  EXPECT_EQ(param(Endpoint::chat, {{"stream_options", {{"include_usage", true}}}}), "stream_options");
+  EXPECT_EQ(param(Endpoint::chat, {{"top_logprobs", 5}}), "top_logprobs");
+  EXPECT_EQ(param(Endpoint::chat, {{"min_tokens", 5}, {"max_tokens", 4}}), "min_tokens");
+  EXPECT_EQ(param(Endpoint::chat, {{"max_tokens", 0}}), "max_tokens");
+  EXPECT_EQ(param(Endpoint::completions, {{"best_of", 3}, {"n", 2}}), "best_of");
+  EXPECT_EQ(server.ask(Endpoint::completions, {{"best_of", 2}, {"n", 2}}).status, 200);
+}
+
+TEST(OpenAiBodies, AreRefusedUnlessTheyAreJsonObjects) {
+  ScriptedGenerator generator(saying(qwen(), {"Hi"}));
+  for (const std::string& body : {std::string(), std::string("{"), std::string("[]"), std::string("5"),
+                                  "{\"messages\": " + std::string(100, '[') + std::string(100, ']') + "}",
+                                  std::string("{\"a\": \"\xff\"}"), std::string("{}\0{}", 5)}) {
+    RecordedExchange exchange(body);
+    RequestNotes notes;
+    openai::chat_completions(exchange, served("gqa").model, generator, {}, notes);
+    EXPECT_EQ(exchange.status, 400) << body;
+    EXPECT_EQ(exchange.json()["error"]["type"], "invalid_request_error");
+    EXPECT_NE(notes.error, "");
+  }
+}
+
+TEST(OpenAiErrors, HaveTheShapeOfTheApi) {
+  const http::Response response = openai::error(401, "no such key");
+  EXPECT_EQ(response.status, 401);
+  EXPECT_EQ(Json::parse(response.body), Json({{"error",
+                                               {{"message", "no such key"},
+                                                {"type", "authentication_error"},
+                                                {"param", nullptr},
+                                                {"code", "invalid_api_key"}}}}));
+}
+
+}  // namespace
+}  // namespace cachalot::testing

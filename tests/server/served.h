@@ -1,0 +1,76 @@
+// The text sides of the test checkpoints, as a server has them; no weights are read.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "server/openai/openai.h"
+#include "server/recorded_exchange.h"
+#include "server/scripted.h"
+#include "support/test_models.h"
+
+namespace cachalot::testing {
+
+using Json = nlohmann::ordered_json;
+
+struct Served {
+  Checkpoint checkpoint;
+  TextModel text = TextModel::read(checkpoint);
+  GenerationDefaults defaults = GenerationDefaults::read(checkpoint, text.tokenizer);
+  ServedModel model{.id = "org/model",
+                    .created = 1'700'000'000,
+                    .text = text,
+                    .defaults = defaults,
+                    .prompts = PromptWriter(text, defaults.end_tokens),
+                    .context = 4096,
+                    .vocab = text.tokenizer.size()};
+
+  explicit Served(const std::filesystem::path& path) : checkpoint(Checkpoint::open(path)) {}
+};
+
+// gqa: Qwen3's vocabulary and template; mla: DeepSeek-V3's.
+inline const Served& served(const std::string& name) {
+  static std::map<std::string, std::unique_ptr<Served>> all;
+  auto& one = all[name];
+  if (!one) one = std::make_unique<Served>(test_model(name));
+  return *one;
+}
+
+// Asks one endpoint, while the generator makes a step whenever somebody waits.
+struct Asking {
+  const ServedModel& model;
+  ScriptedGenerator& generator;
+  Caller caller = {.name = "somebody", .salt = "salt"};
+  RequestNotes notes = {};
+
+  RecordedExchange exchange(const Json& body) {
+    RecordedExchange exchange(body.dump());
+    exchange.meanwhile = [this] { generator.step(); };
+    return exchange;
+  }
+  RecordedExchange chat(const Json& body) {
+    RecordedExchange e = exchange(body);
+    openai::chat_completions(e, model, generator, caller, notes);
+    return e;
+  }
+  RecordedExchange complete(const Json& body) {
+    RecordedExchange e = exchange(body);
+    openai::completions(e, model, generator, caller, notes);
+    return e;
+  }
+};
+
+inline Json user(const std::string& text) { return {{"role", "user"}, {"content", text}}; }
+
+// What a script says: texts, each followed by the model's end token.
+inline ScriptedGenerator::Script saying(const Tokenizer& tokenizer, const std::vector<std::string>& texts) {
+  std::vector<ScriptedAnswer> answers;
+  for (const std::string& text : texts) {
+    answers.push_back({.tokens = tokenizer.encode(text)});
+    answers.back().tokens.push_back(*tokenizer.eos());
+  }
+  return [answers](const Request&) { return answers; };
+}
+
+}  // namespace cachalot::testing
