@@ -1,6 +1,8 @@
 // Whose a request is, and what the log tells of it: never what was said in it.
 #pragma once
 
+#include <chrono>
+#include <optional>
 #include <string>
 
 namespace cachalot {
@@ -17,7 +19,9 @@ struct RequestNotes {
   int prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0;
   std::string
       finish;  // of the answer that ended last: "stop", "length", "cancelled", "error"; "gone": the client left
-  std::string error;  // why the request was refused or failed
+  std::string prefix;  // of the first prompt: how much of it was cached, and why not more
+  std::optional<std::chrono::milliseconds> first_token;  // until that, of all answers
+  std::string error;                                     // why the request was refused or failed
 };
 
 }  // namespace cachalot

@@ -9,6 +9,7 @@
 
 #include "server/engine_thread.h"
 #include "server/http.h"
+#include "server/request_notes.h"
 #include "server/router.h"
 #include "server/served_model.h"
 

@@ -93,6 +93,8 @@ void take_notes(const Runs& runs, const std::vector<RunNews>& all, RequestNotes&
   const ReplyUsage usage = runs.usage();
   notes.cached_tokens = usage.cached_tokens;
   notes.completion_tokens = usage.completion_tokens;
+  if (notes.prefix.empty() && runs.prefix()) notes.prefix = sentence(*runs.prefix());
+  notes.first_token = runs.first_token();
   for (const RunNews& news : all)
     if (news.news.end) notes.finish = name(news.news.end->reason);
   for (const RunNews& news : all) check_end(news.news);
