@@ -137,6 +137,10 @@ TEST(Http, WhoWaitsToBeToldThatItsBodyIsWelcomeIsTold) {
   // Who does not wait is not told, nor is who has nothing to send.
   client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-Continue\r\n\r\nab");
   EXPECT_EQ(client.answer().status, 200);
+  client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\na");
+  std::this_thread::sleep_for(5ms);
+  client.send("b");
+  EXPECT_EQ(client.answer().status, 200);
   client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n");
   EXPECT_EQ(client.answer().status, 200);
   client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\nExpect: 100-continue\r\n\r\n");
@@ -206,6 +210,26 @@ TEST(Http, WaitingEndsWithNewsWithTimeOrWithTheClient) {
   other.until("\r\n\r\n");
   other.reset();
   EXPECT_TRUE(server.comes([&] { return gone == 2; }));
+}
+
+TEST(Http, WhoeverWritesToAClientThatHasGoneIsToldSoAndNoSignalComes) {
+  std::atomic<int> told = 0;
+  Wakeup never;
+  ServerUnderTest server([&](Exchange& exchange) {
+    exchange.begin({200, {}, "text/plain"});
+    exchange.wait(never, 20s);
+    for (int i = 0; i < 2; ++i) {
+      try {
+        for (;;) exchange.write("x");
+      } catch (const ClientGone&) { ++told; }
+    }
+    throw ClientGone();
+  });
+  Client client(server.port());
+  client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  client.until("\r\n\r\n");
+  client.reset();
+  EXPECT_TRUE(server.comes([&] { return told == 2; }));
 }
 
 TEST(Http, AClientThatDoesNotReadIsGoneAfterAWhile) {
@@ -403,13 +427,20 @@ TEST(Http, AfterStopAnswersEndAndNobodyComesIn) {
   EXPECT_FALSE(Client(server.port()).connected());
   EXPECT_FALSE(server->wait(10ms));
   half.send("Host: a\r\n\r\n");
-  half.until("begun");
+  EXPECT_THAT(half.until("begun"), HasSubstr("\r\nConnection: close\r\n"));
   go.wake();
   EXPECT_THAT(busy.all(), HasSubstr("ended\r\n0\r\n\r\n"));
   EXPECT_THAT(half.all(), HasSubstr("ended\r\n0\r\n\r\n"));
   EXPECT_TRUE(server->wait(20s));
   EXPECT_EQ(server->connections(), 0);
   server->stop();
+}
+
+TEST(Http, AfterStopNobodyComesInAlsoWhereNobodyWas) {
+  ServerUnderTest server;
+  server->stop();
+  EXPECT_FALSE(Client(server.port()).connected());
+  EXPECT_TRUE(server->wait(0ms));
 }
 
 TEST(Http, TheEndOfTheServerIsTheEndOfEveryClient) {
