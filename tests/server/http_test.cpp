@@ -438,6 +438,7 @@ TEST(Http, AfterStopAnswersEndAndNobodyComesIn) {
 
 TEST(Http, AfterStopNobodyComesInAlsoWhereNobodyWas) {
   ServerUnderTest server;
+  std::this_thread::sleep_for(20ms);  // until it waits
   server->stop();
   EXPECT_FALSE(Client(server.port()).connected());
   EXPECT_TRUE(server->wait(0ms));
