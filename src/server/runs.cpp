@@ -55,6 +55,8 @@ std::optional<std::vector<RunNews>> Runs::next(http::Exchange& exchange, millise
 
 void Runs::take(Running& running, std::vector<RunNews>& news) {
   Reply& reply = runs_[running.run].reply;
+  if (const auto finding = running.generation.queue().finding(); finding && runs_.size() == 1)
+    prefix_ = sentence(*finding);
   for (const Event& event : running.generation.queue().take()) {
     auto told = reply.push(event);
     if (!told) continue;

@@ -37,6 +37,8 @@ class Runs {
 
   const Reply& reply(size_t run) const { return runs_[run].reply; }
   ReplyUsage usage() const;  // of all
+  // How much of the prompt was cached, as far as it is known; of one run alone.
+  const std::string& prefix() const { return prefix_; }
 
  private:
   struct Running {
@@ -51,6 +53,7 @@ class Runs {
   std::vector<Run> runs_;
   size_t started_ = 0, ended_ = 0;
   std::list<Running> running_;
+  std::string prefix_;
 };
 
 }  // namespace cachalot
