@@ -59,5 +59,6 @@ Command perplexity_command();
 Command inspect_command();
 Command bench_command();
 Command quantize_command();
+Command serve_command();
 
 }  // namespace cachalot

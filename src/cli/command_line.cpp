@@ -33,7 +33,7 @@ cache. `cachalot COMMAND --help` explains a command. Results go to stdout, every
 std::vector<Command> all_commands() {
   return {run_command(),      chat_command(),       inspect_command(),  bench_command(),
           tokenize_command(), detokenize_command(), template_command(), logits_command(),
-          trace_command(),    perplexity_command(), quantize_command()};
+          trace_command(),    perplexity_command(), quantize_command(), serve_command()};
 }
 
 // -- Commands, told to the library

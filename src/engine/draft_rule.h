@@ -23,7 +23,7 @@ class DraftRule {
   // Whether the next step, in which so many sequences decode, is to have drafts.
   bool drafts(int sequences);
   // A step of so many sequences that decode, and of nothing else, gave so many tokens. `drafting`: what drafts() had
-  // said.
+  // said; and it said the same for the next step, whose drafts this one has made.
   void took(int sequences, bool drafting, int tokens, double seconds);
 
  private:

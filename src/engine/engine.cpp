@@ -121,7 +121,7 @@ static std::unique_ptr<Sequence> sequence_of(const Request& request, int answer,
   s->answer = answer;
   s->tokens = request.prompt;
   s->prompt_tokens = s->rope_tokens = static_cast<int>(request.prompt.size());
-  s->expanded_tokens = expanded_tokens(s->rope_tokens);
+  s->expanded = expanded_spans(s->prompt_tokens, request.absorbed);
   s->token_limit =
       static_cast<int>(std::min<int64_t>(context, int64_t{s->prompt_tokens} + request.max_tokens.value_or(context)));
   SamplingParams sampling = request.sampling;
@@ -225,8 +225,7 @@ Batch Engine::batch_of(std::span<const Work> works) const {
                         .rows = work.rows,
                         .first_position = s.cached,
                         .rope_tokens = s.rope_tokens,
-                        .expanded_tokens = s.expanded_tokens,
-                        .absorbed = s.request.absorbed,
+                        .expanded = s.expanded,
                         .state_slot = s.hold.state_slot};
     for (const auto& table : s.hold.tables) entry.block_tables.emplace_back(table);
     const int known = std::min(work.rows, s.uncached());
@@ -460,7 +459,8 @@ std::vector<Event> Engine::step() {
     if (!step.works.empty()) decoded = compute(step);
     const double seconds = options_.seconds() - start;
     scheduler_.took(step.rows, seconds);
-    if (decoded.sequences > 0) draft_rule_.took(decoded.sequences, decoded.drafting, decoded.tokens, seconds);
+    if (decoded.sequences > 0 && decoded.drafting == drafting_)
+      draft_rule_.took(decoded.sequences, decoded.drafting, decoded.tokens, seconds);
   } catch (...) {
     const std::string reason = reason_of(std::current_exception());
     for (Work& work : step.works)

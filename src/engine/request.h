@@ -65,8 +65,9 @@ struct Request {
   std::function<std::span<const uint64_t>(int answer, std::span<const int32_t> so_far)> allowed;
   std::string caller;  // whose it is: callers share the machine equally, whatever each of them asks
   std::string salt;    // what was computed for a prompt serves requests with the same salt alone
-  // MLA: the prompt's spans that were generated, an assistant's earlier answers; ascending, disjoint. They take the
-  // form of attention that they were generated in, so their rows are the same bits and are found in the cache.
+  // MLA: the prompt's spans that were generated, an assistant's earlier answers; ascending, disjoint. Rows take the
+  // form of attention that they had in the earlier turns (expanded_spans()), so they are the same bits and are found
+  // in the cache.
   std::vector<PositionSpan> absorbed;
   std::optional<int> computed_from;  // rows of this position and later ones are computed, also where they are cached
 };

@@ -7,7 +7,6 @@
 
 namespace cachalot {
 
-static int64_t blocks_of(int64_t tokens) { return (tokens + kBlockTokens - 1) / kBlockTokens; }
 
 // What lies behind a window is given back, so between steps a sequence holds the window and the ragged ends of two
 // blocks; during a step the step's rows are added, of whichever sequences.
@@ -66,10 +65,7 @@ bool Scheduler::has_room_for(const Sequence& next) const {
 // Which rows of a block MLA computes in the expanded form, a bit each.
 static uint64_t expanded_rows(const Sequence& s, int block) {
   uint64_t bits = 0;
-  const BatchSequence rows{.rows = kBlockTokens,
-                           .first_position = block * kBlockTokens,
-                           .expanded_tokens = s.expanded_tokens,
-                           .absorbed = s.request.absorbed};
+  const BatchSequence rows{.rows = kBlockTokens, .first_position = block * kBlockTokens, .expanded = s.expanded};
   for_each_form(rows, [&](int position, int count, bool expanded) {
     for (int p = position; expanded && p < position + count; ++p) bits |= uint64_t{1} << (p % kBlockTokens);
   });

@@ -47,6 +47,7 @@ void score(Ops& ops, const Transformer& model, std::span<const int32_t> tokens, 
   const CacheLayout layout = cache_layout(model.spec());
   const int chunk = !causal ? total : o.chunk > 0 ? o.chunk : kDefaultChunk;
   const int declared = o.declared_tokens > 0 ? o.declared_tokens : total;
+  const std::vector<PositionSpan> expanded = o.expanded.value_or(expanded_spans(declared));
   const std::vector<int> blocks = blocks_for(layout.group_windows, total, {.max_rows = chunk, .max_sequences = 1});
   const auto cache = ops.make_cache({.layers = layout.layers, .blocks_of_group = blocks, .dtype = o.kv});
   const auto states = layout.states.empty() ? nullptr : ops.make_states(layout.states, 1);
@@ -69,8 +70,7 @@ void score(Ops& ops, const Transformer& model, std::span<const int32_t> tokens, 
                                .rows = rows,
                                .first_position = done,
                                .rope_tokens = declared,
-                               .expanded_tokens = o.expanded_tokens.value_or(expanded_tokens(declared)),
-                               .absorbed = o.absorbed,
+                               .expanded = expanded,
                                .block_tables = {tables.begin(), tables.end()},
                                .state_slot = states ? 0 : -1});
     const ArenaScope scope(ops.arena());

@@ -14,8 +14,8 @@ struct ScoreOptions {
   int chunk = 0;            // tokens per forward pass; 0 = 512, or all where tokens see later ones
   int decode_from = -1;     // from this token on one token per pass; -1 = never
   int declared_tokens = 0;  // the sequence's declared length, as if the rest had been generated; 0 = all of them
-  std::optional<int> expanded_tokens;  // MLA: see BatchSequence; none = the rule for the declared length
-  std::vector<PositionSpan> absorbed;  // and these below it
+  std::optional<std::vector<PositionSpan>>
+      expanded;  // MLA: see BatchSequence; none = a prompt's of the declared length
   bool last_only = false;
   bool no_head = false;  // forward passes only, no logits
 };

@@ -20,19 +20,19 @@ struct Sequence {
   int answer = 0;   // which of the request's
   Request request;  // but its prompt, which is in `tokens`
   Sampler sampler;
-  std::vector<int32_t> tokens;  // the prompt and the answer so far
-  std::vector<int32_t> drafts;  // speculation: guesses of what follows `tokens`
-  int prompt_tokens = 0;        // the first ones of `tokens`
-  int cached = 0;               // leading tokens whose rows are in the cache
-  int computed = 0;             // the most that `cached` has been: what is below was computed before
-  int cached_tokens = 0;        // of the prompt, those that were in the cache when the sequence began
-  double begun = 0;             // when that was; 0: not yet
-  int told = 0;                 // leading tokens of the prompt whose log-probabilities have been told
-  DraftPause draft_pause;       // after drafts that were refused
-  int token_limit = 0;          // the sequence ends with `length` when it holds this many tokens
-  int rope_tokens = 0;          // declared length, fixed at submission (see BatchSequence)
-  int expanded_tokens = 0;      // MLA's form, too
-  CacheHold hold;               // of the cache
+  std::vector<int32_t> tokens;         // the prompt and the answer so far
+  std::vector<int32_t> drafts;         // speculation: guesses of what follows `tokens`
+  int prompt_tokens = 0;               // the first ones of `tokens`
+  int cached = 0;                      // leading tokens whose rows are in the cache
+  int computed = 0;                    // the most that `cached` has been: what is below was computed before
+  int cached_tokens = 0;               // of the prompt, those that were in the cache when the sequence began
+  double begun = 0;                    // when that was; 0: not yet
+  int told = 0;                        // leading tokens of the prompt whose log-probabilities have been told
+  DraftPause draft_pause;              // after drafts that were refused
+  int token_limit = 0;                 // the sequence ends with `length` when it holds this many tokens
+  int rope_tokens = 0;                 // declared length, fixed at submission (see BatchSequence)
+  std::vector<PositionSpan> expanded;  // MLA's form, too
+  CacheHold hold;                      // of the cache
   std::vector<BlockKey> keys = std::vector<BlockKey>(1);  // a root, then those of full blocks, as far as needed
   CallerAccount* account = nullptr;                       // the queue's, where the caller's rows are counted
   SequenceList siblings;  // other answers to the prompt, which begin when it has been computed

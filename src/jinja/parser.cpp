@@ -10,7 +10,7 @@
 namespace cachalot::jinja {
 namespace {
 
-constexpr int kMaxDepth = 300;   // of an expression's tree
+constexpr int kDeepestTree = 300;   // of an expression's tree
 constexpr int kMaxBlocks = 200;  // of the parser in itself
 
 bool is_word(const Token& token, std::initializer_list<std::string_view> words) {
@@ -83,7 +83,7 @@ ExprPtr Parser::make(ExprKind kind, int line, std::string name) {
 void Parser::adopt(Expr& parent, ExprPtr child) {
   if (child) {
     parent.depth = std::max(parent.depth, child->depth + 1);
-    if (parent.depth > kMaxDepth) fail("the expression is too complex");
+    if (parent.depth > kDeepestTree) fail("the expression is too complex");
   }
   parent.parts.push_back(std::move(child));
 }
@@ -96,7 +96,7 @@ void Parser::adopt(Expr& parent, std::unique_ptr<Arguments> arguments) {
   for (const auto& [name, argument] : arguments->named) deepen(argument);
   deepen(arguments->star);
   deepen(arguments->star_star);
-  if (parent.depth > kMaxDepth) fail("the expression is too complex");
+  if (parent.depth > kDeepestTree) fail("the expression is too complex");
   parent.arguments = std::move(arguments);
 }
 

@@ -52,10 +52,10 @@ Flow Renderer::run(const Body& body) {
 }
 
 namespace {
-constexpr int kMaxDepth = 1000;  // of statements and expressions in each other, through macros
+constexpr int kMostNested = 1000;  // of statements and expressions in each other, through macros
 struct Deeper {
   explicit Deeper(int& depth) : depth(depth) {
-    if (++depth > kMaxDepth) {
+    if (++depth > kMostNested) {
       --depth;
       throw Failure{"the template recurses too deeply"};
     }

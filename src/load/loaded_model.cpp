@@ -142,6 +142,27 @@ MemoryPlan memory_at(const ModelSpec& spec, int64_t weight_bytes, const Ops& ops
   return plan;
 }
 
+// The largest cache by bisection: bytes grow with tokens, but with windows not in proportion.
+static MemoryPlan with_roomy_cache(const MemoryPlan& least, const ModelSpec& spec, const Ops& ops, LoadOptions o,
+                                   DType kv) {
+  const int64_t left = least.available_bytes - least.weight_bytes - least.activation_bytes;
+  const int64_t all = int64_t{least.context} * o.scheduler.max_sequences;
+  MemoryPlan best = least;
+  int low = least.context / kBlockTokens, high = static_cast<int>(std::min<int64_t>(all, 1 << 30) / kBlockTokens);
+  while (low < high) {
+    const int middle = low + (high - low + 1) / 2;
+    o.cache_tokens = middle * kBlockTokens;
+    const MemoryPlan plan = memory_at(spec, least.weight_bytes, ops, o, kv, least.context);
+    if (plan.cache_bytes <= left / 2) {
+      low = middle;
+      best = plan;
+    } else {
+      high = middle - 1;
+    }
+  }
+  return best;
+}
+
 MemoryPlan memory_for(const ModelSpec& spec, int64_t weight_bytes, const Ops& ops, const LoadOptions& o, DType kv) {
   if (spec.learned_positions > 0 && o.context > spec.learned_positions)
     throw Error(fmt::format("a context of {} tokens is asked for, but the model knows {} positions", o.context,
@@ -149,7 +170,7 @@ MemoryPlan memory_for(const ModelSpec& spec, int64_t weight_bytes, const Ops& op
   MemoryPlan plan = memory_at(spec, weight_bytes, ops, o, kv, o.context > 0 ? o.context : spec.context);
   while (o.context == 0 && !plan.fits() && plan.context > 512)
     plan = memory_at(spec, weight_bytes, ops, o, kv, plan.context / 2);
-  return plan;
+  return o.roomy_cache && o.cache_tokens == 0 ? with_roomy_cache(plan, spec, ops, o, kv) : plan;
 }
 
 int64_t trained_tokens(const ModelSpec& spec) {
@@ -236,8 +257,10 @@ LoadedModel LoadedModel::load(const fs::path& path, const LoadOptions& o, std::u
   note_other_types(tensors, o.weights);
   Progress bar("loading", o.progress);
   auto transformer = std::make_unique<Transformer>(
-      spec, load_weights(family, spec, checkpoint, o.weights, *ops,
-                         [&](int64_t done, int64_t total) { bar.update(done, total); }));
+      spec, load_weights(family, spec, checkpoint, o.weights, *ops, [&](int64_t done, int64_t total) {
+        bar.update(done, total);
+        if (o.loading) o.loading(done, total);
+      }));
   bar.finish();
   const std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start;
   return {std::move(checkpoint),

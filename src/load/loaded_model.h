@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -42,11 +43,15 @@ struct LoadOptions {
   std::optional<DType> kv;  // none: f32 with f32 weights, else bf16
   int context = 0;          // 0 = the checkpoint's own, bounded by memory
   int cache_tokens = 0;     // over all sequences, where that is to be more than `context`
+  // For a server: where cache_tokens is 0, as many as all sequences can fill and half of the memory that is left
+  // holds.
+  bool roomy_cache = false;
   // What will run: memory is planned for that. Snapshots: where a conversation's last prompt ends, and its answer.
   SchedulerOptions scheduler = {.max_rows = 512, .max_sequences = 1, .state_snapshots = 2};
   bool scores = false;           // score() will run instead: one sequence, logits of all rows
   bool prompt_logprobs = false;  // requests may ask for those
   bool progress = true;          // a bar on stderr when loading takes over a second
+  std::function<void(int64_t done, int64_t total)> loading;  // hears the bytes of weights; none: nobody
   // How the engine will guess tokens; none: mtp where the checkpoint has that module, else off. Only mtp loads it.
   std::optional<Speculation> speculation = Speculation::off;
   bool text = true;  // tokenizer, template and generation defaults, too; what only computes needs none
@@ -72,7 +77,7 @@ struct MemoryPlan {
 MemoryPlan memory_at(const ModelSpec& spec, int64_t weight_bytes, const Ops& ops, const LoadOptions& options,
                      DType kv, int context);
 // The same at the stated context; where none is stated, at the checkpoint's own, halved until it fits or is small.
-// Throws Error when the model knows fewer positions.
+// Throws Error when the model knows fewer positions. With a roomy cache, what is left is shared out then.
 MemoryPlan memory_for(const ModelSpec& spec, int64_t weight_bytes, const Ops& ops, const LoadOptions& options,
                       DType kv);
 

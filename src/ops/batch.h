@@ -11,6 +11,11 @@ namespace cachalot {
 
 constexpr int kBlockTokens = 64;  // positions per block of the KV cache; and what attention goes through it by
 
+template <typename Int>
+constexpr Int blocks_of(Int tokens) {
+  return (tokens + kBlockTokens - 1) / kBlockTokens;
+}
+
 struct PositionSpan {
   int begin, end;  // [begin, end)
 };
@@ -23,11 +28,9 @@ struct BatchSequence {
   // The declared length, fixed when the sequence was admitted: what length-dependent mathematics (dynamic RoPE) sees,
   // whatever the chunk or the batch.
   int rope_tokens = 0;
-  // MLA: rows at positions below this take the expanded form, the others the absorbed one (expanded_tokens()) ...
-  int expanded_tokens = 0;
-  // ... and so do these below it: an assistant's earlier answers, which were generated in that form. Ascending,
+  // MLA: the positions that take the expanded form, all others the absorbed one (expanded_spans()). Ascending,
   // disjoint. Borrowed for the step.
-  std::span<const PositionSpan> absorbed;
+  std::span<const PositionSpan> expanded;
   // One table per cache group: block_tables[g][p / kBlockTokens] is the block that holds position p; -1 where a
   // window has moved past. Borrowed from the sequence for the step.
   std::vector<std::span<const int32_t>> block_tables;
@@ -42,14 +45,13 @@ struct Batch {
   int64_t rows() const { return static_cast<int64_t>(tokens_T.size()); }
 };
 
-// How many leading positions of a sequence take MLA's expanded form, from its declared length alone: all of a prompt
-// that is long enough for keys and values to be worth building (the forms cost the same arithmetic at about 171 rows
-// for every released shape, and the expanded one runs at a higher share of the peak), none of a short one. What is
-// generated after it takes the absorbed form.
+// Which positions of a prompt take MLA's expanded form, from the prompt alone. Its earlier answers were generated, so
+// they are absorbed. Of what stands between them, all that is long enough for keys and values of the whole history to
+// be worth building for it is expanded (the forms cost the same arithmetic at about 171 rows for every released
+// shape, and the expanded one runs at a higher share of the peak), and the rest absorbed. So a turn's rows have the
+// same form in the prompts of all later turns.
 constexpr int kExpandedFromTokens = 128;
-constexpr int expanded_tokens(int declared_tokens) {
-  return declared_tokens >= kExpandedFromTokens ? declared_tokens : 0;
-}
+std::vector<PositionSpan> expanded_spans(int prompt_tokens, std::span<const PositionSpan> answers = {});
 
 // Calls run(position, rows, expanded) for runs of a sequence's rows that take one form of MLA, in order.
 template <typename Run>
@@ -60,12 +62,11 @@ void for_each_form(const BatchSequence& s, const Run& run) {
     run(position, end - position, expanded);
     position = end;
   };
-  const int end = s.first_position + s.rows, expanded_end = std::min(s.expanded_tokens, end);
-  for (const PositionSpan& span : s.absorbed) {
-    take_until(std::min(span.begin, expanded_end), true);
-    take_until(std::min(span.end, expanded_end), false);
+  const int end = s.first_position + s.rows;
+  for (const PositionSpan& span : s.expanded) {
+    take_until(std::min(span.begin, end), false);
+    take_until(std::min(span.end, end), true);
   }
-  take_until(expanded_end, true);
   take_until(end, false);
 }
 

@@ -133,7 +133,9 @@ void Server::State::accept_all() {
         for (const Listener& one : listeners) fds.push_back({paused ? -1 : one.socket.get(), POLLIN, 0});
       }
       for (const TurnedAway& one : turned_away) fds.push_back({one.socket.get(), POLLIN, 0});
-      poll(fds.data(), fds.size(), paused || !turned_away.empty() ? static_cast<int>(kPause / 1ms) : -1);
+      const bool soon = paused || !turned_away.empty();
+      if (poll(fds.data(), fds.size(), soon ? static_cast<int>(kPause / 1ms) : -1) < 0 && errno != EINTR)
+        throw std::bad_alloc();
       if (fds[0].revents) return;
       if (fds[1].revents) join_ended();
       for (size_t i = 0; i < count; ++i)

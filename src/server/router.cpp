@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <new>
+#include <system_error>
 
 #include "base/error.h"
 #include "base/quote.h"
@@ -178,6 +179,9 @@ static ApiError told_of_exception(RequestLog& log) {
     return {busy.status, busy.why, busy.status == 429 ? "rate_limit_exceeded" : "overloaded", {}, busy.retry_after};
   } catch (const Error& bad) { return {400, bad.what()}; } catch (const std::bad_alloc&) {
     return {503, "The server is out of memory.", "overloaded", {}, kRetryAfter};
+  } catch (const std::system_error& lack) {  // of descriptors, of threads
+    log.text("lack", lack.what());
+    return {503, "The system has no room for this request now.", "overloaded", {}, kRetryAfter};
   } catch (const std::exception& bug) {
     log.text("bug", bug.what());  // the client has no use for it
   } catch (...) {}

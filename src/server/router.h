@@ -25,7 +25,8 @@ struct Call {
 };
 
 // What handlers throw before they have begun to answer: ApiError as it says; Error becomes 400, Busy (generator.h)
-// its status with Retry-After, a lack of memory 503, anything else 500. Whoever streams tells failures in the stream.
+// its status with Retry-After, a lack of memory, descriptors or threads 503, anything else 500. Whoever streams tells
+// failures in the stream.
 using CallHandler = std::function<void(Call&)>;
 
 struct Route {

@@ -37,7 +37,7 @@ class FakeEngine {
       sibling->tokens = s->tokens;
       sibling->keys = s->keys;
       sibling->prompt_tokens = s->prompt_tokens;
-      sibling->expanded_tokens = s->expanded_tokens;
+      sibling->expanded = s->expanded;
       sibling->token_limit = s->token_limit;
       s->siblings.push_back(std::move(sibling));
     }
@@ -141,11 +141,11 @@ std::unique_ptr<Sequence> some_request(Random& random, const std::vector<std::ve
   for (int i = 0; i < own; ++i) s->tokens.push_back(below(7));
   s->prompt_tokens = static_cast<int>(s->tokens.size());
   s->token_limit = std::min(kLongest, s->prompt_tokens + 1 + below(150));
-  s->expanded_tokens = expanded_tokens(s->prompt_tokens);
   s->request.caller = std::string(1, static_cast<char>('a' + below(3)));
   if (below(5) == 0) s->request.salt = "x";
   if (below(3) == 0) s->request.answers = 1 + below(5);
-  if (below(4) == 0 && shared > 200) s->request.absorbed = {{50, 60 + below(20)}, {100, 200}};
+  if (below(4) == 0 && shared > 200) s->request.absorbed = {{30, 40 + below(20)}, {190, 200}};
+  s->expanded = expanded_spans(s->prompt_tokens, s->request.absorbed);
   if (below(20) == 0) s->request.computed_from = below(s->prompt_tokens);
   s->request.sampling.seed = random.next();
   BlockKey root;

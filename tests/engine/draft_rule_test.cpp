@@ -36,7 +36,7 @@ Course run(const Machine& m, int sequences, int steps, Random& random, DraftRule
     const int rows = sequences * (1 + (drafting ? m.drafts : 0));
     const double seconds =
         (m.base + m.per_row * rows + (next ? m.cost_of_guess * sequences : 0)) * (1 + m.noise * random.uniform());
-    if (rule) rule->took(sequences, drafting, tokens, seconds);
+    if (rule && next == drafting) rule->took(sequences, drafting, tokens, seconds);
     run.seconds += seconds;
     run.tokens += tokens;
     run.with_drafts += drafting;

@@ -31,9 +31,9 @@ class FakeModel {
 
   // Whether MLA computes the row of a position in the expanded form.
   static bool expanded(const Sequence& s, int position) {
-    for (const PositionSpan& span : s.request.absorbed)
-      if (position >= span.begin && position < span.end) return false;
-    return position < s.expanded_tokens;
+    for (const PositionSpan& span : s.expanded)
+      if (position >= span.begin && position < span.end) return true;
+    return false;
   }
   static uint64_t root_of(const std::string& salt) { return salt.empty() ? 3 : static_cast<uint64_t>(salt[0]); }
   uint64_t row_after(uint64_t before, int32_t token, bool expanded) const {

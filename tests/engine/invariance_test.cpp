@@ -27,11 +27,7 @@ static Tokens some_tokens(int count, int vocab, uint64_t seed) {
   return tokens;
 }
 
-// MLA: positions below `expanded` take the expanded form, but for these spans.
-struct Form {
-  int expanded = 0;
-  std::vector<PositionSpan> absorbed;
-};
+using Form = std::vector<PositionSpan>;  // MLA: positions that take the expanded form
 
 // Several sequences run side by side, in steps of as many rows of each as `rows_of(left)` says.
 class RaggedBatches {
@@ -79,8 +75,7 @@ class RaggedBatches {
                                  .rows = rows,
                                  .first_position = done_[s],
                                  .rope_tokens = static_cast<int>(tokens.size()),
-                                 .expanded_tokens = form_.expanded,
-                                 .absorbed = form_.absorbed,
+                                 .expanded = form_,
                                  .block_tables = std::vector<std::span<const int32_t>>(groups_, tables_[s])});
       batch.tokens_T.insert(batch.tokens_T.end(), tokens.begin() + done_[s], tokens.begin() + done_[s] + rows);
       done_[s] += rows;
@@ -102,8 +97,7 @@ class RaggedBatches {
 // have one form.
 static std::vector<Form> forms_of(const ModelSpec& spec) {
   if (!std::holds_alternative<MlaSpec>(spec.layers[0].attention)) return {{}};
-  return {
-      {}, {.expanded = 1000}, {.expanded = 100}, {.expanded = 170, .absorbed = {{10, 30}, {63, 129}, {169, 180}}}};
+  return {{}, {{0, 1000}}, {{0, 100}}, {{0, 10}, {30, 63}, {129, 169}}};
 }
 
 struct Mode {
@@ -124,30 +118,20 @@ TEST_P(Invariance, LogitsDependOnTheSequenceAlone) {
                                            some_tokens(1, vocab, 3), some_tokens(130, vocab, 4)};
     const Tokens& tokens = sequences[1];
     for (const Form& form : forms_of(model.transformer.spec())) {
-      const int expanded = form.expanded;
-      const auto& absorbed = form.absorbed;
-      SCOPED_TRACE(fmt::format("{}, {} positions expanded but {} spans", kernels->isa, expanded, absorbed.size()));
-      const Rows whole =
-          scored(model, tokens, {.kv = kv, .chunk = 1000, .expanded_tokens = expanded, .absorbed = absorbed});
+      SCOPED_TRACE(fmt::format("{}, {} spans expanded", kernels->isa, form.size()));
+      const Rows whole = scored(model, tokens, {.kv = kv, .chunk = 1000, .expanded = form});
       for (const int chunk : {1, 7, 64, 65})
-        EXPECT_EQ(whole, scored(model, tokens,
-                                {.kv = kv, .chunk = chunk, .expanded_tokens = expanded, .absorbed = absorbed}))
+        EXPECT_EQ(whole, scored(model, tokens, {.kv = kv, .chunk = chunk, .expanded = form}))
             << "chunks of " << chunk;
-      EXPECT_EQ(
-          whole,
-          scored(model, tokens,
-                 {.kv = kv, .chunk = 1000, .decode_from = 90, .expanded_tokens = expanded, .absorbed = absorbed}))
+      EXPECT_EQ(whole, scored(model, tokens, {.kv = kv, .chunk = 1000, .decode_from = 90, .expanded = form}))
           << "90, then one by one";
-      EXPECT_EQ(whole, scored(two_threads, tokens,
-                              {.kv = kv, .chunk = 70, .expanded_tokens = expanded, .absorbed = absorbed}))
-          << "two threads";
+      EXPECT_EQ(whole, scored(two_threads, tokens, {.kv = kv, .chunk = 70, .expanded = form})) << "two threads";
 
       Random random(5);
       const auto ragged = [&](int) { return random.next() % 3 == 0 ? 1 : 1 + static_cast<int>(random.next() % 50); };
       const auto together = RaggedBatches(two_threads, sequences, kv, form).run(ragged);
       for (size_t s = 0; s < sequences.size(); ++s)
-        EXPECT_EQ(together[s],
-                  scored(model, sequences[s], {.kv = kv, .expanded_tokens = expanded, .absorbed = absorbed}))
+        EXPECT_EQ(together[s], scored(model, sequences[s], {.kv = kv, .expanded = form}))
             << "sequence " << s << " of a ragged batch";
     }
   }

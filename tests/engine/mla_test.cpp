@@ -15,10 +15,12 @@ static std::vector<std::filesystem::path> mla_cases() {
   return cases;
 }
 
+using Spans = std::vector<PositionSpan>;
+
 // The golden's rows with the first `expanded` positions in the expanded form.
 static std::vector<float> rows_with(TestModel& model, const GoldenSequence& q, int expanded) {
   std::vector<float> logits;
-  score(model.ops, model.transformer, q.tokens, {.kv = DType::f32, .expanded_tokens = expanded},
+  score(model.ops, model.transformer, q.tokens, {.kv = DType::f32, .expanded = Spans{{0, expanded}}},
         [&](int row, std::span<const float> logits_W) {
           if (std::binary_search(q.rows.begin(), q.rows.end(), row))
             logits.insert(logits.end(), logits_W.begin(), logits_W.end());
@@ -55,9 +57,6 @@ INSTANTIATE_TEST_SUITE_P(Cases, LatentForms, ::testing::ValuesIn(mla_cases()),
                          [](const auto& info) { return case_name(info.param); });
 
 TEST(LatentForms, WhichOneServesFollowsFromTheDeclaredLengthAlone) {
-  EXPECT_EQ(expanded_tokens(127), 0);
-  EXPECT_EQ(expanded_tokens(128), 128);
-  EXPECT_EQ(expanded_tokens(4300), 4300);
   // With 128 declared tokens the first 128 positions are expanded and what follows is absorbed, also when `score`
   // decides by itself.
   const auto folder = golden_root() / "deepseek_v2/plain";
@@ -71,9 +70,9 @@ TEST(LatentForms, WhichOneServesFollowsFromTheDeclaredLengthAlone) {
     return logits;
   };
   EXPECT_EQ(last_row({.kv = DType::f32, .declared_tokens = 128}),
-            last_row({.kv = DType::f32, .expanded_tokens = 128}));
-  EXPECT_EQ(last_row({.kv = DType::f32, .declared_tokens = 127}), last_row({.kv = DType::f32, .expanded_tokens = 0}));
-  EXPECT_EQ(last_row({.kv = DType::f32}), last_row({.kv = DType::f32, .expanded_tokens = 160}));
+            last_row({.kv = DType::f32, .expanded = Spans{{0, 128}}}));
+  EXPECT_EQ(last_row({.kv = DType::f32, .declared_tokens = 127}), last_row({.kv = DType::f32, .expanded = Spans{}}));
+  EXPECT_EQ(last_row({.kv = DType::f32}), last_row({.kv = DType::f32, .expanded = Spans{{0, 160}}}));
 }
 
 // A conversation goes on: what was generated after the first prompt, one by one, are the same bits when the whole is
@@ -93,14 +92,32 @@ TEST(LatentForms, AnEarlierAnswerIsReadAsItWasGenerated) {
         return rows;
       };
       const auto generated = rows(prompt + answer, {.kv = kv, .decode_from = prompt, .declared_tokens = prompt});
+      const Spans answers = {{prompt, prompt + answer}}, again = expanded_spans(all, answers);
       for (const int chunk : {1, 50, all}) {
-        const auto read = rows(all, {.kv = kv, .chunk = chunk, .absorbed = {{prompt, prompt + answer}}});
+        const auto read = rows(all, {.kv = kv, .chunk = chunk, .expanded = again});
         for (int r = 0; r < prompt + answer; ++r)
           EXPECT_EQ(read[static_cast<size_t>(r)], generated[static_cast<size_t>(r)]) << "row " << r;
       }
       const auto unmarked = rows(all, {.kv = kv});
       EXPECT_NE(unmarked[prompt], generated[prompt]) << "the forms have the same bits: the test tests nothing";
     }
+}
+
+// A turn's rows keep their form in the prompts of all later turns.
+TEST(LatentForms, OfAPromptFollowFromItsStretchesBetweenAnswers) {
+  const auto spans = [](int tokens, const Spans& answers) {
+    std::vector<std::pair<int, int>> expanded;
+    for (const PositionSpan& span : expanded_spans(tokens, answers)) expanded.emplace_back(span.begin, span.end);
+    return expanded;
+  };
+  using Pairs = std::vector<std::pair<int, int>>;
+  EXPECT_EQ(spans(127, {}), Pairs());
+  EXPECT_EQ(spans(128, {}), (Pairs{{0, 128}}));
+  EXPECT_EQ(spans(4300, {}), (Pairs{{0, 4300}}));
+  EXPECT_EQ(spans(400, {{40, 290}}), Pairs()) << "two short turns around a long answer";
+  EXPECT_EQ(spans(500, {{130, 300}}), (Pairs{{0, 130}, {300, 500}}));
+  EXPECT_EQ(spans(600, {{130, 300}, {310, 400}, {528, 580}}), (Pairs{{0, 130}, {400, 528}}));
+  EXPECT_EQ(spans(300, {{0, 10}, {10, 300}}), Pairs());
 }
 
 }  // namespace cachalot::testing

@@ -26,6 +26,7 @@ static std::vector<float> predictions(Ops& ops, const Transformer& transformer, 
                                       const Cut& cut) {
   const CacheLayout layout = cache_layout(transformer.spec());
   const int total = static_cast<int>(tokens.size()), blocks = total / kBlockTokens + 1;
+  const PositionSpan expanded[] = {{0, cut.expanded}};
   const auto cache = ops.make_cache({.layers = layout.layers, .blocks_of_group = {blocks}, .dtype = cut.kv});
   std::vector<int32_t> table(static_cast<size_t>(blocks));
   std::iota(table.rbegin(), table.rend(), 0);
@@ -39,7 +40,7 @@ static std::vector<float> predictions(Ops& ops, const Transformer& transformer, 
       batch.sequences = {{.rows = count,
                           .first_position = done,
                           .rope_tokens = total,
-                          .expanded_tokens = cut.expanded,
+                          .expanded = expanded,
                           .block_tables = {table}}};
       return batch;
     };

@@ -63,6 +63,21 @@ TEST(MemoryPlan, OneSequenceDoesNotPayForTheWindowsOfMany) {
   EXPECT_LT(bytes(8), bytes(32));
 }
 
+TEST(MemoryPlan, ARoomyCacheHoldsAllThatMayRunOrHalfOfWhatIsLeft) {
+  const auto plan = [](int sequences) {
+    return load(golden_root() / "llama/plain",
+                {.context = 640, .roomy_cache = true, .scheduler = {.max_rows = 128, .max_sequences = sequences}})
+        .plan;
+  };
+  EXPECT_EQ(plan(1).cache_tokens, 640);
+  EXPECT_EQ(plan(9).cache_tokens, 9 * 640);
+  const MemoryPlan most = plan(1 << 24);
+  const int64_t left = most.available_bytes - most.weight_bytes - most.activation_bytes;
+  EXPECT_LE(most.cache_bytes, left / 2);
+  EXPECT_GE(most.cache_bytes, left / 2 - left / 8) << "available memory changes while this is planned, but not so much";
+  EXPECT_EQ(load(kWindows, {.context = 640, .cache_tokens = 2000, .roomy_cache = true}).plan.cache_tokens, 2000);
+}
+
 TEST(MemoryPlan, CountsTheLogitsOfAllRowsOfAStepThatAskForThem) {
   const auto rows = [](const std::filesystem::path& path, LoadOptions options) {
     options.context = 400;

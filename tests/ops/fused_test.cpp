@@ -135,20 +135,21 @@ TEST(FusedVerbs, LatentAttentionInBothFormsIsItsPlainVerbs) {
                           .blocks_of_group = {3},
                           .dtype = kv});
       const std::vector<int32_t> table = {2, 0, 1};
-      const auto batch_of = [&](int first, int rows, int expanded) {
+      const auto batch_of = [&](int first, int rows, std::span<const PositionSpan> expanded) {
         Batch batch;
         batch.tokens_T.resize(static_cast<size_t>(rows));
         batch.sequences.push_back(
-            {.rows = rows, .first_position = first, .expanded_tokens = expanded, .block_tables = {table}});
+            {.rows = rows, .first_position = first, .expanded = expanded, .block_tables = {table}});
         return batch;
       };
       const Tensor keys = tensor(ops, random_normal(kTokens * (C + R), 5), kTokens).split_heads(1);
-      ops.append(*cache, 0, batch_of(0, kTokens, 0), keys, {});
+      ops.append(*cache, 0, batch_of(0, kTokens, {}), keys, {});
       const Tensor qn = tensor(ops, random_normal(kRows * kHeads * N, 6), kRows).split_heads(kHeads),
                    qr = tensor(ops, random_normal(kRows * kHeads * R, 7), kRows).split_heads(kHeads);
       const AttendSpec spec{.scale = 0.2f};
       const int first = kTokens - kRows;
-      const auto absorbed = batch_of(first, kRows, 0), expanded = batch_of(first, kRows, kTokens);
+      const PositionSpan all[] = {{0, kTokens}};
+      const auto absorbed = batch_of(first, kRows, {}), expanded = batch_of(first, kRows, all);
       const Numbers want = numbers(ops, plain.attend_latent(qn, qr, w, *cache, 0, absorbed, spec));
       EXPECT_EQ(numbers(ops, ops.attend_latent(qn, qr, w, *cache, 0, absorbed, spec)), want);
       const Numbers got = numbers(ops, ops.attend_latent(qn, qr, w, *cache, 0, expanded, spec));
@@ -156,9 +157,8 @@ TEST(FusedVerbs, LatentAttentionInBothFormsIsItsPlainVerbs) {
 
       // Of a sequence that states spans, each row is that of its form, bit for bit; the last row is past the prompt.
       const PositionSpan spans[] = {
-          {0, first - 3}, {first - 1, first + 1}, {first + 3, first + 4}, {first + 6, first + 7}};
-      auto both = batch_of(first, kRows, kTokens - 1);
-      both.sequences[0].absorbed = spans;
+          {first - 3, first - 1}, {first + 1, first + 3}, {first + 4, first + 6}, {first + 7, kTokens - 1}};
+      const auto both = batch_of(first, kRows, spans);
       const Numbers mixed = numbers(ops, ops.attend_latent(qn, qr, w, *cache, 0, both, spec));
       for (size_t r = 0; r < kRows; ++r) {
         const bool is_absorbed = std::set<size_t>{0, 3, 6, 8}.contains(r);

@@ -46,7 +46,7 @@ class SameBits : public ::testing::TestWithParam<Mode> {
   LoadedModel model = LoadedModel::load(test_model(GetParam().model),
                                         {.kv = GetParam().kv,
                                          .context = 1024,
-                                         .scheduler = {.max_rows = 512, .max_sequences = 17},
+                                         .scheduler = {.max_sequences = 17, .step_seconds = 0},
                                          .prompt_logprobs = true,
                                          .progress = false},
                                         std::make_unique<CpuOps>(best_kernels(), 2));
@@ -62,13 +62,13 @@ class SameBits : public ::testing::TestWithParam<Mode> {
             .sampling = {.temperature = 0},
             .max_tokens = max_tokens,
             .end_tokens = {},
-            .logprobs = 2,
+            .logprobs = 1,
             .absorbed = prompt.answers};
   }
-  // As long as the cache's blocks of four grow to, when they begin with those of three.
-  static Request other(int index) {
-    Request request{.prompt = {}, .sampling = {.temperature = 0}, .max_tokens = 72, .end_tokens = {}, .logprobs = 2};
-    for (int i = 0; i < 125; ++i) request.prompt.push_back((i * 31 + 7 * index) % 1000);
+  static Request other(int index, int max_tokens) {
+    Request request{
+        .prompt = {}, .sampling = {.temperature = 0}, .max_tokens = max_tokens, .end_tokens = {}, .logprobs = 1};
+    for (int i = 0; i < 127; ++i) request.prompt.push_back((i * 31 + 7 * index) % 1000);
     return request;
   }
   // With a cache for everyone, and nothing in it.
@@ -80,66 +80,71 @@ class SameBits : public ::testing::TestWithParam<Mode> {
     const Heard heard = hear_one(generation);
     EXPECT_EQ(heard.cached_tokens, 0);
     EXPECT_EQ(std::ssize(heard.tokens), *request.max_tokens);
-    EXPECT_EQ(std::ssize(heard.logprobs), 9 * *request.max_tokens);
+    EXPECT_EQ(std::ssize(heard.logprobs), 6 * *request.max_tokens);
     end(thread);
     return heard;
   }
 };
 
+// Our prompt grows into its next block but one at its 72nd token or so, the others at their 65th.
 TEST_P(SameBits, AloneAmongSixteenOthersAfterAPrefixHitAndAfterAPreemption) {
-  say("user",
-      "Remember: 7 1 8 2 8 1 8 2 8 4 5 9 0 4 5 2 3 5 3 6 0 2 8 7 4 7 1 3 5 2 6 6 2 4 9 7 7 5 7 2 4 7 0 9 3 6 "
-      "9 9 9 5 9 5 7 4 9 6 6 9 6 7 6 2 7 7 2 4 0 7 6 6 3 0 3 5 3 5 4 7 5 9 4 5 7 1 3 8 2 1 7 8 5 2 5 1 6 6");
-  const Request first = asked(72);
-  ASSERT_GE(first.prompt.size(), 128u) << "with latent attention its rows are expanded";
+  std::string question = "Remember: 2 7 1 8 2 8 1 8 2 8 4 5 9 0 4 5 2 3 5 3 6 0 2 8 7 4 7 1 3 5 2 6 6 2 4 9 7 7 5";
+  do {
+    question += " 7";
+    messages = nlohmann::ordered_json::array();
+    say("user", question);
+  } while (asked(1).prompt.size() < 128 || asked(1).prompt.size() % 64 / 4 != 14);
+  const Request first = asked(80);
   const Heard first_alone = alone(first);
+  std::vector<Heard> others_alone;
+  for (int i = 0; i < 3; ++i) others_alone.push_back(alone(other(i, 80)));
   say("assistant", model.text->tokenizer.decode(first_alone.tokens));
   say("user", "And backwards?");
-  const Request second = asked(40);
+  const Request second = asked(16);
   ASSERT_EQ(second.absorbed.size(), 1u);
   const Heard second_alone = alone(second);
-  constexpr size_t kCompared = 5;  // those that begin first
-  std::vector<Heard> others_alone;
-  for (size_t i = 0; i < kCompared; ++i) others_alone.push_back(alone(other(static_cast<int>(i))));
 
-  // The cache has 16 blocks: five begin, each with room for three, and need four in the end.
-  EngineThread thread(model, {});
+  EngineOptions engine = model.engine_options();
+  engine.cache_tokens = 8192;
+  EngineThread roomy(*model.ops, *model.transformer, engine, {});
   {
     std::vector<Generation> generations;
-    generations.push_back(thread.start(first));
-    for (int i = 0; i < 16; ++i) generations.push_back(thread.start(other(i)));
-    EXPECT_TRUE(hear_one(generations[0]).same_answer(first_alone)) << "among sixteen others";
-    for (size_t i = 0; i < 16; ++i) {
-      const Heard heard = hear_one(generations[1 + i]);
-      if (i < kCompared) { EXPECT_TRUE(heard.same_answer(others_alone[i])) << "which may have given way: " << i; }
-    }
-  }
-  for (int i = 0; i < 2; ++i) {
-    Generation again = thread.start(first);
-    const Heard heard = hear_one(again);
-    EXPECT_TRUE(heard.same_answer(first_alone)) << "again";
-    if (i == 0) continue;
-    EXPECT_GE(heard.cached_tokens, 128);
-    EXPECT_EQ(again.queue().finding()->why, PrefixFinding::Why::all);
+    for (int i = 0; i < 8; ++i) generations.push_back(roomy.start(other(i, 20)));
+    generations.push_back(roomy.start(first));
+    for (int i = 8; i < 16; ++i) generations.push_back(roomy.start(other(i, 20)));
+    EXPECT_TRUE(hear_one(generations[8]).same_answer(first_alone)) << "among sixteen others";
+    for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(hear_one(generations[i]).begins(others_alone[i])) << i;
   }
   for (const bool among_others : {false, true}) {
     std::vector<Generation> others;
-    for (int i = 0; among_others && i < 3; ++i) others.push_back(thread.start(other(i)));
-    Generation next = thread.start(second);
+    for (int i = 0; among_others && i < 3; ++i) others.push_back(roomy.start(other(i, 8)));
+    Generation next = roomy.start(second);
     const Heard heard = hear_one(next);
     EXPECT_TRUE(heard.same_answer(second_alone)) << "the second turn";
-    EXPECT_GT(heard.cached_tokens, 0);
-    for (Generation& generation : others) hear_one(generation);
+    EXPECT_GE(heard.cached_tokens, 128);
+    EXPECT_EQ(next.queue().finding()->cached_tokens, heard.cached_tokens);
+    for (Generation& generation : others) EXPECT_GT(hear_one(generation).cached_tokens, 0);
   }
-  end(thread);
-  EXPECT_GE(thread.engine().statistics().preempted, 1) << "nobody had to give way, so nothing is proved";
-  EXPECT_GT(thread.engine().statistics().found_tokens, 0);
+  end(roomy);
+  EXPECT_EQ(roomy.engine().statistics().preempted, 0);
+
+  // The cache has 16 blocks, in which three others begin besides.
+  EngineThread tight(model, {});
+  {
+    std::vector<Generation> generations;
+    generations.push_back(tight.start(first));
+    for (int i = 0; i < 3; ++i) generations.push_back(tight.start(other(i, 80)));
+    EXPECT_TRUE(hear_one(generations[0]).same_answer(first_alone));
+    for (size_t i = 0; i < 3; ++i)
+      EXPECT_TRUE(hear_one(generations[1 + i]).same_answer(others_alone[i])) << "which may have given way: " << i;
+  }
+  end(tight);
+  EXPECT_GE(tight.engine().statistics().preempted, 1) << "nobody had to give way, so nothing is proved";
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, SameBits,
                          ::testing::Values(Mode{"gqa", DType::bf16}, Mode{"window", DType::bf16},
-                                           Mode{"mla", DType::bf16}, Mode{"gqa", DType::q8_0},
-                                           Mode{"mla", DType::q8_0}),
+                                           Mode{"mla", DType::bf16}, Mode{"gqa", DType::q8_0}),
                          [](const auto& info) {
                            return std::string(info.param.model) + "_" + std::string(name(info.param.kv));
                          });

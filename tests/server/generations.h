@@ -19,6 +19,13 @@ struct Heard {
   int cached_tokens = 0;
 
   bool same_answer(const Heard& other) const { return tokens == other.tokens && logprobs == other.logprobs; }
+  // Whether it is the beginning of the other.
+  bool begins(const Heard& other) const {
+    const auto begins = [](const auto& a, const auto& b) {
+      return a.size() <= b.size() && std::equal(a.begin(), a.end(), b.begin());
+    };
+    return begins(tokens, other.tokens) && begins(logprobs, other.logprobs);
+  }
 };
 using Answers = std::map<int, Heard>;
 

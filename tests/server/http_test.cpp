@@ -8,6 +8,8 @@
 #include <sys/resource.h>
 
 #include <atomic>
+#include <fstream>
+#include <list>
 #include <optional>
 #include <stdexcept>
 #include <thread>
@@ -321,6 +323,43 @@ TEST(Http, WithoutDescriptorsOneIsToldSoAndTheServerGoesOn) {
   three.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
   EXPECT_EQ(three.answer().status, 200);
 }
+
+#ifndef CACHALOT_SANITIZED  // whose shadow of the memory has no limit
+// While it lives, this process can have no memory for the stack of a further thread.
+class NoThreads {
+ public:
+  NoThreads() {
+    getrlimit(RLIMIT_AS, &before_);
+    std::ifstream pages("/proc/self/statm");
+    rlim_t used = 0;
+    pages >> used;
+    const rlimit limit = {used * static_cast<rlim_t>(sysconf(_SC_PAGESIZE)) + (rlim_t{6} << 20), before_.rlim_max};
+    setrlimit(RLIMIT_AS, &limit);
+  }
+  ~NoThreads() { setrlimit(RLIMIT_AS, &before_); }
+
+ private:
+  rlimit before_ = {};
+};
+
+TEST(Http, WithoutThreadsOneIsToldSoAndTheServerGoesOn) {
+  ServerUnderTest server;
+  {
+    const NoThreads none;
+    std::list<Client> clients;
+    int status = 200;
+    while (status == 200 && clients.size() < 200) {  // the stacks of threads that have ended are used first
+      Client& client = clients.emplace_back(server.port());
+      client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+      status = client.answer().status;
+    }
+    EXPECT_EQ(status, 503);
+  }
+  Client after(server.port());
+  after.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_EQ(after.answer().status, 200);
+}
+#endif
 
 TEST(Http, BodiesOfAllTogetherHaveALimit) {
   ServerUnderTest server({}, {.all_body_bytes = 1000});

@@ -2,8 +2,10 @@
 
 #include <gmock/gmock.h>
 
+#include <cerrno>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
+#include <system_error>
 
 #include "base/error.h"
 #include "server/generator.h"
@@ -189,6 +191,8 @@ TEST_F(RouterTest, WhatHandlersThrowHasItsStatus) {
   chat_ = [](Call&) { throw std::bad_alloc(); };
   EXPECT_EQ(post().answer.status, 503);
   EXPECT_NE(post().header("Retry-After"), "");
+  chat_ = [](Call&) { throw std::system_error(EMFILE, std::generic_category()); };
+  EXPECT_EQ(post().answer.status, 503);
 
   chat_ = [](Call&) { throw std::runtime_error("at 0x7fff"); };
   const Kept failed = post();

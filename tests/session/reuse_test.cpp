@@ -58,11 +58,13 @@ TEST_P(Reuse, ALaterTurnFindsTheEarlierOnesAndAnswersAsIfItHadNot) {
 }
 
 // An assistant's answer is found, too: it was generated in the absorbed form, and its span says so.
-TEST(Reuse, AnEarlierAnswerIsFoundWithLatentAttention) {
+class LatentReuse : public ::testing::TestWithParam<int> {};
+
+TEST_P(LatentReuse, AnEarlierAnswerIsFound) {
   const LoadedModel model = load("mla", DType::bf16);
   const PromptWriter prompts(*model.text, model.defaults.end_tokens);
   nlohmann::ordered_json messages = nlohmann::ordered_json::array();
-  messages.push_back({{"role", "user"}, {"content", question(100, 1)}});
+  messages.push_back({{"role", "user"}, {"content", question(GetParam(), 1)}});
   const Prompt first = prompts.chat({{"messages", messages}, {"add_generation_prompt", true}});
   // An answer of which the tokenizer makes the tokens that were generated: those are forced.
   const std::string said = question(200, 2);
@@ -97,6 +99,9 @@ TEST(Reuse, AnEarlierAnswerIsFoundWithLatentAttention) {
   EXPECT_GE(found.cached_tokens, end / 64 * 64 - 64);
   EXPECT_EQ(found.tokens, computed.tokens);
 }
+
+// Words of the first question: one whose rows are expanded, and one that is too short for that.
+INSTANTIATE_TEST_SUITE_P(Words, LatentReuse, ::testing::Values(100, 10));
 
 INSTANTIATE_TEST_SUITE_P(Models, Reuse,
                          ::testing::Values(std::tuple("gqa", DType::bf16), std::tuple("window", DType::bf16),

@@ -131,6 +131,7 @@ void BenchRunner::choose(const std::vector<Part>& parts, const Tensor& logits_TW
 }
 
 void BenchRunner::step(const std::vector<Part>& parts, bool with_head) {
+  static constexpr PositionSpan kAll[] = {{0, std::numeric_limits<int>::max()}};
   Batch batch;
   for (const Part& p : parts) {
     hold(p.sequence, p.first, p.rows);
@@ -140,7 +141,7 @@ void BenchRunner::step(const std::vector<Part>& parts, bool with_head) {
                                .rows = p.rows,
                                .first_position = p.first,
                                .rope_tokens = plan_.tokens_per_sequence(),
-                               .expanded_tokens = p.rows > 1 ? p.first + p.rows : 0,
+                               .expanded = p.rows > 1 ? std::span(kAll) : std::span<const PositionSpan>(),
                                .block_tables = {tables.begin(), tables.end()},
                                .state_slot = states_ ? p.sequence : -1});
     batch.tokens_T.insert(batch.tokens_T.end(), tokens.begin() + p.first, tokens.begin() + p.first + p.rows);

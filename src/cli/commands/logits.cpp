@@ -35,7 +35,7 @@ int logits(const LogitsOptions& o) {
        .chunk = o.tokens.chunk,
        .decode_from = o.tokens.decode_from,
        .declared_tokens = std::clamp<int>(o.tokens.decode_from, 0, static_cast<int>(tokens.size())),  // as a prompt's
-       .expanded_tokens = expanded_tokens(static_cast<int>(tokens.size())),
+       .expanded = expanded_spans(static_cast<int>(tokens.size())),
        .last_only = o.last},
       [&](int row, std::span<const float> logits_W) {
         writer.append(logits_W);

@@ -23,7 +23,7 @@ static constexpr int64_t kMaxKeys = 1 << 16;
 static constexpr int64_t kMaxTensors = 1 << 20;
 static constexpr size_t kMaxKeyBytes = 65535;
 static constexpr size_t kMaxNameBytes = 63;
-static constexpr uint32_t kMaxDims = 4;
+static constexpr uint32_t kMostDims = 4;
 static constexpr int64_t kMaxAlignment = 1 << 20;
 static constexpr std::string_view kAlignmentKey = "general.alignment";
 
@@ -219,9 +219,9 @@ class GgufParser {
   uint64_t tensor_entry() {
     GgufTensor tensor{take_string("a tensor name", kMaxNameBytes), DType::f32, {}, {}, {}};
     const auto dims = take<uint32_t>("a tensor's number of dimensions");
-    if (dims > kMaxDims)
+    if (dims > kMostDims)
       throw error(fmt::format("tensor {} has {} dimensions", quote(tensor.name), dims))
-          .because(fmt::format("at most {} are accepted", kMaxDims));
+          .because(fmt::format("at most {} are accepted", kMostDims));
     for (uint32_t i = 0; i < dims; ++i) {
       tensor.shape.push_back(take<int64_t>("a tensor's shape"));
       if (tensor.shape.back() < 0)

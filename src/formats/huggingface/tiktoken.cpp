@@ -15,7 +15,7 @@
 namespace cachalot {
 namespace {
 
-constexpr size_t kLargestFile = size_t{64} << 20;  // bytes; Qwen's has 2.5 MB
+constexpr size_t kLargestTiktoken = size_t{64} << 20;  // bytes; Qwen's has 2.5 MB
 constexpr size_t kLongestToken = 256;              // bytes; Qwen's longest has 128
 constexpr size_t kMostTokens = size_t{1} << 20;
 constexpr int kExtras = 205;  // <|extra_0|> to <|extra_204|>
@@ -74,7 +74,7 @@ void for_each_line(std::string_view text, Visit visit) {
   }
 }
 
-void place(Line line, Vocabulary& v, std::unordered_set<std::string>& seen) {
+void add_line(Line line, Vocabulary& v, std::unordered_set<std::string>& seen) {
   const auto tokens = static_cast<int64_t>(v.tokens.size());
   if (line.rank >= tokens) {
     throw Error(fmt::format("rank {} is out of range", line.rank))
@@ -105,8 +105,8 @@ void add_specials(Vocabulary& v) {
 Vocabulary parse_qwen_tiktoken(std::string_view text, std::string_view where) {
   Vocabulary v;
   v.where = where;
-  if (text.size() > kLargestFile)
-    throw Error(fmt::format("the file is larger than {} bytes", kLargestFile)).in(v.where);
+  if (text.size() > kLargestTiktoken)
+    throw Error(fmt::format("the file is larger than {} bytes", kLargestTiktoken)).in(v.where);
   size_t lines = 0;
   for_each_line(text, [&](std::string_view, size_t) { ++lines; });
   if (lines > kMostTokens) throw Error(fmt::format("the file has more than {} lines", kMostTokens)).in(v.where);
@@ -114,7 +114,7 @@ Vocabulary parse_qwen_tiktoken(std::string_view text, std::string_view where) {
   std::unordered_set<std::string> seen;
   for_each_line(text, [&](std::string_view line, size_t number) {
     try {
-      place(parse_line(line), v, seen);
+      add_line(parse_line(line), v, seen);
     } catch (Error& error) { throw std::move(error).in(fmt::format("{}, line {}", where, number)); }
   });
   for (int byte = 0; byte < 256; ++byte) {
@@ -131,7 +131,7 @@ Vocabulary parse_qwen_tiktoken(std::string_view text, std::string_view where) {
 }
 
 Vocabulary read_qwen_tiktoken(const std::filesystem::path& file) {
-  return parse_qwen_tiktoken(read_checkpoint_text(file, kLargestFile), file.string());
+  return parse_qwen_tiktoken(read_checkpoint_text(file, kLargestTiktoken), file.string());
 }
 
 }  // namespace cachalot

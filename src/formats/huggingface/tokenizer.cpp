@@ -18,7 +18,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kLargestFile = size_t{256} << 20;  // bytes
+constexpr size_t kLargestTokenizer = size_t{256} << 20;  // bytes
 constexpr int kMostSteps = 64;                      // of a pre-tokeniser
 
 // A field of an object, null counting as absent.
@@ -326,7 +326,7 @@ Vocabulary read_hf_vocabulary(const std::filesystem::path& folder) {
     throw no_tokenizer(folder);
   }
   const std::string config_text = is_there(config) ? read_checkpoint_text(config) : "";
-  return parse_hf_vocabulary(read_checkpoint_text(tokenizer, kLargestFile), config_text, folder.string());
+  return parse_hf_vocabulary(read_checkpoint_text(tokenizer, kLargestTokenizer), config_text, folder.string());
 }
 
 }  // namespace cachalot

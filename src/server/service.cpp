@@ -1,0 +1,110 @@
+#include "server/service.h"
+
+#include "server/openai/openai.h"
+
+namespace cachalot {
+
+Service::Model::Model(LoadedModel model, const ServiceOptions& options)
+    : loaded(std::move(model)),
+      served{.id = options.model_id,
+             .created = std::time(nullptr),
+             .text = *loaded.text,
+             .defaults = loaded.defaults,
+             .prompts = PromptWriter(*loaded.text, loaded.defaults.end_tokens),
+             .context = loaded.plan.context,
+             .vocab = loaded.transformer->spec().vocab},
+      engine(loaded, options.engine) {}
+
+Service::Service(ServiceOptions options)
+    : options_(std::move(options)), metrics_(options_.model_id), router_(options_.router, health_) {
+  options_.engine.metrics = &metrics_;
+  add_routes();
+  http_ = std::make_unique<http::Server>(
+      options_.host, options_.port, options_.limits, [this](http::Exchange& exchange) { router_.handle(exchange); },
+      [this](int status, std::string_view why) { return router_.refuse(status, why); });
+  listening_ = http_.get();
+}
+
+Service::~Service() { http_.reset(); }
+
+void Service::serve(LoadedModel model) {
+  model_ = std::make_unique<Model>(std::move(model), options_);
+  health_.ready();
+}
+
+void Service::stop(std::chrono::milliseconds grace) {
+  const auto end = std::chrono::steady_clock::now() + grace;
+  health_.drain();
+  http_->stop();
+  if (model_) {
+    model_->engine.stop(grace);
+    model_->engine.join();
+  }
+  // The last words of answers that were cut short are still on their way.
+  constexpr std::chrono::milliseconds kLastWords{2'000};
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+  http_->wait(std::max(left, kLastWords));
+}
+
+// Callers share the machine equally, and unless it is said otherwise, nobody sees by the time of an answer what
+// others have asked.
+Caller Service::caller(const Call& call) const {
+  return {.name = call.caller, .salt = options_.share_prefix ? "" : call.caller};
+}
+
+static void tell(const RequestNotes& notes, RequestLog& log) {
+  log.text("model", notes.model);
+  if (notes.prompts > 1) log.count("prompts", notes.prompts);
+  if (notes.answers > 1) log.count("answers", notes.answers);
+  if (notes.prompt_tokens > 0) {
+    log.count("prompt_tokens", notes.prompt_tokens);
+    log.count("cached_tokens", notes.cached_tokens);
+    if (!notes.prefix.empty()) log.text("prefix", notes.prefix);
+    log.count("completion_tokens", notes.completion_tokens);
+  }
+  if (notes.first_token_ms) log.number("first_token_ms", *notes.first_token_ms);
+  if (!notes.finish.empty()) log.text("finish", notes.finish);
+  if (!notes.error.empty()) log.text("error", notes.error);
+}
+
+void Service::add_routes() {
+  // What is noted goes to the log also when the client leaves.
+  const auto noted = [](auto&& work) {
+    return [work](Call& call) {
+      struct Telling {
+        RequestNotes notes;
+        RequestLog& log;
+        ~Telling() { tell(notes, log); }
+      } telling{{}, call.log};
+      work(call, telling.notes);
+    };
+  };
+  const auto generating = [&](auto endpoint) {
+    return noted([this, endpoint](Call& call, RequestNotes& notes) {
+      endpoint(call.http, model_->served, model_->engine, caller(call), notes);
+    });
+  };
+  router_.add({"POST", "/v1/chat/completions", generating(openai::chat_completions)});
+  router_.add({"POST", "/v1/completions", generating(openai::completions)});
+  router_.add({"GET", "/v1/models", [this](Call& call) { openai::models(call.http, model_->served); }});
+  router_.add({"GET", "/v1/models/*", noted([this](Call& call, RequestNotes& notes) {
+                 openai::one_model(call.http, model_->served, call.rest, notes);
+               })});
+  router_.add({"POST", "/tokenize", noted([this](Call& call, RequestNotes& notes) {
+                 openai::tokenize(call.http, model_->served, notes);
+               })});
+  router_.add({"POST", "/detokenize", noted([this](Call& call, RequestNotes& notes) {
+                 openai::detokenize(call.http, model_->served, notes);
+               })});
+  router_.add({.method = "GET",
+               .path = "/metrics",
+               .handler =
+                   [this](Call& call) {
+                     if (const http::Server* http = listening_) metrics_.connections(http->connections());
+                     call.http.send({.body = metrics_.text(), .content_type = Metrics::kContentType});
+                   },
+               .needs_model = false,
+               .logged = false});
+}
+
+}  // namespace cachalot
