@@ -273,7 +273,7 @@ TEST(OpenAiTokens, AreTakenAndGivenAsBothServersDo) {
   RequestNotes notes;
   const auto ask = [&](const auto& endpoint, const Json& body) {
     RecordedExchange exchange(body.dump());
-    endpoint(exchange, v3.model, notes);
+    answered(exchange, [&] { endpoint(exchange, v3.model, notes); });
     return exchange;
   };
   const Json vllm = ask(openai::tokenize, {{"prompt", "Hi 🐳<｜User｜>"}, {"return_token_strs", true}}).json();
@@ -315,13 +315,11 @@ TEST(OpenAiModels, AreTheOneThatIsServed) {
                      {"owned_by", "cachalot"},
                      {"max_model_len", 4096}};
   EXPECT_EQ(list.json()["data"], Json::array({want}));
-  for (const char* name : {"org/model", "org%2Fmodel", "org%2fmodel"}) {
-    RecordedExchange one;
-    openai::one_model(one, model, name, notes);
-    EXPECT_EQ(one.json(), want);
-  }
+  RecordedExchange one;
+  openai::one_model(one, model, "org/model", notes);
+  EXPECT_EQ(one.json(), want);
   RecordedExchange other;
-  openai::one_model(other, model, "other", notes);
+  answered(other, [&] { openai::one_model(other, model, "other", notes); });
   EXPECT_EQ(other.status, 404);
   EXPECT_EQ(other.json()["error"]["code"], "model_not_found");
 }

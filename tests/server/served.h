@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "server/api_error.h"
 #include "server/openai/openai.h"
 #include "server/recorded_exchange.h"
 #include "server/scripted.h"
@@ -37,6 +38,15 @@ inline const Served& served(const std::string& name) {
   return *one;
 }
 
+// Failures become answers, as the router makes them of what handlers throw.
+inline void answered(RecordedExchange& exchange, const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const ApiError& error) { exchange.send(openai_error(error)); } catch (const Busy& busy) {
+    exchange.send(openai_error({busy.status, busy.why}));
+  } catch (const Error& error) { exchange.send(openai_error({400, error.what()})); }
+}
+
 // Asks one endpoint, while the generator makes a step whenever somebody waits.
 struct Asking {
   const ServedModel& model;
@@ -51,12 +61,12 @@ struct Asking {
   }
   RecordedExchange chat(const Json& body) {
     RecordedExchange e = exchange(body);
-    openai::chat_completions(e, model, generator, caller, notes);
+    answered(e, [&] { openai::chat_completions(e, model, generator, caller, notes); });
     return e;
   }
   RecordedExchange complete(const Json& body) {
     RecordedExchange e = exchange(body);
-    openai::completions(e, model, generator, caller, notes);
+    answered(e, [&] { openai::completions(e, model, generator, caller, notes); });
     return e;
   }
 };

@@ -5,7 +5,8 @@
 #include <memory>
 #include <random>
 
-#include "server/openai/refusal.h"
+#include "base/quote.h"
+#include "server/api_error.h"
 
 namespace cachalot::openai {
 namespace {
@@ -43,16 +44,20 @@ uint64_t random_seed() {
 void check_room(const Asked& asked, const Prompt& prompt) {
   const auto tokens = std::ssize(prompt.tokens);
   if (tokens < asked.model.context) return;
-  throw Refusal{.status = 400,
-                .message = fmt::format("This model's maximum context length is {} tokens. However, the prompt has {} "
-                                       "tokens, which leaves no room for an answer.",
-                                       asked.model.context, tokens),
-                .param = asked.messages ? "messages" : "prompt",
-                .code = "context_length_exceeded",
-                .retry_after = {}};
+  throw ApiError{400,
+                 fmt::format("This model's maximum context length is {} tokens. However, the prompt has {} "
+                             "tokens, which leaves no room for an answer.",
+                             asked.model.context, tokens),
+                 "context_length_exceeded", asked.messages ? "messages" : "prompt"};
 }
 
 }  // namespace
+
+void check_model(std::string_view name, const ServedModel& model) {
+  if (name != model.id)
+    throw ApiError{404, fmt::format("there is no model {} here; there is {}", quote(name), quote(model.id)),
+                   "model_not_found", "model"};
+}
 
 Request engine_request(const Asked& asked, const Prompt& prompt, const Caller& caller) {
   check_room(asked, prompt);

@@ -58,7 +58,10 @@ struct Asked {
   std::optional<int> best_of;
 };
 
-// What the engine is asked, for one prompt. Throws a Refusal when the prompt leaves no room for an answer, with the
+// Throws an ApiError, 404, that tells which model is served, when it is not the one of that name.
+void check_model(std::string_view name, const ServedModel& model);
+
+// What the engine is asked, for one prompt. Throws an ApiError when the prompt leaves no room for an answer, with the
 // numbers.
 Request engine_request(const Asked& asked, const Prompt& prompt, const Caller& caller);
 

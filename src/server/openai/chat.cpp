@@ -1,6 +1,7 @@
 // POST /v1/chat/completions.
 #include <nlohmann/json.hpp>
 
+#include "server/json_body.h"
 #include "server/openai/conversation.h"
 #include "server/openai/fields.h"
 #include "server/openai/follow.h"
@@ -86,11 +87,10 @@ void check_logprobs(Asked& asked) {
   if (asked.wants_logprobs) {
     asked.logprobs = asked.logprobs.value_or(0);
   } else {
-    if (asked.logprobs.value_or(0) > 0)
-      throw Refusal::field("top_logprobs", "may be given only where logprobs is true");
+    if (asked.logprobs.value_or(0) > 0) throw bad_field("top_logprobs", "may be given only where logprobs is true");
     asked.logprobs.reset();
   }
-  if (asked.max_tokens == 0) throw Refusal::field("max_tokens", "must be at least 1");
+  if (asked.max_tokens == 0) throw bad_field("max_tokens", "must be at least 1");
 }
 
 }  // namespace
@@ -99,7 +99,7 @@ void chat_completions(http::Exchange& exchange, const ServedModel& model, Genera
                       RequestNotes& notes) {
   guarded(exchange, notes, [&] {
     notes.model = model.id;
-    const Json body = parse_body(exchange.request().body);
+    const Json body = json_body(exchange.request());
     Asked asked = read_fields(body, model, Endpoint::chat);
     check_logprobs(asked);
     const Prompt prompt = conversation_prompt(asked);

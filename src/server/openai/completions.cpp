@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "server/json_body.h"
 #include "server/openai/fields.h"
 #include "server/openai/follow.h"
 #include "server/openai/logprobs.h"
@@ -42,14 +43,14 @@ Given given_tokens(const Asked& asked, std::vector<int> tokens) {
 
 Given given_infill(const Asked& asked, const Value& prompt) {
   if (!prompt.json.is_string()) prompt.expect("one text, where there is a suffix");
-  if (asked.echo) throw Refusal::field("echo", "and suffix exclude each other");
+  if (asked.echo) throw bad_field("echo", "and suffix exclude each other");
   try {
     return {.prompt = asked.model.prompts.infill(prompt.text(), *asked.suffix), .text = {}};
-  } catch (const Error& error) { throw Refusal::field("suffix", error.what()); }
+  } catch (const Error& error) { throw bad_field("suffix", error.what()); }
 }
 
 std::vector<Given> read_prompts(const Asked& asked) {
-  if (!asked.prompt) throw Refusal::field("prompt", "is missing");
+  if (!asked.prompt) throw bad_field("prompt", "is missing");
   const Value value{"prompt", *asked.prompt};
   std::vector<Given> all;
   if (asked.suffix) {
@@ -71,9 +72,9 @@ std::vector<Given> read_prompts(const Asked& asked) {
   for (const Given& given : all)
     if (given.prompt.tokens.empty()) value.refuse("is empty; a model goes on with at least one token");
   if (all.size() * static_cast<size_t>(asked.answers) > kMostPrompts)
-    throw Refusal::field(
-        "n", fmt::format("asks for {} answers to each of {} prompts; at most {} answers are given at once",
-                         asked.answers, all.size(), kMostPrompts));
+    throw bad_field("n",
+                    fmt::format("asks for {} answers to each of {} prompts; at most {} answers are given at once",
+                                asked.answers, all.size(), kMostPrompts));
   return all;
 }
 
@@ -188,7 +189,7 @@ void completions(http::Exchange& exchange, const ServedModel& model, Generator& 
                  RequestNotes& notes) {
   guarded(exchange, notes, [&] {
     notes.model = model.id;
-    const Json body = parse_body(exchange.request().body);
+    const Json body = json_body(exchange.request());
     const Asked asked = read_fields(body, model, Endpoint::completions);
     const std::vector<Given> given = read_prompts(asked);
     std::vector<Run> runs;

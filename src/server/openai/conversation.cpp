@@ -84,7 +84,7 @@ class Messages {
         read_member(name, Value{message.path + "." + name, json}, read);
     }
     if (!read.contains("content") && !read.contains("tool_calls")) {
-      if (given != "assistant" || !reasons(read)) throw Refusal::field(message.path + ".content", "is missing");
+      if (given != "assistant" || !reasons(read)) throw bad_field(message.path + ".content", "is missing");
       read["content"] = "";
     }
     messages.push_back(std::move(read));
@@ -115,7 +115,7 @@ class Messages {
 
 const ChatTemplate& template_of(const ServedModel& model) {
   if (!model.text.chat_template)
-    throw Refusal::field("messages", "the model has no chat template (a base model); /v1/completions completes text");
+    throw bad_field("messages", "the model has no chat template (a base model); /v1/completions completes text");
   return *model.text.chat_template;
 }
 
@@ -124,7 +124,7 @@ template <typename Work>
 auto asking_template(const Work& work) {
   try {
     return work();
-  } catch (const Error& error) { throw Refusal::field("messages", error.what()); }
+  } catch (const Error& error) { throw bad_field("messages", error.what()); }
 }
 
 // What the template writes differs by these variables.
@@ -137,10 +137,10 @@ bool reads(const ChatTemplate& chat_template, const Json& with, std::initializer
 void check_variables(const Asked& asked, const Json& variables) {
   const ChatTemplate& chat_template = template_of(asked.model);
   if (variables.contains("tools") && !reads(chat_template, variables, {"tools"}))
-    throw Refusal::field("tools", "the model's chat template has no place for tools");
+    throw bad_field("tools", "the model's chat template has no place for tools");
   if (asked.reasoning_effort && *asked.reasoning_effort != "medium" &&
       !reads(chat_template, variables, {"reasoning_effort", "enable_thinking", "thinking"}))
-    throw Refusal::field("reasoning_effort", "the model's chat template does not know it");
+    throw bad_field("reasoning_effort", "the model's chat template does not know it");
 }
 
 Json variables_of(const Asked& asked, Json messages) {
@@ -160,10 +160,10 @@ Json variables_of(const Asked& asked, Json messages) {
 void check_continuation(const Asked& asked, const Json& messages) {
   if (!asked.continue_final_message) return;
   if (asked.add_generation_prompt.value_or(false))
-    throw Refusal::field("continue_final_message", "and add_generation_prompt exclude each other");
+    throw bad_field("continue_final_message", "and add_generation_prompt exclude each other");
   const Json& last = messages.back();
   if (last["role"] != "assistant" || last.value("content", "").empty())
-    throw Refusal::field("continue_final_message", "needs a last message of the assistant's that says something");
+    throw bad_field("continue_final_message", "needs a last message of the assistant's that says something");
 }
 
 bool tells(std::string_view text, const std::vector<std::string>& names) {
@@ -173,7 +173,7 @@ bool tells(std::string_view text, const std::vector<std::string>& names) {
 }  // namespace
 
 Prompt conversation_prompt(const Asked& asked) {
-  if (!asked.messages) throw Refusal::field("messages", "is missing");
+  if (!asked.messages) throw bad_field("messages", "is missing");
   template_of(asked.model);
   const Messages read(Value{"messages", *asked.messages});
   check_continuation(asked, read.messages);
@@ -187,13 +187,13 @@ Prompt conversation_prompt(const Asked& asked) {
   };
   if (read.called.empty()) return prompt_of(read.messages);
   // Templates differ in the form of calls that they take, and some fail or say nothing of others.
-  std::optional<Refusal> refusal;
+  std::optional<ApiError> refusal;
   for (const bool empty_content : {false, true})
     for (const bool objects : {true, false}) try {
         Prompt prompt = prompt_of(read.changed(objects, empty_content));
         if (tells(asked.model.text.tokenizer.decode(prompt.tokens), read.called)) return prompt;
-        if (!refusal) refusal = Refusal::field("messages", "the model's chat template leaves out calls of tools");
-      } catch (const Refusal& why) {
+        if (!refusal) refusal = bad_field("messages", "the model's chat template leaves out calls of tools");
+      } catch (const ApiError& why) {
         if (why.param != "messages") throw;
         if (!refusal) refusal = why;
       }

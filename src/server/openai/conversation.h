@@ -5,7 +5,7 @@
 
 namespace cachalot::openai {
 
-// Throws a Refusal when the conversation is malformed, when it holds what is no text, or when the template refuses
+// Throws an ApiError when the conversation is malformed, when it holds what is no text, or when the template refuses
 // it.
 //
 // What becomes of messages: `developer` is another name of `system`; several such messages, and several of one role

@@ -6,14 +6,7 @@
 namespace cachalot::openai {
 namespace {
 
-constexpr Use kHonoured = Use::honoured, kWithoutEffect = Use::without_effect, kRefused = Use::refused;
-
-template <bool Asked::* flag>
-void read_flag(const Value& value, Asked& asked) {
-  asked.*flag = value.flag();
-}
-
-void check_flag(const Value& value, Asked&) { value.flag(); }
+using enum Use;
 
 // -- Chat
 
@@ -72,58 +65,58 @@ void read_add_generation_prompt(const Value& value, Asked& asked) { asked.add_ge
 void read_prediction(const Value& value, Asked&) { value.object(); }
 
 constexpr Field kChat[] = {
-    {"messages", kHonoured, "the conversation; roles and contents: see below", R"([])",
+    {"messages", honoured, "the conversation; roles and contents: see below", R"([])",
      R"(["Hi", [], [5], [{"content": "no role"}], [{"role": "user"}], [{"role": "king", "content": "x"}]])",
      read_messages},
-    {"max_completion_tokens", kHonoured, "as `max_tokens`, reasoning included; where both are given, each is kept",
+    {"max_completion_tokens", honoured, "as `max_tokens`, reasoning included; where both are given, each is kept",
      R"([5])", R"([0, -1, "5"])", read_max_completion_tokens},
-    {"logprobs", kHonoured, "true: the log-probability of each token, by the model's logits as they are",
+    {"logprobs", honoured, "true: the log-probability of each token, by the model's logits as they are",
      R"([true, false])", R"([1, "true"])", read_flag<&Asked::wants_logprobs>},
-    {"top_logprobs", kHonoured, "0 to 20 of the likeliest tokens; only with `logprobs`", R"([0])",
+    {"top_logprobs", honoured, "0 to 20 of the likeliest tokens; only with `logprobs`", R"([0])",
      R"([-1, 21, 5, true])", read_top_logprobs},
-    {"tools", kHonoured,
+    {"tools", honoured,
      "given to the template, which must have a place for them; calls come as the text that the model writes",
      R"([[]])", R"([{}, [5], [{"type": "function"}], [{"type": "custom", "custom": {"name": "x"}}]])", read_tools},
-    {"tool_choice", kHonoured, "\"none\": the template is not told of the tools; \"auto\": it is; others are refused",
+    {"tool_choice", honoured, "\"none\": the template is not told of the tools; \"auto\": it is; others are refused",
      R"(["none", "auto"])", R"(["required", {"type": "function", "function": {"name": "f"}}])", read_tool_choice},
-    {"chat_template_kwargs", kHonoured, "variables for the template (`enable_thinking`), which decides what they do",
+    {"chat_template_kwargs", honoured, "variables for the template (`enable_thinking`), which decides what they do",
      R"([{"enable_thinking": false}])", R"([5, {"messages": []}, {"add_generation_prompt": true}])",
      read_template_variables},
-    {"documents", kHonoured, "a list of objects for the template, which decides what they do",
+    {"documents", honoured, "a list of objects for the template, which decides what they do",
      R"([[{"title": "a", "text": "b"}]])", R"([{}, ["a"]])", read_documents},
-    {"reasoning_effort", kHonoured,
+    {"reasoning_effort", honoured,
      "given to the template, which must know it; \"none\" also as `enable_thinking` and `thinking` false; \"medium\" "
      "is "
      "always taken",
      R"(["medium"])", R"(["huge", 5])", read_reasoning_effort},
-    {"include_reasoning", kHonoured, "false: reasoning is left out of the answer", R"([true, false])", R"([1])",
+    {"include_reasoning", honoured, "false: reasoning is left out of the answer", R"([true, false])", R"([1])",
      read_flag<&Asked::tells_reasoning>},
-    {"add_generation_prompt", kHonoured, "false: the template does not open an answer", R"([true, false])", R"([1])",
+    {"add_generation_prompt", honoured, "false: the template does not open an answer", R"([true, false])", R"([1])",
      read_add_generation_prompt},
-    {"continue_final_message", kHonoured,
+    {"continue_final_message", honoured,
      "true: the answer goes on with the last message, the assistant's; not with `add_generation_prompt`",
      R"([false])", R"([1, true])", read_flag<&Asked::continue_final_message>},
 
-    {"parallel_tool_calls", kWithoutEffect, "calls come as the text that the model writes", R"([true, false])",
+    {"parallel_tool_calls", without_effect, "calls come as the text that the model writes", R"([true, false])",
      R"(["no"])", check_flag},
-    {"prediction", kWithoutEffect, "it would make an answer faster, not another one",
+    {"prediction", without_effect, "it would make an answer faster, not another one",
      R"([{"type": "content", "content": "x"}])", R"(["x"])", read_prediction},
 
-    {"functions", kRefused, "their place is `tools`; only an empty list is taken", R"([[]])", R"([[{"name": "f"}]])"},
-    {"function_call", kRefused, "its place is `tool_choice`; only \"none\" is taken", R"(["none"])",
+    {"functions", refused, "their place is `tools`; only an empty list is taken", R"([[]])", R"([[{"name": "f"}]])"},
+    {"function_call", refused, "its place is `tool_choice`; only \"none\" is taken", R"(["none"])",
      R"(["auto", {"name": "f"}])"},
-    {"modalities", kRefused, "answers are text; only [\"text\"] is taken", R"([["text"]])", R"([["text", "audio"]])"},
-    {"audio", kRefused, "answers are text", R"([])", R"([{"voice": "alloy", "format": "wav"}])"},
-    {"web_search_options", kRefused, "nothing is searched for", R"([])", R"([{}])"},
-    {"verbosity", kRefused, "no template knows it; only \"medium\" is taken", R"(["medium"])", R"(["low", "high"])"},
-    {"reasoning_format", kRefused, "reasoning comes apart; only \"auto\" and \"deepseek\" are taken",
+    {"modalities", refused, "answers are text; only [\"text\"] is taken", R"([["text"]])", R"([["text", "audio"]])"},
+    {"audio", refused, "answers are text", R"([])", R"([{"voice": "alloy", "format": "wav"}])"},
+    {"web_search_options", refused, "nothing is searched for", R"([])", R"([{}])"},
+    {"verbosity", refused, "no template knows it; only \"medium\" is taken", R"(["medium"])", R"(["low", "high"])"},
+    {"reasoning_format", refused, "reasoning comes apart; only \"auto\" and \"deepseek\" are taken",
      R"(["auto", "deepseek"])", R"(["none"])"},
-    {"chat_template", kRefused, "a request brings no template; the checkpoint's is used", R"([])", R"(["{{ x }}"])"},
-    {"echo", kRefused, "a conversation is not repeated; only false is taken (see /v1/completions)", R"([false])",
+    {"chat_template", refused, "a request brings no template; the checkpoint's is used", R"([])", R"(["{{ x }}"])"},
+    {"echo", refused, "a conversation is not repeated; only false is taken (see /v1/completions)", R"([false])",
      R"([true])"},
-    {"add_special_tokens", kRefused, "the template writes them; only false is taken", R"([false])", R"([true])"},
-    {"mm_processor_kwargs", kRefused, "the models here read text", R"([{}])", R"([{"a": 1}])"},
-    {"media_io_kwargs", kRefused, "the models here read text", R"([{}])", R"([{"a": {}}])"},
+    {"add_special_tokens", refused, "the template writes them; only false is taken", R"([false])", R"([true])"},
+    {"mm_processor_kwargs", refused, "the models here read text", R"([{}])", R"([{"a": 1}])"},
+    {"media_io_kwargs", refused, "the models here read text", R"([{}])", R"([{"a": {}}])"},
 };
 
 // -- Completions
@@ -140,25 +133,24 @@ void read_best_of(const Value& value, Asked& asked) {
 }
 
 constexpr Field kCompletions[] = {
-    {"prompt", kHonoured,
+    {"prompt", honoured,
      "a text, in which special tokens are recognised, or a list of token ids, or a list of up to 2,048 of either",
      R"(["Hi", [1, 2], ["a", "b"], [[1], [2, 3]]])",
      R"([5, {}, [], [1.5], ["a", 1], [["a"]], [[]], [-1], [99999999]])", read_prompt},
-    {"suffix", kHonoured,
+    {"suffix", honoured,
      "what stands behind the answer, for models that fill in; it and the prompt, a text, are plain: no special token "
      "is "
      "recognised",
      R"([])", R"([5, []])", read_suffix},
-    {"echo", kHonoured, "true: the prompt comes before the answer, with `logprobs` also its log-probabilities",
+    {"echo", honoured, "true: the prompt comes before the answer, with `logprobs` also its log-probabilities",
      R"([true, false])", R"([1])", read_flag<&Asked::echo>},
-    {"logprobs", kHonoured,
-     "0 to 20 of the likeliest tokens beside the chosen one, by the model's logits as they are", R"([0, 5, 20])",
-     R"([-1, 21, true, "5"])", read_logprobs},
-    {"best_of", kHonoured, "only what `n` is", R"([1])", R"([0, 2, "1"])", read_best_of},
-    {"add_special_tokens", kHonoured, "false: no BOS before a text, where the checkpoint asks for one",
+    {"logprobs", honoured, "0 to 20 of the likeliest tokens beside the chosen one, by the model's logits as they are",
+     R"([0, 5, 20])", R"([-1, 21, true, "5"])", read_logprobs},
+    {"best_of", honoured, "only what `n` is", R"([1])", R"([0, 2, "1"])", read_best_of},
+    {"add_special_tokens", honoured, "false: no BOS before a text, where the checkpoint asks for one",
      R"([true, false])", R"([1])", read_flag<&Asked::add_special_tokens>},
 
-    {"prompt_embeds", kRefused, "a prompt is text or tokens", R"([])", R"(["AAAA"])"},
+    {"prompt_embeds", refused, "a prompt is text or tokens", R"([])", R"(["AAAA"])"},
 };
 
 }  // namespace

@@ -27,17 +27,20 @@ struct Field {
   void (*read)(const Value& value, Asked& asked) = nullptr;  // none: refused, but for the above
 };
 
+// For fields of both endpoints.
+template <bool Asked::* flag>
+void read_flag(const Value& value, Asked& asked) {
+  asked.*flag = value.flag();
+}
+inline void check_flag(const Value& value, Asked&) { value.flag(); }
+
 enum class Endpoint { chat, completions };
 
 std::span<const Field> common_fields();
 std::span<const Field> chat_fields();
 std::span<const Field> completion_fields();
 
-// Reads a body's fields, of which null counts as absent. Throws a Refusal.
+// Reads a body's fields, of which null counts as absent. Throws an ApiError.
 Asked read_fields(const Json& body, const ServedModel& model, Endpoint endpoint);
-// Limited in depth and size. Throws a Refusal when it is not a JSON object.
-Json parse_body(std::string_view body);
-// The model's name, if one is given, is that which is served; else a Refusal that tells it.
-void check_model(const Value& name, const ServedModel& model);
 
 }  // namespace cachalot::openai

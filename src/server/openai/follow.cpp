@@ -79,28 +79,25 @@ class Events {
 // What ended badly is the whole request's end.
 void check_end(const ReplyNews& news) {
   if (!news.end) return;
-  if (news.end->reason == FinishReason::error)
-    throw Refusal{.status = 500, .message = news.end->error, .param = {}, .code = "engine_error", .retry_after = {}};
+  if (news.end->reason == FinishReason::error) throw ApiError{500, news.end->error, "engine_error", {}};
   if (news.end->reason == FinishReason::cancelled)
-    throw Refusal{.status = 503,
-                  .message = "the answer was cancelled, since the server ends",
-                  .param = {},
-                  .code = "server_unavailable",
-                  .retry_after = {}};
+    throw ApiError{503, "the answer was cancelled, since the server ends", "server_unavailable", {}};
 }
 
-void take_notes(const Runs& runs, const std::vector<RunNews>& all, RequestNotes& notes) {
+void take_notes(const Runs& runs, const std::vector<RunNews>& all, RequestNotes& notes, Clock::time_point start) {
+  if (!all.empty() && !notes.first_token_ms)
+    notes.first_token_ms = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
   const ReplyUsage usage = runs.usage();
   notes.cached_tokens = usage.cached_tokens;
   notes.completion_tokens = usage.completion_tokens;
-  if (notes.prefix.empty() && runs.prefix()) notes.prefix = sentence(*runs.prefix());
-  notes.first_token = runs.first_token();
+  notes.prefix = runs.prefix();
   for (const RunNews& news : all)
     if (news.news.end) notes.finish = name(news.news.end->reason);
   for (const RunNews& news : all) check_end(news.news);
 }
 
 void stream(http::Exchange& exchange, const Asked& asked, Runs& runs, Teller& teller, RequestNotes& notes) {
+  const auto start = Clock::now();
   const Envelope envelope(teller, asked, /*chunk=*/true);
   Events events(exchange);
   const auto tell = [&](Json choices) {
@@ -128,7 +125,7 @@ void stream(http::Exchange& exchange, const Asked& asked, Runs& runs, Teller& te
       tell_each(teller.chunks(one, runs.reply(one.run)));
     }
     events.flush();
-    take_notes(runs, *news, notes);
+    take_notes(runs, *news, notes, start);
   }
   if (asked.usage_at_end) {
     Json chunk = envelope.with(Json::array());
@@ -148,6 +145,7 @@ void append(ReplyNews&& more, ReplyNews& whole) {
 
 void send_whole(http::Exchange& exchange, const Asked& asked, Runs& runs, size_t prompts, Teller& teller,
                 RequestNotes& notes) {
+  const auto start = Clock::now();
   const auto answers = static_cast<size_t>(asked.answers);
   std::vector<RunNews> whole;
   for (size_t run = 0; run < prompts; ++run)
@@ -156,7 +154,7 @@ void send_whole(http::Exchange& exchange, const Asked& asked, Runs& runs, size_t
   while (!runs.ended()) {
     auto news = runs.next(exchange, kQuiet);
     if (!news) continue;
-    take_notes(runs, *news, notes);
+    take_notes(runs, *news, notes, start);
     for (RunNews& one : *news) {
       const size_t at = one.run * answers + static_cast<size_t>(one.news.answer);
       append(std::move(one.news), whole[at].news);
@@ -169,11 +167,13 @@ void send_whole(http::Exchange& exchange, const Asked& asked, Runs& runs, size_t
   exchange.send({.body = dump(json)});
 }
 
-void tell_refusal(http::Exchange& exchange, RequestNotes& notes, const Refusal& refusal) {
-  notes.error = refusal.message;
-  if (!exchange.begun()) return exchange.send(error_response(refusal));
-  notes.finish = "error";
-  exchange.write(fmt::format("data: {}\n\ndata: [DONE]\n\n", dump(error_json(refusal))));
+// What a stream that has begun is told of a failure. Within a catch.
+ApiError told_of_failure() {
+  try {
+    throw;
+  } catch (const ApiError& error) { return error; } catch (const Busy& busy) {
+    return {busy.status, busy.why, "server_unavailable"};
+  } catch (const std::exception& error) { return {500, error.what(), "internal_error"}; }
 }
 
 }  // namespace
@@ -184,13 +184,7 @@ void follow(http::Exchange& exchange, const Asked& asked, std::vector<Run> list,
   notes.prompts = static_cast<int>(prompts);
   notes.answers = static_cast<int>(prompts) * asked.answers;
   for (const Run& run : list) notes.prompt_tokens += static_cast<int>(run.request.prompt.size());
-  for (const Run& run : list) {
-    try {
-      generator.check(run.request);
-    } catch (const Error& error) {
-      throw Refusal{.status = 400, .message = error.what(), .param = {}, .code = {}, .retry_after = {}};
-    }
-  }
+  for (const Run& run : list) generator.check(run.request);
   Runs runs(generator, std::move(list));
   runs.start();
   if (asked.stream)
@@ -205,11 +199,12 @@ void guarded(http::Exchange& exchange, RequestNotes& notes, const std::function<
   } catch (const http::ClientGone&) {
     notes.finish = "gone";
     throw;
-  } catch (const Refusal& refusal) { tell_refusal(exchange, notes, refusal); } catch (const Busy& busy) {
-    tell_refusal(exchange, notes, Refusal::of(busy));
-  } catch (const std::exception& error) {
-    tell_refusal(exchange, notes,
-                 {.status = 500, .message = error.what(), .param = {}, .code = "internal_error", .retry_after = {}});
+  } catch (...) {
+    if (!exchange.begun()) throw;
+    const ApiError error = told_of_failure();
+    notes.finish = "error";
+    notes.error = error.message;
+    exchange.write(fmt::format("data: {}\n\ndata: [DONE]\n\n", openai_error(error).body));
   }
 }
 

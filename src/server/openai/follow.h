@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "server/api_error.h"
 #include "server/http.h"
 #include "server/openai/asked.h"
-#include "server/openai/refusal.h"
 #include "server/runs.h"
 
 namespace cachalot::openai {
@@ -31,12 +31,13 @@ class Teller {
   virtual Json choice(const RunNews& news, const Reply& reply) = 0;
 };
 
-// Starts the runs and tells of them until all have ended. Throws a Refusal, Busy or http::ClientGone.
+// Starts the runs and tells of them until all have ended. Throws ApiError, Error, Busy and
+// http::ClientGone.
 void follow(http::Exchange& exchange, const Asked& asked, std::vector<Run> runs, Generator& generator, Teller& teller,
             RequestNotes& notes);
 
-// Does the work of an endpoint. Whatever it throws becomes an answer in the API's shape, or the last event of a
-// stream that has begun, but for http::ClientGone, which goes on.
+// Does the work of an endpoint. What it throws when a stream has begun becomes the last event of the stream, but for
+// http::ClientGone.
 void guarded(http::Exchange& exchange, RequestNotes& notes, const std::function<void()>& work);
 
 // "stop", "length"; an answer that ended otherwise has no reason, since it is an error.

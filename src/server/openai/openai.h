@@ -11,22 +11,20 @@
 
 namespace cachalot::openai {
 
-// All answer the exchange, whatever happens, and throw nothing but http::ClientGone.
+// What goes wrong before the answer has begun is thrown: ApiError, Error where the engine would refuse the request,
+// Busy. Behind that it is the stream's last event, and what is thrown is http::ClientGone alone.
 
 void chat_completions(http::Exchange& exchange, const ServedModel& model, Generator& generator, const Caller& caller,
                       RequestNotes& notes);
 void completions(http::Exchange& exchange, const ServedModel& model, Generator& generator, const Caller& caller,
                  RequestNotes& notes);
 
-// GET /v1/models, and /v1/models/ID, whose ID comes as it stands in the path.
+// GET /v1/models, and /v1/models/ID.
 void models(http::Exchange& exchange, const ServedModel& model);
 void one_model(http::Exchange& exchange, const ServedModel& model, std::string_view id, RequestNotes& notes);
 
 // vLLM's shapes, in which llama.cpp's fit, too.
 void tokenize(http::Exchange& exchange, const ServedModel& model, RequestNotes& notes);
 void detokenize(http::Exchange& exchange, const ServedModel& model, RequestNotes& notes);
-
-// What goes wrong before an endpoint is found: 401, 404, 405, 413, 429, … in the API's shape.
-http::Response error(int status, std::string_view why);
 
 }  // namespace cachalot::openai

@@ -1,6 +1,7 @@
 // POST /tokenize and /detokenize.
 #include <algorithm>
 
+#include "server/json_body.h"
 #include "server/openai/conversation.h"
 #include "server/openai/fields.h"
 #include "server/openai/follow.h"
@@ -37,7 +38,7 @@ const Field& chat_field(std::string_view name) {
 }
 
 void read_member(const std::string& name, const Value& value, Tokenizing& asked) {
-  if (name == "model") return check_model(value, asked.chat.model);
+  if (name == "model") return check_model(value.text(), asked.chat.model);
   if (name == "prompt" || name == "content") {
     value.text();
     if (asked.text) value.refuse("prompt and content exclude each other");
@@ -63,12 +64,12 @@ void read_member(const std::string& name, const Value& value, Tokenizing& asked)
 // llama.cpp adds no BOS unless it is asked to, vLLM adds it to a text.
 std::vector<int> tokens_of(const Tokenizing& asked) {
   if (asked.chat.messages) {
-    if (asked.text) throw Refusal::field("messages", "and a text exclude each other");
+    if (asked.text) throw bad_field("messages", "and a text exclude each other");
     if (asked.add_special.value_or(false))
-      throw Refusal::field("add_special_tokens", "the template writes them; only false is taken");
+      throw bad_field("add_special_tokens", "the template writes them; only false is taken");
     return conversation_prompt(asked.chat).tokens;
   }
-  if (!asked.text) throw Refusal::field("prompt", "is missing");
+  if (!asked.text) throw bad_field("prompt", "is missing");
   const Tokenizer& tokenizer = asked.chat.model.text.tokenizer;
   const auto& text = asked.text->get_ref<const std::string&>();
   return asked.add_special.value_or(!asked.from_llama) ? tokenizer.encode_with_bos(text, asked.special)
@@ -89,7 +90,7 @@ Json piece(const Tokenizer& tokenizer, int id) {
 void tokenize(http::Exchange& exchange, const ServedModel& model, RequestNotes& notes) {
   guarded(exchange, notes, [&] {
     notes.model = model.id;
-    const Json body = parse_body(exchange.request().body);
+    const Json body = json_body(exchange.request());
     Tokenizing asked(model);
     for (const auto& [name, json] : body.items())
       if (!json.is_null()) read_member(name, Value{name, json}, asked);
@@ -111,19 +112,19 @@ void tokenize(http::Exchange& exchange, const ServedModel& model, RequestNotes& 
 void detokenize(http::Exchange& exchange, const ServedModel& model, RequestNotes& notes) {
   guarded(exchange, notes, [&] {
     notes.model = model.id;
-    const Json body = parse_body(exchange.request().body);
+    const Json body = json_body(exchange.request());
     std::optional<std::vector<int>> tokens;
     for (const auto& [name, json] : body.items()) {
       if (json.is_null()) continue;
       const Value value{name, json};
       if (name == "model")
-        check_model(value, model);
+        check_model(value.text(), model);
       else if (name == "tokens")
         tokens = value.tokens(SIZE_MAX, model.vocab);
       else
         value.refuse("there is no such field");
     }
-    if (!tokens) throw Refusal::field("tokens", "is missing");
+    if (!tokens) throw bad_field("tokens", "is missing");
     notes.prompt_tokens = static_cast<int>(tokens->size());
     const std::string text = model.text.tokenizer.decode(*tokens);
     exchange.send({.body = dump({{"prompt", text}, {"content", text}})});

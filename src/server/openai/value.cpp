@@ -8,6 +8,10 @@
 
 namespace cachalot::openai {
 
+ApiError bad_field(std::string_view name, std::string_view why) {
+  return {400, fmt::format("{}: {}", name, why), {}, std::string(name)};
+}
+
 const Json* find(const Json& object, std::string_view name) {
   const auto found = object.find(name);
   return found == object.end() || found->is_null() ? nullptr : &*found;
@@ -20,7 +24,7 @@ static std::string shown(const Json& json) {
   return text.substr(1, text.size() - 2);
 }
 
-void Value::refuse(std::string_view why) const { throw Refusal::field(path, why); }
+void Value::refuse(std::string_view why) const { throw bad_field(path, why); }
 
 void Value::expect(std::string_view what) const { refuse(fmt::format("must be {}, not {}", what, shown(json))); }
 
@@ -98,7 +102,7 @@ Value Value::at(size_t index) const { return {fmt::format("{}[{}]", path, index)
 Value Value::member(std::string_view name) const {
   const std::string whole = fmt::format("{}.{}", path, name);
   const Json* found = find(object(), name);
-  if (!found) throw Refusal::field(whole, "is missing");
+  if (!found) throw bad_field(whole, "is missing");
   return {whole, *found};
 }
 

@@ -6,16 +6,19 @@
 #include <string_view>
 #include <vector>
 
+#include "server/api_error.h"
 #include "server/openai/json.h"
-#include "server/openai/refusal.h"
 
 namespace cachalot::openai {
+
+// 400, for the value of a field.
+ApiError bad_field(std::string_view name, std::string_view why);
 
 struct Value {
   std::string path;  // "stop", "messages[2].content"
   const Json& json;  // never null: null counts as absent, in every place
 
-  // Each throws a Refusal that names the path, what was expected, and the value.
+  // Each throws an ApiError that names the path, what was expected, and the value.
   const std::string& text() const;
   bool flag() const;
   int64_t integer(int64_t low, int64_t high) const;
