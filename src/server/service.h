@@ -49,6 +49,7 @@ class Service {
     ServedModel served;
     EngineThread engine;
   };
+  RouterOptions router_options();
   void add_routes();
   Caller caller(const Call& call) const;
 
