@@ -8,7 +8,6 @@
 
 namespace cachalot {
 
-
 // The block at whose end a slot that has `tokens` rows is a snapshot: the last row's chunk follows it.
 static int snapshot_blocks(int tokens) { return std::max(0, tokens - 1) / kBlockTokens; }
 

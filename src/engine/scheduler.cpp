@@ -7,7 +7,6 @@
 
 namespace cachalot {
 
-
 // What lies behind a window is given back, so between steps a sequence holds the window and the ragged ends of two
 // blocks; during a step the step's rows are added, of whichever sequences.
 static int64_t blocks_of_window(int window) { return blocks_of(window) + 2; }
