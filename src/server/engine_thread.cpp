@@ -315,6 +315,8 @@ void EngineThread::deliver(std::vector<Event>& events) {
 
 void EngineThread::note(Job& job, Event& event, double now) {
   if (!job.begun && event.begun > 0) note_beginning(job, event);
+  if (event.token || event.finished == FinishReason::stop || event.finished == FinishReason::length)
+    PromptHistory::computed(job.asked);
   if (event.token) note_token(job, event, now);
   if (options_.metrics && event.drafted > 0) options_.metrics->drafts(event.drafted, event.accepted);
   if (!event.finished) return;
@@ -330,7 +332,7 @@ void EngineThread::note_beginning(Job& job, const Event& event) {
   job.begun = true;
   job.queued = std::max(0.0, event.begun - job.arrived);
   const int64_t evictions = engine_.cache().statistics().evictions;
-  job.queue->tell(PromptHistory::computed(job.asked, event.cached_tokens, evictions));
+  job.queue->tell(PromptHistory::begun(job.asked, event.cached_tokens, evictions));
   if (options_.metrics) options_.metrics->began(job.queued, job.prompt_tokens, event.cached_tokens);
 }
 

@@ -138,6 +138,7 @@ struct Metrics::Series {
                                                     .Name("cachalot_http_request_seconds")
                                                     .Help("Seconds of an HTTP request, its whole stream included.")
                                                     .Register(registry);
+  const Buckets http_buckets = steps(0.001, 1000);
   Gauge& connections = plain_gauge("cachalot_http_connections", "Open connections.");
   Gauge& resident = plain_gauge("process_resident_memory_bytes", "Memory of the process that is in RAM.");
   Gauge& start = plain_gauge("process_start_time_seconds", "When the process began, since 1970.");
@@ -232,7 +233,7 @@ void Metrics::request_ended(const Ended& request) {
 void Metrics::http_request(std::string_view route, int status, double seconds) {
   const std::string name(route);
   series_->http_requests.Add({{"route", name}, {"status", std::to_string(status)}}).Increment();
-  series_->http_seconds.Add({{"route", name}}, steps(0.001, 1000)).Observe(seconds);
+  series_->http_seconds.Add({{"route", name}}, series_->http_buckets).Observe(seconds);
 }
 
 void Metrics::connections(int open) { series_->connections.Set(open); }

@@ -11,7 +11,7 @@ struct PrefixFinding {
     fresh,       // nothing asked before began so
     short_,      // what it shares with an earlier text is shorter than a block
     differs,     // all full blocks up to where it leaves the text that it has most in common with were found
-    unfinished,  // that text's rows were being computed meanwhile
+    unfinished,  // that text's rows had not all been computed: they were meanwhile, or it was cancelled
     evicted,     // the room of that text's blocks has been needed since
     other_rows,  // that text's rows have other bits: RoPE by length, or latent attention's form
                  // (docs/architecture.md)

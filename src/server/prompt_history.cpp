@@ -61,7 +61,7 @@ void PromptHistory::add(const Asked& asked, int32_t token) noexcept {
   } catch (const std::bad_alloc&) { text.whole = false; }
 }
 
-PrefixFinding PromptHistory::computed(const Asked& asked, int cached_tokens, int64_t evictions) {
+PrefixFinding PromptHistory::begun(const Asked& asked, int cached_tokens, int64_t evictions) {
   using Why = PrefixFinding::Why;
   PrefixFinding f{.cached_tokens = cached_tokens};
   f.prompt_tokens = static_cast<int>(asked.own->tokens.size());
@@ -81,7 +81,6 @@ PrefixFinding PromptHistory::computed(const Asked& asked, int cached_tokens, int
     f.why = Why::unfinished;
   else
     f.why = evictions > asked.nearest->last_evictions ? Why::evicted : Why::other_rows;
-  asked.own->computed = true;
   asked.own->last_evictions = evictions;
   return f;
 }
@@ -96,7 +95,7 @@ static std::string reason(const PrefixFinding& f) {
                          kBlockTokens);
     case Why::differs: return fmt::format("it leaves what was asked of late after {} tokens", f.common_tokens);
     case Why::unfinished:
-      return fmt::format("an earlier text has {} tokens in common with it, whose rows were being computed meanwhile",
+      return fmt::format("an earlier text has {} tokens in common with it, whose rows had not all been computed",
                          f.common_tokens);
     case Why::evicted:
       return fmt::format(

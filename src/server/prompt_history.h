@@ -28,7 +28,7 @@ class PromptHistory {
   struct Text {
     std::string caller, salt;
     std::vector<int32_t> tokens;
-    bool computed = false;       // the prompt's rows
+    bool computed = false;       // all of the prompt's rows
     bool whole = true;           // no token of the answer is missing
     bool remembered = false;     // is among texts_
     int64_t last_evictions = 0;  // the cache's count when its rows were last used
@@ -42,8 +42,9 @@ class PromptHistory {
   };
   // Remembers a request's prompt. Throws std::bad_alloc before anything has changed.
   Asked ask(const Request& request);
-  // Its prompt has been computed, with so many of its tokens found. `evictions`: of the cache, so far.
-  static PrefixFinding computed(const Asked& asked, int cached_tokens, int64_t evictions);
+  // It has begun, with so many of its tokens found. `evictions`: of the cache, so far.
+  static PrefixFinding begun(const Asked& asked, int cached_tokens, int64_t evictions);
+  static void computed(const Asked& asked) { asked.own->computed = true; }
   // A token of its first answer. What there is no memory for is not remembered.
   void add(const Asked& asked, int32_t token) noexcept;
   // It has ended: nothing keeps its blocks any more.

@@ -157,8 +157,9 @@ bool RequestParser::find_head() {
 
 namespace {
 
+Refused too_long(size_t body_bytes) { return {413, fmt::format("The body is longer than {} bytes.", body_bytes)}; }
+
 Refused complaint(const error_code& error) {
-  if (error == beast::http::error::body_limit) return {413, "The body is too long."};
   return {400, fmt::format("The request cannot be read: {}.", error.message())};
 }
 
@@ -220,8 +221,7 @@ void RequestParser::read_head() {
 
   Request& request = message_->request;
   check_framing(request, message_->http11);
-  if (message_->content_length().value_or(0) > body_bytes_)
-    throw Refused{413, fmt::format("The body is longer than {} bytes.", body_bytes_)};
+  if (message_->content_length().value_or(0) > body_bytes_) throw too_long(body_bytes_);
   if (const int hosts = named(request.headers, "Host").count; hosts > 1 || (hosts == 0 && message_->http11))
     throw Refused{400, hosts == 0 ? "There is no Host header." : "There is more than one Host header."};
   set_target(message_->target, request);
@@ -247,6 +247,7 @@ void RequestParser::read_body() {
     const size_t before = body_bytes();
     const size_t read = message_->put(boost::asio::const_buffer(pending_.data() + at, pending_.size() - at), error);
     if (error == beast::http::error::need_more) break;
+    if (error == beast::http::error::body_limit) throw too_long(body_bytes_);
     if (error) throw complaint(error);
     if (body_bytes() == before) limit_head(read);
     at += read;

@@ -161,10 +161,12 @@ void Router::handle(http::Exchange& exchange) const {
   try {
     failed = !answer(call, route);
   } catch (...) { ended = std::current_exception(); }
+  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begun;
+  const int status = dressed.status ? dressed.status : 499;  // as nginx calls a client that has gone
+  if (options_.heard) options_.heard(route ? route->path : "", status, time.count());
   if (options_.log && (!route || route->logged || failed)) {
-    const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - begun;
-    call.log.count("status", dressed.status ? dressed.status : 499);  // as nginx calls a client that has gone
-    call.log.number("ms", time.count());
+    call.log.count("status", status);
+    call.log.number("ms", 1e3 * time.count());
     call.log.count("bytes", dressed.bytes);
     options_.log(call.log.line());
   }

@@ -43,6 +43,8 @@ struct RouterOptions {
   // Web pages of these origins ("https://chat.example.org") may use the server from a browser.
   std::vector<std::string> cors_origins;
   std::function<void(std::string_view)> log;  // of each request a line; none: no log
+  // Hears of each request its route as it is declared, "" where there is none, its status and how long it took.
+  std::function<void(std::string_view route, int status, double seconds)> heard;
 };
 
 class Router {

@@ -15,8 +15,16 @@ Service::Model::Model(LoadedModel model, const ServiceOptions& options)
              .vocab = loaded.transformer->spec().vocab},
       engine(loaded, options.engine) {}
 
+RouterOptions Service::router_options() {
+  RouterOptions router = options_.router;
+  router.heard = [this](std::string_view route, int status, double seconds) {
+    metrics_.http_request(route, status, seconds);
+  };
+  return router;
+}
+
 Service::Service(ServiceOptions options)
-    : options_(std::move(options)), metrics_(options_.model_id), router_(options_.router, health_) {
+    : options_(std::move(options)), metrics_(options_.model_id), router_(router_options(), health_) {
   options_.engine.metrics = &metrics_;
   add_routes();
   http_ = std::make_unique<http::Server>(

@@ -9,6 +9,7 @@
 
 #include "server/engine_thread.h"
 #include "server/http.h"
+#include "server/request_notes.h"
 #include "server/router.h"
 #include "server/served_model.h"
 
@@ -48,6 +49,7 @@ class Service {
     ServedModel served;
     EngineThread engine;
   };
+  RouterOptions router_options();
   void add_routes();
   Caller caller(const Call& call) const;
 

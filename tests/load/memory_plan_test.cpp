@@ -84,6 +84,7 @@ TEST(MemoryPlan, CountsTheLogitsOfAllRowsOfAStepThatAskForThem) {
     const int64_t none = [&] {  // without logits: as of rows that ask for none
       LoadOptions one = options;
       one.scheduler.max_sequences = 1, one.speculation = Speculation::off, one.scores = false;
+      one.prompt_logprobs = false;
       const LoadedModel model = load(path, one);
       return model.plan.activation_bytes - 4 * int64_t{model.transformer->spec().vocab};
     }();

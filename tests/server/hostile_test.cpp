@@ -72,6 +72,8 @@ std::vector<Case> hostile_requests() {
       {kChunked + "0\r\nX\r\n\r\n", 400},
       {kChunked + "5;a=" + std::string(2000, 'b'), 431},
       {kChunked + "0\r\nX: " + std::string(2000, 'b'), 431},
+      {kChunked + "0\r\nX: " + std::string(2000, 'b') + "\r\n\r\n", 431},
+      {kChunked + "5;a=" + std::string(2000, 'b') + "\r\nhello\r\n0\r\n\r\n", 431},
       // Lines.
       {kGet + "Host: a\n\r\n", 400},
       {"GET / HTTP/1.1\nHost: a\n\n", 400},
@@ -144,6 +146,26 @@ TEST(Hostile, ARequestThatEndsInTheMiddleIsToldSo) {
     EXPECT_EQ(client.answer().status, 400) << part;
   }
   EXPECT_EQ(handled, 0);
+}
+
+TEST(Hostile, WhoIsRefusedInTheMiddleOfABodyStillReadsWhy) {
+  ServerUnderTest server({}, kSmall);
+  Client client(server.port());
+  client.send(kPost + "Content-Length: 400000\r\n\r\n");
+  for (int i = 0; i < 40; ++i) EXPECT_TRUE(client.send(std::string(10'000, 'x')));
+  EXPECT_EQ(client.answer().status, 413);
+  EXPECT_EQ(client.all(), "");
+  EXPECT_FALSE(client.reset_by_server());
+}
+
+TEST(Hostile, EmptyLinesWithoutEndAreNoRequest) {
+  ServerUnderTest server({}, {.idle_time = 50ms});
+  Client client(server.port());
+  std::string lines;
+  for (int i = 0; i < 1 << 16; ++i) lines += "\r\n";
+  const auto begun = Client::Clock::now();
+  while (client.send(lines) && Client::Clock::now() - begun < 10s) {}
+  EXPECT_LT(Client::Clock::now() - begun, 9s);
 }
 
 TEST(Hostile, ABodyInChunksOfOneByteIsReadButNotForever) {

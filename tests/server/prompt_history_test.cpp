@@ -29,8 +29,12 @@ Request request(std::vector<int32_t> prompt, const std::string& caller = "") {
 PrefixFinding after_others(const std::vector<std::vector<int32_t>>& others, const Request& asked, int cached,
                            int64_t evictions = 0) {
   PromptHistory history;
-  for (const auto& prompt : others) PromptHistory::computed(history.ask(request(prompt)), 0, 0);
-  return PromptHistory::computed(history.ask(asked), cached, evictions);
+  for (const auto& prompt : others) {
+    const auto other = history.ask(request(prompt));
+    PromptHistory::begun(other, 0, 0);
+    PromptHistory::computed(other);
+  }
+  return PromptHistory::begun(history.ask(asked), cached, evictions);
 }
 
 }  // namespace
@@ -60,24 +64,25 @@ TEST(PromptHistory, SaysWhyLessWasFound) {
   EXPECT_EQ(after_others({text}, asks, 64).why, Why::asked);
 }
 
-TEST(PromptHistory, KnowsWhatIsComputedMeanwhile) {
+TEST(PromptHistory, KnowsWhatHasNotBeenComputedYet) {
   PromptHistory history;
   const auto first = history.ask(request(tokens(300)));
   const auto second = history.ask(request(tokens(300)));
-  EXPECT_EQ(PromptHistory::computed(second, 128, 0).why, Why::unfinished);
+  EXPECT_EQ(PromptHistory::begun(second, 128, 0).why, Why::unfinished);
 }
 
 TEST(PromptHistory, KnowsAnswersToo) {
   PromptHistory history;
   const auto first = history.ask(request(tokens(100)));
-  PromptHistory::computed(first, 0, 0);
+  PromptHistory::begun(first, 0, 0);
+  PromptHistory::computed(first);
   for (int t = 100; t < 200; ++t) history.add(first, t);
   PromptHistory::ended(first, 5);
   const auto next = history.ask(request(after(tokens(200), 100, 900)));
   EXPECT_EQ(next.common, 200);
-  EXPECT_EQ(PromptHistory::computed(next, 192, 5).why, Why::differs);
-  EXPECT_EQ(PromptHistory::computed(next, 64, 5).why, Why::other_rows) << "held until its end, so not evicted";
-  EXPECT_EQ(PromptHistory::computed(next, 64, 6).why, Why::evicted);
+  EXPECT_EQ(PromptHistory::begun(next, 192, 5).why, Why::differs);
+  EXPECT_EQ(PromptHistory::begun(next, 64, 5).why, Why::other_rows) << "held until its end, so not evicted";
+  EXPECT_EQ(PromptHistory::begun(next, 64, 6).why, Why::evicted);
 }
 
 TEST(PromptHistory, NeverTellsOneCallerOfAnother) {

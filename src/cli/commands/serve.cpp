@@ -61,6 +61,7 @@ LoadOptions load_options(const ServeOptions& o) {
   load.scheduler.state_snapshots = SchedulerOptions().state_snapshots;
   load.cache_tokens = o.cache_tokens;
   load.roomy_cache = true;
+  load.prompt_logprobs = true;
   return load;
 }
 
