@@ -1,5 +1,5 @@
-// A server whose model is a script: for clients' tests of what no real model does on demand. Its text side is that of a
-// test checkpoint; it answers what the last message or prompt asks for, in words:
+// A server whose model is a script: for clients' tests of what no real model does on demand. Its text side is that of
+// a test checkpoint; it answers what the last message or prompt asks for, in words:
 //
 //   say TEXT          TEXT, once for each answer, with its number in the place of {n}
 //   reason TEXT       "<think>\nHm, so.\n</think>\n\nTEXT"
