@@ -14,9 +14,9 @@ namespace cachalot {
 struct ApiError {
   int status;
   std::string message;
-  std::string code = {};   // a word for programs; "" is null
-  std::string param = {};  // the field that it is about
-  std::optional<std::chrono::seconds> retry_after = {};
+  std::string code;   // a word for programs; "" is null
+  std::string param;  // the field that it is about
+  std::optional<std::chrono::seconds> retry_after;
 };
 
 // The body; headers that follow from the error are the router's.

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/log.h"
 
 namespace cachalot::http {
 
@@ -147,7 +148,8 @@ Connection::Connection(Descriptor fd, std::string remote, Service& service)
 void Connection::serve() noexcept {
   try {
     while (serve_one()) {}
-  } catch (...) {  // ClientGone; and no memory is left to say so
+  } catch (const ClientGone&) { return; } catch (...) {
+    say("cachalot: warning: a connection has ended for want of memory\n");
   }
 }
 

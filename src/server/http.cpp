@@ -17,6 +17,7 @@
 
 #include "base/ending.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "server/connection.h"
 #include "server/listener.h"
 
@@ -197,8 +198,7 @@ void Server::State::serve(Descriptor socket, std::string remote) {
 void Server::State::run(Served& one) noexcept {
   try {
     Connection(std::move(one.socket), std::move(one.remote), service).serve();
-  } catch (...) {  // no memory
-  }
+  } catch (...) { say("cachalot: warning: there is no memory for a connection\n"); }
   const std::lock_guard lock(mutex);
   one.ended = true;
   --open;

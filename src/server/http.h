@@ -44,7 +44,7 @@ struct Response {
   int status = 200;
   std::string body;
   std::string content_type = "application/json";
-  Headers headers = {};
+  Headers headers;
 };
 
 // The client has closed its connection, reset it, or reads too slowly. Handlers let it pass.

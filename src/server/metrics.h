@@ -1,6 +1,6 @@
 // What an operator watches, in Prometheus' text format. Names are vLLM's where it has one of that meaning, so that
-// dashboards made for it work; ours begin with cachalot_. As of vLLM 0.28 and later: kv_cache_usage_perc (before 0.10
-// gpu_cache_usage_perc) and inter_token_latency_seconds (before time_per_output_token_seconds). Buckets are our own.
+// dashboards made for it work; ours begin with cachalot_. They are the current ones: kv_cache_usage_perc was
+// gpu_cache_usage_perc once, and inter_token_latency_seconds time_per_output_token_seconds. Buckets are our own.
 //
 // Any thread may use it; recording takes some ten nanoseconds each.
 #pragma once

@@ -186,7 +186,7 @@ static ApiError told_of_exception(RequestLog& log) {
     return {503, "The system has no room for this request now.", "overloaded", {}, kRetryAfter};
   } catch (const std::exception& bug) {
     log.text("bug", bug.what());  // the client has no use for it
-  } catch (...) {}
+  } catch (...) { log.text("bug", "something is thrown that is no exception"); }
   return {500, "The server has failed; its log has more under this request's id."};
 }
 

@@ -6,25 +6,27 @@
 
 #include <cerrno>
 #include <cstdint>
-#include <cstring>
-
-#include "base/error.h"
+#include <system_error>
 
 namespace cachalot {
 
+static std::system_error lack_of_descriptors(int reason) {
+  return {reason, std::generic_category(), "no descriptor to wait with"};
+}
+
 Wakeup::Wakeup() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-  if (fd_ < 0) throw Error("no descriptor to wait with").because(std::strerror(errno));
+  if (fd_ < 0) throw lack_of_descriptors(errno);
 }
 
 // A set of descriptors is a descriptor itself.
 Wakeup::Wakeup(std::span<const Wakeup* const> any) : fd_(epoll_create1(EPOLL_CLOEXEC)) {
-  if (fd_ < 0) throw Error("no descriptor to wait with").because(std::strerror(errno));
+  if (fd_ < 0) throw lack_of_descriptors(errno);
   for (const Wakeup* one : any) {
     epoll_event event{.events = EPOLLIN, .data = {}};
     if (epoll_ctl(fd_, EPOLL_CTL_ADD, one->fd(), &event) == 0) continue;
     const int reason = errno;
     close(fd_);
-    throw Error("descriptors cannot be waited for together").because(std::strerror(reason));
+    throw lack_of_descriptors(reason);
   }
 }
 

@@ -7,7 +7,7 @@ namespace cachalot {
 
 class Wakeup {
  public:
-  // Throws Error when the process has no descriptor left.
+  // These throw std::system_error when the process has no descriptor left.
   Wakeup();
   // Woken while any of these is, which outlive it; by itself it is neither woken nor reset.
   explicit Wakeup(std::span<const Wakeup* const> any);
