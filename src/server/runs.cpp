@@ -16,6 +16,7 @@ static constexpr milliseconds kAgain{250};
 
 void Runs::start() {
   CHECK(started_ == 0 && !runs_.empty());
+  start_ = std::chrono::steady_clock::now();
   running_.push_back({0, generator_.start(std::move(runs_[0].request))});
   ++started_;
   start_more();
@@ -55,14 +56,15 @@ std::optional<std::vector<RunNews>> Runs::next(http::Exchange& exchange, millise
 
 void Runs::take(Running& running, std::vector<RunNews>& news) {
   Reply& reply = runs_[running.run].reply;
-  if (const auto finding = running.generation.queue().finding(); finding && runs_.size() == 1)
-    prefix_ = sentence(*finding);
   for (const Event& event : running.generation.queue().take()) {
+    if (event.token && !first_token_)
+      first_token_ = std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - start_);
     auto told = reply.push(event);
     if (!told) continue;
     if (told->end && !event.finished && !reply.ended()) running.generation.cancel(told->answer);
     news.push_back({running.run, std::move(*told)});
   }
+  if (running.run == 0 && !prefix_) prefix_ = running.generation.queue().finding();
 }
 
 ReplyUsage Runs::usage() const {

@@ -37,8 +37,10 @@ class Runs {
 
   const Reply& reply(size_t run) const { return runs_[run].reply; }
   ReplyUsage usage() const;  // of all
-  // How much of the prompt was cached, as far as it is known; of one run alone.
-  const std::string& prefix() const { return prefix_; }
+  // Of the first run, once it has begun: how much of its prompt was cached, and why not more.
+  const std::optional<PrefixFinding>& prefix() const { return prefix_; }
+  // Until the first token of all; none before that.
+  std::optional<std::chrono::milliseconds> first_token() const { return first_token_; }
 
  private:
   struct Running {
@@ -52,8 +54,10 @@ class Runs {
   Generator& generator_;
   std::vector<Run> runs_;
   size_t started_ = 0, ended_ = 0;
+  std::chrono::steady_clock::time_point start_;
+  std::optional<PrefixFinding> prefix_;
+  std::optional<std::chrono::milliseconds> first_token_;
   std::list<Running> running_;
-  std::string prefix_;
 };
 
 }  // namespace cachalot

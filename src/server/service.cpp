@@ -70,7 +70,7 @@ static void tell(const RequestNotes& notes, RequestLog& log) {
     if (!notes.prefix.empty()) log.text("prefix", notes.prefix);
     log.count("completion_tokens", notes.completion_tokens);
   }
-  if (notes.first_token_ms) log.number("first_token_ms", *notes.first_token_ms);
+  if (notes.first_token) log.count("first_token_ms", notes.first_token->count());
   if (!notes.finish.empty()) log.text("finish", notes.finish);
   if (!notes.error.empty()) log.text("error", notes.error);
 }

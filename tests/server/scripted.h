@@ -20,6 +20,7 @@ struct ScriptedAnswer {
   std::string error;            // what happens behind the tokens: this
   bool cancelled = false;       // or the engine's end
   bool endless = false;         // or the tokens once more
+  int silent_steps = 0;         // before the first token
 };
 
 // Log-probabilities that a test knows: of a token, and of the likeliest, whose ids are 0, 1, …
@@ -127,7 +128,7 @@ class ScriptedGenerator : public Generator {
       events.push_back(std::move(event));
       if (running.prompt_at < request.prompt.size()) return running.queue->push(std::move(events));
     }
-    if (running.silent++ < silent_steps) return;
+    if (running.silent++ < std::max(silent_steps, running.answers[0].script.silent_steps)) return;
     const int tokens = size_(running.steps++);
     for (int i = 0; i < std::ssize(running.answers); ++i)
       for (int t = 0; t < tokens && !running.answers[static_cast<size_t>(i)].ended; ++t)

@@ -24,6 +24,7 @@ struct Given {
   Prompt prompt;
   std::string text;
   bool bos = false;  // the first token is a BOS that the text does not have
+  size_t points = code_points(text);
 };
 
 Given given_text(const Asked& asked, const std::string& text) {
@@ -156,11 +157,11 @@ class CompletionTeller : public Teller {
   void add_prompt(const Given& given, const Reply& reply, CompletionLogprobs& logprobs) const {
     StreamDecoder decoder(tokenizer(), /*skip_special=*/false);
     const auto& known = reply.prompt_logprobs();
-    const size_t end = code_points(given.text);
     size_t at = 0;
     for (size_t i = 0; i < given.prompt.tokens.size(); ++i) {
       const int32_t token = given.prompt.tokens[i];
-      logprobs.add(tokenizer(), token, i < known.size() ? known[i] : std::vector<TokenLogprob>(), std::min(at, end));
+      logprobs.add(tokenizer(), token, i < known.size() ? known[i] : std::vector<TokenLogprob>(),
+                   std::min(at, given.points));
       const std::string text = decoder.push(token);
       if (i > 0 || !given.bos) at += code_points(text);
     }
@@ -173,7 +174,7 @@ class CompletionTeller : public Teller {
     begin = std::min(begin, choice.told.size());
     choice.points += code_points(std::string_view(choice.told).substr(choice.bytes, begin - choice.bytes));
     choice.bytes = begin;
-    return choice.points + (asked_.echo ? code_points(given_of(i).text) : 0);
+    return choice.points + (asked_.echo ? given_of(i).points : 0);
   }
 
   const Tokenizer& tokenizer() const { return asked_.model.text.tokenizer; }

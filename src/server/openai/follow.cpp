@@ -84,20 +84,18 @@ void check_end(const ReplyNews& news) {
     throw ApiError{503, "the answer was cancelled, since the server ends", "server_unavailable", {}};
 }
 
-void take_notes(const Runs& runs, const std::vector<RunNews>& all, RequestNotes& notes, Clock::time_point start) {
-  if (!all.empty() && !notes.first_token_ms)
-    notes.first_token_ms = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+void take_notes(const Runs& runs, const std::vector<RunNews>& all, RequestNotes& notes) {
   const ReplyUsage usage = runs.usage();
   notes.cached_tokens = usage.cached_tokens;
   notes.completion_tokens = usage.completion_tokens;
-  notes.prefix = runs.prefix();
+  if (notes.prefix.empty() && runs.prefix()) notes.prefix = sentence(*runs.prefix());
+  notes.first_token = runs.first_token();
   for (const RunNews& news : all)
     if (news.news.end) notes.finish = name(news.news.end->reason);
   for (const RunNews& news : all) check_end(news.news);
 }
 
 void stream(http::Exchange& exchange, const Asked& asked, Runs& runs, Teller& teller, RequestNotes& notes) {
-  const auto start = Clock::now();
   const Envelope envelope(teller, asked, /*chunk=*/true);
   Events events(exchange);
   const auto tell = [&](Json choices) {
@@ -125,7 +123,7 @@ void stream(http::Exchange& exchange, const Asked& asked, Runs& runs, Teller& te
       tell_each(teller.chunks(one, runs.reply(one.run)));
     }
     events.flush();
-    take_notes(runs, *news, notes, start);
+    take_notes(runs, *news, notes);
   }
   if (asked.usage_at_end) {
     Json chunk = envelope.with(Json::array());
@@ -145,7 +143,6 @@ void append(ReplyNews&& more, ReplyNews& whole) {
 
 void send_whole(http::Exchange& exchange, const Asked& asked, Runs& runs, size_t prompts, Teller& teller,
                 RequestNotes& notes) {
-  const auto start = Clock::now();
   const auto answers = static_cast<size_t>(asked.answers);
   std::vector<RunNews> whole;
   for (size_t run = 0; run < prompts; ++run)
@@ -154,7 +151,7 @@ void send_whole(http::Exchange& exchange, const Asked& asked, Runs& runs, size_t
   while (!runs.ended()) {
     auto news = runs.next(exchange, kQuiet);
     if (!news) continue;
-    take_notes(runs, *news, notes, start);
+    take_notes(runs, *news, notes);
     for (RunNews& one : *news) {
       const size_t at = one.run * answers + static_cast<size_t>(one.news.answer);
       append(std::move(one.news), whole[at].news);

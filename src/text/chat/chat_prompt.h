@@ -22,8 +22,7 @@ struct ChatPrompt {
 // Malformed UTF-8 in strings becomes U+FFFD. Throws Error when the template fails or refuses.
 ChatPrompt encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
                        const nlohmann::ordered_json& variables);
-// The same up to where the last message's content ends, so that the model goes on with it, as transformers'
-// continue_final_message does. That content must be a text. Throws Error, too, when the template leaves it out.
+// The same of ChatTemplate::write_continued.
 ChatPrompt encode_continued_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
                                  const nlohmann::ordered_json& variables);
 

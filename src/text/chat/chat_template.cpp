@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "jinja/text.h"
 
 namespace cachalot {
 namespace {
@@ -180,6 +181,22 @@ AttributedText ChatTemplate::write(const Json& variables) const {
     if (name != "messages") attribute(all[name], all_said, attribution);
   }
   return chosen(!all["tools"].is_null()).render(all, attribution);
+}
+
+// A mark behind the content shows where it ends. A template that trims what is said leaves out the mark's space.
+AttributedText ChatTemplate::write_continued(const Json& variables) const {
+  constexpr std::string_view kMark = "CONTINUE_FINAL_MESSAGE_TAG ", kTrimmed = "CONTINUE_FINAL_MESSAGE_TAG";
+  Json marked = variables;
+  auto& content = marked.at("messages").back().at("content").get_ref<std::string&>();
+  const std::string said(jinja::strip(content, jinja::Side::both));
+  content += kMark;
+  const AttributedText rendered = write(marked);
+  const std::string_view text = rendered.text;
+  const size_t at = text.rfind(kTrimmed);
+  if (at == text.npos || text.find(said) == text.npos)
+    throw Error("the chat template leaves out some of the last message, so it cannot be continued");
+  const std::string_view kept = text.substr(0, at);
+  return rendered.part(text.substr(at).starts_with(kMark) ? kept : jinja::strip(kept, jinja::Side::right));
 }
 
 }  // namespace cachalot

@@ -45,6 +45,9 @@ class ChatTemplate {
   // a token of it; and in the content and reasoning of messages of the role "assistant" so are <think>, </think>,
   // <tool_call> and </tool_call>, which models write as tokens.
   AttributedText write(const nlohmann::ordered_json& variables) const;
+  // The same up to where the last message's content, a text, ends, so that a model goes on with it, as transformers'
+  // continue_final_message does. Throws Error, too, when the template leaves out some of that content.
+  AttributedText write_continued(const nlohmann::ordered_json& variables) const;
   std::string render(const nlohmann::ordered_json& variables) const { return write(variables).text; }
 
  private:

@@ -10,6 +10,7 @@
 #include "formats/huggingface/tokenizer.h"
 #include "formats/made_files.h"
 #include "formats/real_vocabularies.h"
+#include "text/tokenizer/infill.h"
 #include "text/tokenizer/tokenizer.h"
 #include "text/unicode.h"
 
@@ -104,6 +105,23 @@ TEST(GgufTokenizer, TakesTheNamedTokensForSpecialWhenThereAreNoTypes) {
   EXPECT_THAT(t.encode("<|end|>"), ElementsAre(257));
   EXPECT_TRUE(t.is_special(257));
   EXPECT_EQ(t.eos(), 257);
+}
+
+// The names are those of llama.cpp (0c1e570, gguf-py/gguf/constants.py), the older ones too.
+TEST(GgufTokenizer, TakesFillInTokensFromTheirKeys) {
+  const InfillTokens want{.prefix = 5, .suffix = 6, .middle = 7};
+  for (const auto& [prefix, suffix, middle] :
+       {std::tuple{"fim_pre", "fim_suf", "fim_mid"}, std::tuple{"prefix", "suffix", "middle"}}) {
+    GgufMaker maker = maker_of(small_parts());
+    maker.u32(fmt::format("tokenizer.ggml.{}_token_id", prefix), 5);
+    maker.u32(fmt::format("tokenizer.ggml.{}_token_id", suffix), 6);
+    EXPECT_EQ(vocabulary_of(maker).infill, std::nullopt) << "one is missing";
+    maker.u32(fmt::format("tokenizer.ggml.{}_token_id", middle), 7);
+    const Tokenizer t(vocabulary_of(maker));
+    EXPECT_EQ(infill_tokens(t), want);
+    EXPECT_THAT(encode_infill(t, want, "x", "y"), ElementsAre(5, 'x', 6, 'y', 7));
+  }
+  EXPECT_EQ(infill_tokens(Tokenizer(vocabulary_of(maker_of(small_parts())))), std::nullopt);
 }
 
 TEST(GgufTokenizer, RefusesWhatItCannotRead) {

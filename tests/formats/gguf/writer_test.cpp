@@ -127,6 +127,8 @@ Vocabulary vocabulary_of(std::string_view pre) {
   maker.array<int32_t>("tokenizer.ggml.token_type", I32, {1, 1, 1, 3, 4, 5});
   maker.array<std::string>("tokenizer.ggml.merges", STRING, {"a b"});
   maker.u32("tokenizer.ggml.eos_token_id", 3);
+  maker.u32("tokenizer.ggml.fim_pre_token_id", 0).u32("tokenizer.ggml.fim_suf_token_id", 4);
+  maker.u32("tokenizer.ggml.fim_mid_token_id", 3);
   const std::string bytes = maker.build();
   return read_gguf_vocabulary(GgufFile::parse(as_bytes(bytes), "made"));
 }
@@ -150,6 +152,8 @@ TEST(GgufVocabulary, IsReadAsItWasWrittenForEveryPreTokenizer) {
     EXPECT_EQ(again.ignore_merges, v.ignore_merges);
     EXPECT_EQ(again.add_bos, v.add_bos);
     EXPECT_EQ(again.eos, v.eos);
+    EXPECT_EQ(v.infill, (InfillTokens{.prefix = 0, .suffix = 4, .middle = 3}));
+    EXPECT_EQ(again.infill, v.infill);
     ASSERT_EQ(again.added.size(), v.added.size());
     for (size_t i = 0; i < v.added.size(); ++i) {
       EXPECT_EQ(again.added[i].id, v.added[i].id);

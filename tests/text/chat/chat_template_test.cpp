@@ -65,6 +65,27 @@ TEST(ChatTemplate, TheFamiliesOfTheSpecificationRenderAsInTransformers) {
   EXPECT_GE(raised, 8);
 }
 
+TEST(ChatTemplate, TheLastMessageIsContinuedAsInTransformers) {
+  const Json golden = read_json(kGoldens / "continued.json");
+  size_t refused = 0;
+  for (const Json& c : golden["cases"]) {
+    SCOPED_TRACE(c["template"].get<std::string>() + ", " + c["answer"].get<std::string>());
+    const ChatTemplate chat(read_text(kGoldens / c["template"].get<std::string>()), "<｜begin▁of▁sentence｜>",
+                            "<｜end▁of▁sentence｜>");
+    const Json asked = {{"role", "user"}, {"content", golden["asked"]}},
+               answer = {{"role", "assistant"}, {"content", golden["answers"][c["answer"].get<std::string>()]}};
+    const Json variables = {{"messages", {asked, answer}}, {"add_generation_prompt", false}};
+    if (c.contains("output")) {
+      EXPECT_NO_THROW(EXPECT_EQ(chat.write_continued(variables).text, c["output"].get<std::string>()));
+    } else {
+      ++refused;
+      EXPECT_THROW(chat.write_continued(variables), Error);
+    }
+  }
+  EXPECT_GE(golden["cases"].size(), 100u);
+  EXPECT_GE(refused, 3u);
+}
+
 TEST(ChatTemplate, EveryTemplateAmongTheGoldensIsRead) {
   std::set<std::string> used;
   const Json golden = read_json(kGoldens / "families.json");

@@ -71,6 +71,15 @@ TEST(StopStrings, ShowTheSameTextWhereverThePiecesEnd) {
     StopStrings stops(list);
     EXPECT_EQ(shown(stops, text, cuts), text.substr(0, first)) << text;
     EXPECT_EQ(stops.found(), first != std::string::npos);
+    if (stops.found()) EXPECT_TRUE(text.substr(first).starts_with(stops.found_text()));
+  }
+}
+
+TEST(StopStrings, TellTheShortestOfThoseThatBeginAtOnePlace) {
+  for (const bool at_once : {true, false}) {
+    StopStrings stops({"abc", "ab"});
+    EXPECT_EQ(stops.push(at_once ? "xabc" : "xab"), "x");
+    EXPECT_EQ(stops.found_text(), "ab");
   }
 }
 

@@ -1,0 +1,241 @@
+"""OpenAI's client for Python against the scripted server, and against `cachalot serve`."""
+
+import time
+import unittest
+import urllib.request
+
+import openai
+
+import servers
+
+
+def client_of(address, key=servers.KEY):
+    return openai.OpenAI(base_url=address + "/v1", api_key=key, max_retries=0, timeout=60)
+
+
+def user(text):
+    return [{"role": "user", "content": text}]
+
+
+class Scripted(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.address = cls.enterClassContext(servers.scripted())
+        cls.client = client_of(cls.address)
+
+    def running(self):
+        request = urllib.request.Request(self.address + "/running", headers={"x-api-key": servers.KEY})
+        return int(urllib.request.urlopen(request).read())
+
+    def assert_nothing_runs(self):
+        until = time.monotonic() + 5
+        while self.running() and time.monotonic() < until:
+            time.sleep(0.01)
+        self.assertEqual(self.running(), 0)
+
+    def chat(self, text, **more):
+        return self.client.chat.completions.create(model="scripted", messages=user(text), **more)
+
+    def test_chat(self):
+        answer = self.chat("say Grüß Gott 你好 🐳")
+        choice = answer.choices[0]
+        self.assertEqual(choice.message.content, "Grüß Gott 你好 🐳")
+        self.assertEqual(choice.message.role, "assistant")
+        self.assertEqual(choice.finish_reason, "stop")
+        self.assertEqual(answer.object, "chat.completion")
+        self.assertEqual(answer.usage.total_tokens, answer.usage.prompt_tokens + answer.usage.completion_tokens)
+        self.assertEqual(answer.usage.prompt_tokens_details.cached_tokens, 0)
+        self.assertEqual(answer.usage.completion_tokens_details.reasoning_tokens, 0)
+
+    def test_reasoning(self):
+        message = self.chat("reason Yes").choices[0].message
+        self.assertEqual(message.content, "Yes")
+        self.assertEqual(message.reasoning_content, "Hm, so.")
+        self.assertEqual(message.reasoning, "Hm, so.")
+
+    def test_streaming(self):
+        text, reasoning, ends, usage = "", "", [], None
+        stream = self.chat("reason one 🐳 two", stream=True, stream_options={"include_usage": True})
+        for chunk in stream:
+            usage = chunk.usage or usage
+            for choice in chunk.choices:
+                text += choice.delta.content or ""
+                reasoning += getattr(choice.delta, "reasoning_content", None) or ""
+                if choice.finish_reason:
+                    ends.append(choice.finish_reason)
+        self.assertEqual((text, reasoning, ends), ("one 🐳 two", "Hm, so.", ["stop"]))
+        self.assertGreater(usage.completion_tokens_details.reasoning_tokens, 0)
+
+    def test_stream_helper(self):
+        with self.client.chat.completions.stream(model="scripted", messages=user("say a helper")) as stream:
+            kinds = {event.type for event in stream}
+            final = stream.get_final_completion()
+        self.assertIn("content.delta", kinds)
+        self.assertEqual(final.choices[0].message.content, "a helper")
+
+    def test_several_answers(self):
+        answer = self.chat("say number {n}", n=3)
+        self.assertEqual([c.message.content for c in answer.choices], ["number 0", "number 1", "number 2"])
+        texts = ["", "", ""]
+        for chunk in self.chat("say number {n}", n=3, stream=True):
+            for choice in chunk.choices:
+                texts[choice.index] += choice.delta.content or ""
+        self.assertEqual(texts, ["number 0", "number 1", "number 2"])
+
+    def test_stop(self):
+        choice = self.chat("say one two three", stop=["two"]).choices[0]
+        self.assertEqual((choice.message.content, choice.finish_reason), ("one ", "stop"))
+        self.assertEqual(self.chat("say one two three", max_completion_tokens=1).choices[0].finish_reason, "length")
+
+    def test_logprobs(self):
+        choice = self.chat("say a 🐳", logprobs=True, top_logprobs=2).choices[0]
+        said = b"".join(bytes(entry.bytes) for entry in choice.logprobs.content)
+        self.assertEqual(said.decode(), choice.message.content)
+        for entry in choice.logprobs.content:
+            self.assertLessEqual(entry.logprob, 0)
+            self.assertEqual(len(entry.top_logprobs), 2)
+
+    def test_completions(self):
+        answer = self.client.completions.create(
+            model="scripted", prompt=["say one", "say two"], echo=True, logprobs=1, max_tokens=50
+        )
+        self.assertEqual([c.text for c in answer.choices], ["say oneone", "say twotwo"])
+        for choice in answer.choices:
+            logprobs = choice.logprobs
+            self.assertIsNone(logprobs.token_logprobs[0])
+            self.assertEqual(len(logprobs.tokens), len(logprobs.top_logprobs))
+            for token, offset in zip(logprobs.tokens[:-1], logprobs.text_offset):  # the last one ended the answer
+                self.assertTrue(choice.text[offset:].startswith(token), (token, offset))
+        text = ""
+        for chunk in self.client.completions.create(model="scripted", prompt="say streamed", stream=True):
+            text += chunk.choices[0].text
+        self.assertEqual(text, "streamed")
+
+    def test_models(self):
+        self.assertEqual([m.id for m in self.client.models.list()], ["scripted"])
+        self.assertEqual(self.client.models.retrieve("scripted").owned_by, "cachalot")
+        with self.assertRaises(openai.NotFoundError):
+            self.client.models.retrieve("another")
+
+    def test_errors(self):
+        with self.assertRaises(openai.AuthenticationError) as raised:
+            client_of(self.address, key="wrong").models.list()
+        self.assertEqual(raised.exception.code, "invalid_api_key")
+        with self.assertRaises(openai.NotFoundError) as raised:
+            self.client.chat.completions.create(model="another", messages=user("say x"))
+        self.assertEqual(raised.exception.code, "model_not_found")
+        with self.assertRaises(openai.BadRequestError) as raised:
+            self.chat("say x", temperature=-1)
+        self.assertEqual(raised.exception.param, "temperature")
+        with self.assertRaises(openai.BadRequestError) as raised:
+            self.chat("say x", response_format={"type": "json_object"})
+        self.assertEqual(raised.exception.param, "response_format")
+        with self.assertRaises(openai.BadRequestError) as raised:
+            self.chat("word " * 5000)
+        self.assertEqual(raised.exception.code, "context_length_exceeded")
+        with self.assertRaises(openai.InternalServerError):
+            self.chat("fail")
+
+    def test_error_in_a_stream(self):
+        text = ""
+        with self.assertRaises(openai.APIError) as raised:
+            for chunk in self.chat("fail", stream=True):
+                text += chunk.choices[0].delta.content or ""
+        self.assertEqual(text, "so far")
+        self.assertIn("the script says", str(raised.exception))
+
+    def test_patience(self):
+        started = time.monotonic()
+        self.assertEqual(self.chat("wait 12", stream=False).choices[0].message.content, "at last")
+        self.assertGreater(time.monotonic() - started, 10)
+
+    def test_cancellation(self):
+        stream = self.chat("endless", stream=True)
+        for number, _ in enumerate(stream):
+            if number == 5:
+                break
+        self.assertEqual(self.running(), 1)
+        stream.close()
+        self.assert_nothing_runs()
+        with self.assertRaises(openai.APITimeoutError):
+            self.client.with_options(timeout=1).chat.completions.create(model="scripted", messages=user("endless"))
+        self.assert_nothing_runs()
+
+
+class Cachalot:
+    """What must hold on every model; its answers are its own."""
+
+    model = None
+
+    @classmethod
+    def setUpClass(cls):
+        address = cls.enterClassContext(servers.cachalot(cls.model, "--context", "1024"))
+        cls.client = client_of(address)
+        cls.name = cls.client.models.list().data[0].id
+
+    def chat(self, **more):
+        more.setdefault("temperature", 0)
+        more.setdefault("max_tokens", 40)
+        return self.client.chat.completions.create(model=self.name, messages=user("What is 47 + 86?"), **more)
+
+    def test_streaming_says_what_is_said_at_once(self):
+        message = self.chat().choices[0].message
+        text = reasoning = ""
+        for chunk in self.chat(stream=True):
+            for choice in chunk.choices:
+                text += choice.delta.content or ""
+                reasoning += getattr(choice.delta, "reasoning_content", None) or ""
+        self.assertEqual(text, message.content)
+        self.assertEqual(reasoning, getattr(message, "reasoning_content", None) or "")
+
+    def test_seeds_make_answers(self):
+        drawn = self.chat(temperature=1, seed=5, n=3).choices
+        for i, choice in enumerate(drawn):
+            alone = self.chat(temperature=1, seed=5 + i).choices[0]
+            self.assertEqual(alone.message.content, choice.message.content)
+            self.assertEqual(alone.finish_reason, choice.finish_reason)
+
+    def test_logprobs_are_the_likeliest(self):
+        told = self.chat(logprobs=True, top_logprobs=3).choices[0].logprobs.to_dict()
+        entries = told["content"] + told.get("reasoning_content", [])
+        self.assertTrue(entries)
+        for entry in entries:
+            self.assertEqual(entry["logprob"], max(top["logprob"] for top in entry["top_logprobs"]))
+
+    def test_echo_scores_a_prompt(self):
+        def score(prompt):
+            answer = self.client.completions.create(
+                model=self.name, prompt=prompt, echo=True, logprobs=1, max_tokens=1, temperature=0
+            )
+            return answer.choices[0].logprobs.token_logprobs
+
+        first = score("What is 47 + 86?")
+        self.assertIsNone(first[0])
+        self.assertTrue(all(value <= 0 for value in first[1:]))
+        self.assertEqual(first, score("What is 47 + 86?"))
+
+    def test_what_was_cached_is_told(self):
+        long = user("Please add these numbers for me: " + " ".join(str(i) for i in range(100)))
+        for _ in range(2):
+            answer = self.client.chat.completions.create(model=self.name, messages=long, max_tokens=1)
+        self.assertGreater(answer.usage.prompt_tokens_details.cached_tokens, 0)
+
+
+class TinyR1(Cachalot, unittest.TestCase):
+    model = "tiny-r1"
+
+
+class TinyQwen(Cachalot, unittest.TestCase):
+    model = "tiny-qwen"
+
+
+class Gqa(Cachalot, unittest.TestCase):
+    model = servers.test_models() / "gqa"
+
+
+class Mla(Cachalot, unittest.TestCase):
+    model = servers.test_models() / "mla"
+
+
+if __name__ == "__main__":
+    unittest.main()
