@@ -10,8 +10,8 @@
 namespace cachalot::jinja {
 namespace {
 
-constexpr int kDeepestTree = 300;   // of an expression's tree
-constexpr int kMaxBlocks = 200;  // of the parser in itself
+constexpr int kDeepestTree = 300;  // of an expression's tree
+constexpr int kMaxBlocks = 200;    // of the parser in itself
 
 bool is_word(const Token& token, std::initializer_list<std::string_view> words) {
   return token.kind == TokenKind::name && std::find(words.begin(), words.end(), token.text) != words.end();

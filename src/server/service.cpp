@@ -1,8 +1,21 @@
 #include "server/service.h"
 
+#include <fmt/ranges.h>
+
+#include "engine/block_key.h"
+#include "kernels/table.h"
 #include "server/openai/openai.h"
 
 namespace cachalot {
+
+// Of what decides an answer's bits beside the request: weights, as they are held, cache and instruction set.
+static std::string fingerprint(const LoadedModel& model) {
+  std::string facts = fmt::format("{}\n{}\n{}\n{}\n", model.checkpoint.path().filename().string(), model.family->name,
+                                  name(model.kv), best_kernels().isa);
+  for (const StoredTensor& t : model.checkpoint.tensors())
+    facts += fmt::format("{} {} {}\n", t.name, name(t.dtype), fmt::join(t.shape, ","));
+  return fmt::format("fp_{:016x}", KeyMaker().root(facts).words[0]);
+}
 
 Service::Model::Model(LoadedModel model, const ServiceOptions& options)
     : loaded(std::move(model)),
@@ -12,7 +25,8 @@ Service::Model::Model(LoadedModel model, const ServiceOptions& options)
              .defaults = loaded.defaults,
              .prompts = PromptWriter(*loaded.text, loaded.defaults.end_tokens),
              .context = loaded.plan.context,
-             .vocab = loaded.transformer->spec().vocab},
+             .vocab = loaded.transformer->spec().vocab,
+             .fingerprint = fingerprint(loaded)},
       engine(loaded, options.engine) {}
 
 RouterOptions Service::router_options() {

@@ -74,7 +74,8 @@ TEST(MemoryPlan, ARoomyCacheHoldsAllThatMayRunOrHalfOfWhatIsLeft) {
   const MemoryPlan most = plan(1 << 24);
   const int64_t left = most.available_bytes - most.weight_bytes - most.activation_bytes;
   EXPECT_LE(most.cache_bytes, left / 2);
-  EXPECT_GE(most.cache_bytes, left / 2 - left / 8) << "available memory changes while this is planned, but not so much";
+  EXPECT_GE(most.cache_bytes, left / 2 - left / 8)
+      << "available memory changes while this is planned, but not so much";
   EXPECT_EQ(load(kWindows, {.context = 640, .cache_tokens = 2000, .roomy_cache = true}).plan.cache_tokens, 2000);
 }
 

@@ -163,9 +163,7 @@ TEST(OpenAiCompletions, EchoThePromptWithItsLogprobs) {
       for (size_t i = 0; i < all.size() + !ended; ++i) {
         const std::string token = logprobs["tokens"][i];
         const size_t offset = logprobs["text_offset"][i].get<size_t>();
-        if (!token.starts_with("bytes:")) {
-          EXPECT_TRUE(from(text, offset).starts_with(token)) << token;
-        }
+        if (!token.starts_with("bytes:")) { EXPECT_TRUE(from(text, offset).starts_with(token)) << token; }
       }
       EXPECT_EQ(logprobs["text_offset"][all.size()], code_points(context + continuation));
       EXPECT_EQ(logprobs["tokens"][all.size()], ended ? "<|im_end|>" : " more");

@@ -16,7 +16,7 @@ namespace cachalot {
 namespace {
 
 constexpr size_t kLargestTiktoken = size_t{64} << 20;  // bytes; Qwen's has 2.5 MB
-constexpr size_t kLongestToken = 256;              // bytes; Qwen's longest has 128
+constexpr size_t kLongestToken = 256;                  // bytes; Qwen's longest has 128
 constexpr size_t kMostTokens = size_t{1} << 20;
 constexpr int kExtras = 205;  // <|extra_0|> to <|extra_204|>
 constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -19,7 +19,7 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kLargestTokenizer = size_t{256} << 20;  // bytes
-constexpr int kMostSteps = 64;                      // of a pre-tokeniser
+constexpr int kMostSteps = 64;                           // of a pre-tokeniser
 
 // A field of an object, null counting as absent.
 const json* field(const json& object, const char* key) {
