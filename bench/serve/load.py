@@ -46,7 +46,12 @@ class Client:
                 + (f"Authorization: Bearer {self.key}\r\n" if self.key else "") + "\r\n")
         start = last = time.perf_counter()
         self.writer.write(head.encode() + payload)
-        status = int((await self.reader.readline()).split()[1])
+        line = await self.reader.readline()
+        if not line:  # servers close connections that were idle
+            self.reader, self.writer = await asyncio.open_connection(self.url.hostname, self.url.port)
+            self.writer.write(head.encode() + payload)
+            line = await self.reader.readline()
+        status = int(line.split()[1])
         headers = {}
         while (line := await self.reader.readline()).strip():
             name, _, value = line.decode().partition(":")
