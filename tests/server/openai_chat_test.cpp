@@ -254,6 +254,32 @@ TEST(OpenAiChat, GivesLogprobsOfWhatIsTold) {
   EXPECT_THAT(choice["logprobs"].dump(), HasSubstr(R"("token":" \\xf0\\x9f)"));
 }
 
+TEST(OpenAiChat, GivesIdsOfTokensWhenAsked) {
+  const std::string text = "<think>\nHm.\n</think>\n\nA 🐳!";
+  ScriptedGenerator generator(saying(qwen(), {text}));
+  Asking asking{served("gqa").model, generator};
+  std::vector<int32_t> ids = qwen().encode(text);
+  ids.push_back(*qwen().eos());
+  const Json whole = asking.chat(hello({{"return_token_ids", true}})).json();
+  EXPECT_EQ(whole["choices"][0]["token_ids"], Json(ids)) << "reasoning, tags and the end token, too";
+  EXPECT_EQ(whole["prompt_token_ids"], Json(generator.asked[0].prompt));
+
+  RecordedExchange stream = asking.chat(hello({{"return_token_ids", true}, {"stream", true}}));
+  const std::vector<Json> chunks = stream.events();
+  std::vector<int32_t> told;
+  for (const Json& chunk : chunks) {
+    EXPECT_EQ(chunk.contains("prompt_token_ids"), &chunk == &chunks.front());
+    const Json none = Json::array();
+    for (const Json& id : chunk["choices"][0].contains("token_ids") ? chunk["choices"][0]["token_ids"] : none)
+      told.push_back(id.get<int32_t>());
+  }
+  EXPECT_EQ(chunks.front()["prompt_token_ids"], Json(generator.asked[0].prompt));
+  EXPECT_EQ(told, ids);
+
+  const std::string silent = asking.chat(hello()).body;
+  EXPECT_THAT(silent, ::testing::Not(HasSubstr("token_ids")));
+}
+
 TEST(OpenAiChat, GivesSeveralAnswersWithEndsOfTheirOwn) {
   ScriptedGenerator generator([](const Request&) {
     return std::vector<ScriptedAnswer>{{.tokens = qwen().encode("one")},

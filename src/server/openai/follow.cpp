@@ -6,6 +6,7 @@
 #include <ctime>
 #include <iterator>
 #include <random>
+#include <utility>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -98,8 +99,10 @@ void take_notes(const Runs& runs, const std::vector<RunNews>& all, RequestNotes&
 void stream(http::Exchange& exchange, const Asked& asked, Runs& runs, Teller& teller, RequestNotes& notes) {
   const Envelope envelope(teller, asked, /*chunk=*/true);
   Events events(exchange);
+  Json prompt = teller.prompt_token_ids();  // in the first chunk alone
   const auto tell = [&](Json choices) {
     Json chunk = envelope.with(std::move(choices));
+    if (!prompt.is_null()) chunk["prompt_token_ids"] = std::exchange(prompt, nullptr);
     if (asked.usage_always || asked.usage_at_end)
       chunk["usage"] = asked.usage_always ? usage_json(runs.usage()) : Json(nullptr);
     events.add(dump(chunk));
@@ -160,6 +163,7 @@ void send_whole(http::Exchange& exchange, const Asked& asked, Runs& runs, size_t
   Json choices = Json::array();
   for (const RunNews& one : whole) choices.push_back(teller.choice(one, runs.reply(one.run)));
   Json json = Envelope(teller, asked, /*chunk=*/false).with(std::move(choices));
+  if (Json prompt = teller.prompt_token_ids(); !prompt.is_null()) json["prompt_token_ids"] = std::move(prompt);
   json["usage"] = usage_json(runs.usage());
   exchange.send({.body = dump(json)});
 }
@@ -203,6 +207,13 @@ void guarded(http::Exchange& exchange, RequestNotes& notes, const std::function<
     notes.error = error.message;
     exchange.write(fmt::format("data: {}\n\ndata: [DONE]\n\n", openai_error(error).body));
   }
+}
+
+std::vector<int32_t> token_ids(const std::vector<ReplyToken>& tokens, const std::optional<ReplyEnd>& end) {
+  std::vector<int32_t> ids;
+  for (const ReplyToken& token : tokens) ids.push_back(token.token);
+  if (end && end->stop_token) ids.push_back(*end->stop_token);
+  return ids;
 }
 
 std::string_view finish_reason(const ReplyEnd& end) {

@@ -29,6 +29,8 @@ class Teller {
   virtual Json chunks(const RunNews& news, const Reply& reply) = 0;
   // The whole answer: `news` hold all of it.
   virtual Json choice(const RunNews& news, const Reply& reply) = 0;
+  // Beside the choices: the tokens of the one prompt of all, where they are told so; else null.
+  virtual Json prompt_token_ids() const { return nullptr; }
 };
 
 // Starts the runs and tells of them until all have ended. Throws ApiError, Error, Busy and
@@ -40,6 +42,8 @@ void follow(http::Exchange& exchange, const Asked& asked, std::vector<Run> runs,
 // http::ClientGone.
 void guarded(http::Exchange& exchange, RequestNotes& notes, const std::function<void()>& work);
 
+// The ids of these tokens, and of the one that ended the answer.
+std::vector<int32_t> token_ids(const std::vector<ReplyToken>& tokens, const std::optional<ReplyEnd>& end);
 // "stop", "length"; an answer that ended otherwise has no reason, since it is an error.
 std::string_view finish_reason(const ReplyEnd& end);
 // The stop text, or the id of the token that was asked to end the answer, or null.
