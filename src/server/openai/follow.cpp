@@ -110,8 +110,8 @@ void stream(http::Exchange& exchange, const Asked& asked, Runs& runs, Teller& te
   const auto tell_each = [&](Json choices) {
     for (Json& choice : choices) tell(Json::array({std::move(choice)}));
   };
-  tell_each(teller.beginning());
-  events.flush();
+  // Not before there is something to say: who measures the time to the first token takes it from the first event.
+  Json beginning = teller.beginning();
   while (!runs.ended()) {
     const auto news = runs.next(exchange, events.quiet_left());
     if (!news) {
@@ -123,7 +123,9 @@ void stream(http::Exchange& exchange, const Asked& asked, Runs& runs, Teller& te
     for (const RunNews& one : *news) {
       if (one.news.end && one.news.end->reason != FinishReason::stop && one.news.end->reason != FinishReason::length)
         break;
-      tell_each(teller.chunks(one, runs.reply(one.run)));
+      Json choices = teller.chunks(one, runs.reply(one.run));
+      if (!choices.empty()) tell_each(std::exchange(beginning, Json::array()));
+      tell_each(std::move(choices));
     }
     events.flush();
     take_notes(runs, *news, notes);

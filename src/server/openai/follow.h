@@ -23,7 +23,7 @@ class Teller {
   virtual ~Teller() = default;
   virtual std::string_view id_prefix() const = 0;  // "chatcmpl-"
   virtual std::string_view object(bool chunk) const = 0;
-  // A stream's first choices, told before anything is known.
+  // A stream's first choices, told before the first news.
   virtual Json beginning() = 0;
   // What the news become in a stream: choices, each of a chunk of its own.
   virtual Json chunks(const RunNews& news, const Reply& reply) = 0;
