@@ -222,7 +222,7 @@ TEST(OpenAiCompletions, CountOffsetsOfAnswersFromTheirBeginning) {
 }
 
 TEST(OpenAiCompletions, GiveIdsOfTokensWhenAsked) {
-  ScriptedGenerator generator(saying(qwen(), {" a 🐳", " b"}));
+  ScriptedGenerator generator(saying(qwen(), {" a 🐳", "🐳 b"}));
   Asking asking{served("gqa").model, generator};
   const auto ids = [&](const char* text) {
     std::vector<int32_t> all = qwen().encode(text);
@@ -233,7 +233,7 @@ TEST(OpenAiCompletions, GiveIdsOfTokensWhenAsked) {
   const Json whole = asking.complete(body).json();
   ASSERT_EQ(whole["choices"].size(), 4u);
   for (size_t i = 0; i < 4; ++i) {
-    EXPECT_EQ(whole["choices"][i]["token_ids"], ids(i % 2 == 0 ? " a 🐳" : " b"));
+    EXPECT_EQ(whole["choices"][i]["token_ids"], ids(i % 2 == 0 ? " a 🐳" : "🐳 b"));
     EXPECT_EQ(whole["choices"][i]["prompt_token_ids"], Json(qwen().encode(i < 2 ? "x y" : "z")));
   }
 

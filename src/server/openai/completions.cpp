@@ -102,8 +102,9 @@ class CompletionTeller : public Teller {
   Json chunks(const RunNews& run, const Reply& reply) override {
     Json told = tell(run, reply);
     const bool ends = run.news.end.has_value();
-    const bool ids = asked_.tells_token_ids && !told["token_ids"].empty();
+    const bool ids = asked_.tells_token_ids && !run.news.tokens.empty();
     if (!ends && told["text"] == "" && told["logprobs"].is_null() && !ids) return Json::array();
+    add_ids(run, told);
     if (ends) told["stop_reason"] = stop_reason(*run.news.end, asked_);
     return Json::array({std::move(told)});
   }
@@ -111,6 +112,7 @@ class CompletionTeller : public Teller {
   Json choice(const RunNews& run, const Reply& reply) override {
     Json told = tell(run, reply);
     told["stop_reason"] = stop_reason(*run.news.end, asked_);
+    add_ids(run, told);
     return told;
   }
 
@@ -152,13 +154,15 @@ class CompletionTeller : public Teller {
       if (run.news.end && run.news.end->stop_token && !run.news.end->logprobs.empty())
         logprobs.add(tokenizer(), *run.news.end->stop_token, run.news.end->logprobs, offset(i, choice.told.size()));
     }
-    Json told = json(i, std::move(text), asked_.logprobs && !logprobs.empty() ? logprobs.take() : Json(nullptr),
-                     run.news.end ? Json(finish_reason(*run.news.end)) : Json(nullptr));
-    if (asked_.tells_token_ids) {
-      told["token_ids"] = token_ids(run.news.tokens, run.news.end);
-      if (!std::exchange(choice.knows_prompt, true)) told["prompt_token_ids"] = given_of(i).prompt.tokens;
-    }
-    return told;
+    return json(i, std::move(text), asked_.logprobs && !logprobs.empty() ? logprobs.take() : Json(nullptr),
+                run.news.end ? Json(finish_reason(*run.news.end)) : Json(nullptr));
+  }
+
+  void add_ids(const RunNews& run, Json& told) {
+    if (!asked_.tells_token_ids) return;
+    const size_t i = index(run);
+    told["token_ids"] = token_ids(run.news.tokens, run.news.end);
+    if (!std::exchange(choices_[i].knows_prompt, true)) told["prompt_token_ids"] = given_of(i).prompt.tokens;
   }
 
   void add_prompt(const Given& given, const Reply& reply, CompletionLogprobs& logprobs) const {
