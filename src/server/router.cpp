@@ -30,11 +30,13 @@ void check_origin(const std::string& origin) {
       scheme != origin.npos && scheme > 0 && scheme + 3 < origin.size() &&
       origin.find_first_of("/*?# \t\\@", scheme + 3) == origin.npos &&
       std::ranges::none_of(origin, [](char c) { return (c >= 'A' && c <= 'Z') || c <= ' ' || c >= '\x7f'; });
-  if (!plain)
-    throw Error(fmt::format("{} is no origin", quote(origin)))
-        .in("--cors-origin")
-        .because("with *, every web page that is open in a browser could use this server")
-        .hint("SCHEME://HOST or SCHEME://HOST:PORT, in small letters and without a path, like http://localhost:3000");
+  if (plain) return;
+  throw Error(fmt::format("{} is no origin", quote(origin)))
+      .in("--cors-origin")
+      .because(origin.find('*') == origin.npos
+                   ? "a browser writes it otherwise, and they are compared letter by letter"
+                   : "with *, every web page that is open in a browser could use this server")
+      .hint("SCHEME://HOST or SCHEME://HOST:PORT, in small letters and without a path, like http://localhost:3000");
 }
 
 // "%2F" is "/"; what is no such escape stays.

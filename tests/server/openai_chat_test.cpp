@@ -134,23 +134,30 @@ TEST(OpenAiChat, StreamsWithRoleFirstAndUsageLast) {
       hello({{"stream", true}, {"stream_options", {{"continuous_usage_stats", true}, {"include_usage", true}}}}));
   const auto counted = always.events();
   ASSERT_EQ(counted.size(), 5u);
-  EXPECT_EQ(counted[0]["usage"]["completion_tokens"], 0);
+  EXPECT_EQ(counted[0]["usage"]["completion_tokens"], 1) << "told with the first token";
   EXPECT_EQ(counted[2]["usage"]["completion_tokens"], 2);
 }
 
-// The first headers and the role come before the model has said anything, and comments while it is silent.
+// Headers come before the model has said anything, and comments while it is silent; the role comes with the first
+// token, as benchmarks take the first event for it.
 TEST(OpenAiChat, IsNeverSilent) {
   ScriptedGenerator generator(saying(qwen(), {"Hi"}));
   generator.silent_steps = 3;
   Asking asking{served("gqa").model, generator};
   RecordedExchange exchange = asking.exchange(hello({{"stream", true}}));
   size_t parts_at_first_wait = 0;
+  bool begun_at_first_wait = false;
   exchange.meanwhile = [&] {
-    if (exchange.waits == 1) parts_at_first_wait = exchange.parts.size();
+    if (exchange.waits == 1) {
+      parts_at_first_wait = exchange.parts.size();
+      begun_at_first_wait = exchange.begun();
+    }
     generator.step();
   };
   openai::chat_completions(exchange, asking.model, generator, asking.caller, asking.notes);
-  EXPECT_EQ(parts_at_first_wait, 1u);
+  EXPECT_TRUE(begun_at_first_wait);
+  EXPECT_EQ(parts_at_first_wait, 0u);
+  EXPECT_THAT(exchange.parts.at(3), HasSubstr("assistant")) << "behind three comments";
   exchange.events();
   EXPECT_EQ(exchange.comments, 3);
 }
@@ -252,6 +259,32 @@ TEST(OpenAiChat, GivesLogprobsOfWhatIsTold) {
   EXPECT_EQ(reasoning, "<think>\nHm.\n</think>\n\n");
   // A part of a character is told by its bytes.
   EXPECT_THAT(choice["logprobs"].dump(), HasSubstr(R"("token":" \\xf0\\x9f)"));
+}
+
+TEST(OpenAiChat, GivesIdsOfTokensWhenAsked) {
+  const std::string text = "<think>\nHm.\n</think>\n\nA 🐳!";
+  ScriptedGenerator generator(saying(qwen(), {text}));
+  Asking asking{served("gqa").model, generator};
+  std::vector<int32_t> ids = qwen().encode(text);
+  ids.push_back(*qwen().eos());
+  const Json whole = asking.chat(hello({{"return_token_ids", true}})).json();
+  EXPECT_EQ(whole["choices"][0]["token_ids"], Json(ids)) << "reasoning, tags and the end token, too";
+  EXPECT_EQ(whole["prompt_token_ids"], Json(generator.asked[0].prompt));
+
+  RecordedExchange stream = asking.chat(hello({{"return_token_ids", true}, {"stream", true}}));
+  const std::vector<Json> chunks = stream.events();
+  std::vector<int32_t> told;
+  for (const Json& chunk : chunks) {
+    EXPECT_EQ(chunk.contains("prompt_token_ids"), &chunk == &chunks.front());
+    const Json none = Json::array();
+    for (const Json& id : chunk["choices"][0].contains("token_ids") ? chunk["choices"][0]["token_ids"] : none)
+      told.push_back(id.get<int32_t>());
+  }
+  EXPECT_EQ(chunks.front()["prompt_token_ids"], Json(generator.asked[0].prompt));
+  EXPECT_EQ(told, ids);
+
+  const std::string silent = asking.chat(hello()).body;
+  EXPECT_THAT(silent, ::testing::Not(HasSubstr("token_ids")));
 }
 
 TEST(OpenAiChat, GivesSeveralAnswersWithEndsOfTheirOwn) {

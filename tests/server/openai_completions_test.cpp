@@ -221,6 +221,38 @@ TEST(OpenAiCompletions, CountOffsetsOfAnswersFromTheirBeginning) {
   }
 }
 
+TEST(OpenAiCompletions, GiveIdsOfTokensWhenAsked) {
+  ScriptedGenerator generator(saying(qwen(), {" a 🐳", "🐳 b"}));
+  Asking asking{served("gqa").model, generator};
+  const auto ids = [&](const char* text) {
+    std::vector<int32_t> all = qwen().encode(text);
+    all.push_back(*qwen().eos());
+    return Json(all);
+  };
+  const Json body = {{"prompt", {"x y", "z"}}, {"n", 2}, {"return_token_ids", true}};
+  const Json whole = asking.complete(body).json();
+  ASSERT_EQ(whole["choices"].size(), 4u);
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(whole["choices"][i]["token_ids"], ids(i % 2 == 0 ? " a 🐳" : "🐳 b"));
+    EXPECT_EQ(whole["choices"][i]["prompt_token_ids"], Json(qwen().encode(i < 2 ? "x y" : "z")));
+  }
+
+  Json streamed = body;
+  streamed["stream"] = true;
+  std::vector<Json> told(4, Json::array()), prompts(4, Json::array());
+  RecordedExchange stream = asking.complete(streamed);
+  for (const Json& chunk : stream.events())
+    for (const Json& choice : chunk["choices"]) {
+      const auto at = choice["index"].get<size_t>();
+      for (const Json& id : choice["token_ids"]) told[at].push_back(id);
+      if (choice.contains("prompt_token_ids")) prompts[at].push_back(choice["prompt_token_ids"]);
+    }
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(told[i], whole["choices"][i]["token_ids"]);
+    EXPECT_EQ(prompts[i], Json::array({whole["choices"][i]["prompt_token_ids"]})) << "once";
+  }
+}
+
 TEST(OpenAiCompletions, FillInBetweenPrefixAndSuffix) {
   ScriptedGenerator generator(saying(qwen(), {"return a"}));
   Asking asking{served("gqa").model, generator};

@@ -179,7 +179,8 @@ Command serve_command() {
                .shows_default = true,
                .range = Range{1, kMostSequences}});
   command.add({.name = "--cache-tokens",
-               .help = "what the cache holds over all answers and beginnings [what fits half of the memory left]",
+               .help = "what the cache holds over all answers and beginnings, at least --context [as much as all "
+                       "answers at once can fill, in at most half of the memory left]",
                .value = &o->cache_tokens,
                .type = "N",
                .group = "Model",

@@ -38,6 +38,7 @@ struct Asked {
   bool stream = false, usage_at_end = false, usage_always = false;
   bool usage_options = false;   // stream_options were given
   std::optional<int> logprobs;  // of so many likeliest tokens beside the chosen one
+  bool tells_token_ids = false;
 
   // Chat.
   const Json* messages = nullptr;

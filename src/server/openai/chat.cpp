@@ -13,7 +13,7 @@ namespace {
 
 class ChatTeller : public Teller {
  public:
-  explicit ChatTeller(const Asked& asked) : asked_(asked) {}
+  ChatTeller(const Asked& asked, const Prompt& prompt) : asked_(asked), prompt_(prompt) {}
 
   std::string_view id_prefix() const override { return "chatcmpl-"; }
   std::string_view object(bool chunk) const override { return chunk ? "chat.completion.chunk" : "chat.completion"; }
@@ -31,11 +31,15 @@ class ChatTeller : public Teller {
     add_reasoning(news, delta);
     if (!news.text.empty()) delta["content"] = news.text;
     Json told = logprobs(news);
-    if (!delta.empty() || !told.is_null())
+    const bool ids = asked_.tells_token_ids;
+    if (!delta.empty() || !told.is_null() || (ids && !news.tokens.empty())) {
       choices.push_back(chunk(news.answer, std::move(delta), std::move(told), nullptr));
+      if (ids) choices.back()["token_ids"] = token_ids(news.tokens, std::nullopt);
+    }
     if (!news.end) return choices;
     Json last = chunk(news.answer, Json::object(), nullptr, finish_reason(*news.end));
     last["stop_reason"] = stop_reason(*news.end, asked_);
+    if (ids) last["token_ids"] = token_ids({}, news.end);
     choices.push_back(std::move(last));
     return choices;
   }
@@ -44,12 +48,16 @@ class ChatTeller : public Teller {
     const ReplyNews& news = run.news;
     Json message = {{"role", "assistant"}, {"content", news.text}, {"refusal", nullptr}};
     add_reasoning(news, message);
-    return {{"index", news.answer},
-            {"message", std::move(message)},
-            {"logprobs", asked_.logprobs ? logprobs(news, /*also_empty=*/true) : Json(nullptr)},
-            {"finish_reason", finish_reason(*news.end)},
-            {"stop_reason", stop_reason(*news.end, asked_)}};
+    Json told = {{"index", news.answer},
+                 {"message", std::move(message)},
+                 {"logprobs", asked_.logprobs ? logprobs(news, /*also_empty=*/true) : Json(nullptr)},
+                 {"finish_reason", finish_reason(*news.end)},
+                 {"stop_reason", stop_reason(*news.end, asked_)}};
+    if (asked_.tells_token_ids) told["token_ids"] = token_ids(news.tokens, news.end);
+    return told;
   }
+
+  Json prompt_token_ids() const override { return asked_.tells_token_ids ? Json(prompt_.tokens) : Json(nullptr); }
 
  private:
   static Json chunk(int index, Json delta, Json logprobs, Json finish) {
@@ -80,6 +88,7 @@ class ChatTeller : public Teller {
   }
 
   const Asked& asked_;
+  const Prompt& prompt_;
 };
 
 // top_logprobs says how many, logprobs whether.
@@ -106,7 +115,7 @@ void chat_completions(http::Exchange& exchange, const ServedModel& model, Genera
     std::vector<Run> runs;
     runs.push_back({engine_request(asked, prompt, caller),
                     Reply(model.text.tokenizer, prompt, {.answers = asked.answers, .text = asked.text})});
-    ChatTeller teller(asked);
+    ChatTeller teller(asked, prompt);
     follow(exchange, asked, std::move(runs), generator, teller, notes);
   });
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/error.h"
 #include "server/json_body.h"
@@ -101,7 +102,9 @@ class CompletionTeller : public Teller {
   Json chunks(const RunNews& run, const Reply& reply) override {
     Json told = tell(run, reply);
     const bool ends = run.news.end.has_value();
-    if (!ends && told["text"] == "" && told["logprobs"].is_null()) return Json::array();
+    const bool ids = asked_.tells_token_ids && !run.news.tokens.empty();
+    if (!ends && told["text"] == "" && told["logprobs"].is_null() && !ids) return Json::array();
+    add_ids(run, told);
     if (ends) told["stop_reason"] = stop_reason(*run.news.end, asked_);
     return Json::array({std::move(told)});
   }
@@ -109,14 +112,15 @@ class CompletionTeller : public Teller {
   Json choice(const RunNews& run, const Reply& reply) override {
     Json told = tell(run, reply);
     told["stop_reason"] = stop_reason(*run.news.end, asked_);
+    add_ids(run, told);
     return told;
   }
 
  private:
   struct Choice {
-    bool echoed = false;
-    std::string told;              // of the answer
-    size_t bytes = 0, points = 0;  // a place in it: of the last token that was told
+    bool echoed = false, knows_prompt = false;  // the prompt's text was told, its tokens' ids
+    std::string told;                           // of the answer
+    size_t bytes = 0, points = 0;               // a place in it: of the last token that was told
   };
 
   size_t index(const RunNews& run) const {
@@ -152,6 +156,13 @@ class CompletionTeller : public Teller {
     }
     return json(i, std::move(text), asked_.logprobs && !logprobs.empty() ? logprobs.take() : Json(nullptr),
                 run.news.end ? Json(finish_reason(*run.news.end)) : Json(nullptr));
+  }
+
+  void add_ids(const RunNews& run, Json& told) {
+    if (!asked_.tells_token_ids) return;
+    const size_t i = index(run);
+    told["token_ids"] = token_ids(run.news.tokens, run.news.end);
+    if (!std::exchange(choices_[i].knows_prompt, true)) told["prompt_token_ids"] = given_of(i).prompt.tokens;
   }
 
   void add_prompt(const Given& given, const Reply& reply, CompletionLogprobs& logprobs) const {

@@ -6,6 +6,7 @@
 #include <ctime>
 #include <iterator>
 #include <random>
+#include <utility>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -98,8 +99,10 @@ void take_notes(const Runs& runs, const std::vector<RunNews>& all, RequestNotes&
 void stream(http::Exchange& exchange, const Asked& asked, Runs& runs, Teller& teller, RequestNotes& notes) {
   const Envelope envelope(teller, asked, /*chunk=*/true);
   Events events(exchange);
+  Json prompt = teller.prompt_token_ids();  // in the first chunk alone
   const auto tell = [&](Json choices) {
     Json chunk = envelope.with(std::move(choices));
+    if (!prompt.is_null()) chunk["prompt_token_ids"] = std::exchange(prompt, nullptr);
     if (asked.usage_always || asked.usage_at_end)
       chunk["usage"] = asked.usage_always ? usage_json(runs.usage()) : Json(nullptr);
     events.add(dump(chunk));
@@ -107,8 +110,8 @@ void stream(http::Exchange& exchange, const Asked& asked, Runs& runs, Teller& te
   const auto tell_each = [&](Json choices) {
     for (Json& choice : choices) tell(Json::array({std::move(choice)}));
   };
-  tell_each(teller.beginning());
-  events.flush();
+  // Not before there is something to say: who measures the time to the first token takes it from the first event.
+  Json beginning = teller.beginning();
   while (!runs.ended()) {
     const auto news = runs.next(exchange, events.quiet_left());
     if (!news) {
@@ -120,7 +123,9 @@ void stream(http::Exchange& exchange, const Asked& asked, Runs& runs, Teller& te
     for (const RunNews& one : *news) {
       if (one.news.end && one.news.end->reason != FinishReason::stop && one.news.end->reason != FinishReason::length)
         break;
-      tell_each(teller.chunks(one, runs.reply(one.run)));
+      Json choices = teller.chunks(one, runs.reply(one.run));
+      if (!choices.empty()) tell_each(std::exchange(beginning, Json::array()));
+      tell_each(std::move(choices));
     }
     events.flush();
     take_notes(runs, *news, notes);
@@ -160,6 +165,7 @@ void send_whole(http::Exchange& exchange, const Asked& asked, Runs& runs, size_t
   Json choices = Json::array();
   for (const RunNews& one : whole) choices.push_back(teller.choice(one, runs.reply(one.run)));
   Json json = Envelope(teller, asked, /*chunk=*/false).with(std::move(choices));
+  if (Json prompt = teller.prompt_token_ids(); !prompt.is_null()) json["prompt_token_ids"] = std::move(prompt);
   json["usage"] = usage_json(runs.usage());
   exchange.send({.body = dump(json)});
 }
@@ -203,6 +209,13 @@ void guarded(http::Exchange& exchange, RequestNotes& notes, const std::function<
     notes.error = error.message;
     exchange.write(fmt::format("data: {}\n\ndata: [DONE]\n\n", openai_error(error).body));
   }
+}
+
+std::vector<int32_t> token_ids(const std::vector<ReplyToken>& tokens, const std::optional<ReplyEnd>& end) {
+  std::vector<int32_t> ids;
+  for (const ReplyToken& token : tokens) ids.push_back(token.token);
+  if (end && end->stop_token) ids.push_back(*end->stop_token);
+  return ids;
 }
 
 std::string_view finish_reason(const ReplyEnd& end) {

@@ -23,12 +23,14 @@ class Teller {
   virtual ~Teller() = default;
   virtual std::string_view id_prefix() const = 0;  // "chatcmpl-"
   virtual std::string_view object(bool chunk) const = 0;
-  // A stream's first choices, told before anything is known.
+  // A stream's first choices, told before the first news.
   virtual Json beginning() = 0;
   // What the news become in a stream: choices, each of a chunk of its own.
   virtual Json chunks(const RunNews& news, const Reply& reply) = 0;
   // The whole answer: `news` hold all of it.
   virtual Json choice(const RunNews& news, const Reply& reply) = 0;
+  // Beside the choices: the tokens of the one prompt of all, where they are told so; else null.
+  virtual Json prompt_token_ids() const { return nullptr; }
 };
 
 // Starts the runs and tells of them until all have ended. Throws ApiError, Error, Busy and
@@ -40,6 +42,8 @@ void follow(http::Exchange& exchange, const Asked& asked, std::vector<Run> runs,
 // http::ClientGone.
 void guarded(http::Exchange& exchange, RequestNotes& notes, const std::function<void()>& work);
 
+// The ids of these tokens, and of the one that ended the answer.
+std::vector<int32_t> token_ids(const std::vector<ReplyToken>& tokens, const std::optional<ReplyEnd>& end);
 // "stop", "length"; an answer that ended otherwise has no reason, since it is an error.
 std::string_view finish_reason(const ReplyEnd& end);
 // The stop text, or the id of the token that was asked to end the answer, or null.
