@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <type_traits>
+#include <vector>
 
 #include "base/error.h"
 #include "base/quote.h"
@@ -119,31 +121,95 @@ void set_number(const std::string& text, nlohmann::ordered_json& value) {
     value = text == "NaN" ? std::numeric_limits<double>::quiet_NaN() : std::strtod(text.c_str(), nullptr);
 }
 
+// An ordered object compares a key with all that it has, so many members would take hours.
+template <typename Json>
+constexpr size_t kMostMembers = std::is_same_v<Json, nlohmann::ordered_json> ? 2048 : SIZE_MAX;
+
+// Puts together what the parser finds. The library's own way to watch a parser looks through a list or an object
+// whenever a part of it ends, which takes minutes for a list of a million.
+template <typename Json>
+class Builder final : public nlohmann::json_sax<Json> {
+  using Sax = nlohmann::json_sax<Json>;
+
+ public:
+  Builder(const OddNumbers& odd, std::string_view where, JsonLimits limits)
+      : odd_(odd.numbers()), where_(where), limits_(limits) {}
+
+  Json take() { return std::move(root_); }
+
+  bool null() override { return plain(nullptr); }
+  bool boolean(bool value) override { return plain(value); }
+  bool number_integer(typename Sax::number_integer_t value) override { return plain(value); }
+  bool number_unsigned(typename Sax::number_unsigned_t value) override { return plain(value); }
+  bool number_float(typename Sax::number_float_t value, const std::string&) override { return plain(value); }
+  bool string(std::string& value) override { return plain(std::move(value)); }
+  bool binary(typename Sax::binary_t&) override { return false; }  // JSON has none
+
+  bool start_object(size_t) override { return open(Json::object()); }
+  bool start_array(size_t) override { return open(Json::array()); }
+  bool end_object() override { return close(); }
+  bool end_array() override { return close(); }
+  bool key(std::string& name) override {
+    Json& object = *open_.back();
+    member_ = &object[name];
+    if (object.size() > kMostMembers<Json>)
+      throw Error(fmt::format("an object of the JSON has more than {} members", kMostMembers<Json>)).in(where_);
+    return true;
+  }
+
+  bool parse_error(size_t, const std::string&, const nlohmann::json::exception& error) override {
+    throw Error("the text is not valid JSON").in(where_).because(json_complaint(error));
+  }
+
+ private:
+  bool plain(Json value) {
+    Json& put = add(std::move(value));
+    if (odd_values_ < odd_.size() && odd_[odd_values_].value == plain_values_)
+      set_number(odd_[odd_values_++].text, put);
+    ++plain_values_;
+    return true;
+  }
+
+  bool open(Json empty) {
+    if (std::ssize(open_) >= limits_.depth)
+      throw Error(fmt::format("the JSON is nested more than {} deep", limits_.depth)).in(where_);
+    open_.push_back(&add(std::move(empty)));
+    return true;
+  }
+
+  bool close() {
+    open_.pop_back();
+    return true;
+  }
+
+  Json& add(Json value) {
+    if (++values_ > limits_.values)
+      throw Error(fmt::format("the JSON holds more than {} values", limits_.values)).in(where_);
+    if (open_.empty()) return root_ = std::move(value);
+    Json& parent = *open_.back();
+    if (parent.is_object()) return *member_ = std::move(value);
+    parent.push_back(std::move(value));
+    return parent.back();
+  }
+
+  const std::vector<OddNumbers::Number>& odd_;
+  const std::string_view where_;
+  const JsonLimits limits_;
+  Json root_;
+  std::vector<Json*> open_;  // objects and lists, each within the one before it
+  Json* member_ = nullptr;   // of the innermost object: whose key came last
+  size_t values_ = 0, plain_values_ = 0, odd_values_ = 0;
+};
+
 }  // namespace
 
 template <typename Json>
 static Json parse_bounded(std::string_view raw, std::string_view where, JsonLimits limits) {
-  using Event = typename Json::parse_event_t;
   const OddNumbers odd(raw);
   const std::string_view text = odd.text();
-  size_t values = 0, plain_values = 0, odd_values = 0;
-  const auto bound = [&](int depth, Event event, Json& parsed) {
-    if (event != Event::object_start && event != Event::array_start && event != Event::value) return true;
-    if (depth >= limits.depth && event != Event::value)
-      throw Error(fmt::format("the JSON is nested more than {} deep", limits.depth)).in(where);
-    if (++values > limits.values)
-      throw Error(fmt::format("the JSON holds more than {} values", limits.values)).in(where);
-    if (event != Event::value) return true;
-    if (odd_values < odd.numbers().size() && odd.numbers()[odd_values].value == plain_values)
-      set_number(odd.numbers()[odd_values++].text, parsed);
-    ++plain_values;
-    return true;
-  };
-  try {
-    return Json::parse(text.begin(), text.end(), bound);
-  } catch (const nlohmann::json::exception& error) {
-    throw Error("the text is not valid JSON").in(where).because(json_complaint(error));
-  }
+  Builder<Json> builder(odd, where, limits);
+  Json::sax_parse(text.begin(), text.end(), &builder);
+  return builder.take();
 }
 
 void refuse_nul(std::string_view text, std::string_view where) {

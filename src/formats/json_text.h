@@ -17,7 +17,7 @@ struct JsonLimits {
 // is no JSON (RFC 8259; no comments) or exceeds the limits. Integers beyond 64 bits become doubles.
 nlohmann::json parse_json(std::string_view text, std::string_view where, JsonLimits limits = {});
 // The same with the keys of objects in the order of the text, as chat templates see them, and integers beyond 64 bits
-// as binary values that hold their digits.
+// as binary values that hold their digits. An object has at most 2,048 members: each new one is compared with all.
 nlohmann::ordered_json parse_ordered_json(std::string_view text, std::string_view where, JsonLimits limits = {});
 
 // What the parser says of malformed text, fit for a message.

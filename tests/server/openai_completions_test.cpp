@@ -356,5 +356,30 @@ TEST(OpenAiModels, AreTheOneThatIsServed) {
   EXPECT_EQ(other.json()["error"]["code"], "model_not_found");
 }
 
+// A short body may ask for far more than memory holds.
+TEST(OpenAiCompletions, BoundLogprobsOfPromptsThatAreToldManyTimes) {
+  ScriptedGenerator generator([](const Request& request) {
+    return std::vector<ScriptedAnswer>(static_cast<size_t>(request.answers), ScriptedAnswer{.tokens = {5}});
+  });
+  Asking asking{served("gqa").model, generator};
+  Json body = {{"n", 128}, {"echo", true}, {"logprobs", 20}, {"max_tokens", 1}};
+  body["prompt"] = std::vector<int>(2000, 5);
+  RecordedExchange refused = asking.complete(body);
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_EQ(refused.json()["error"]["param"], "logprobs");
+
+  body["prompt"] = std::vector<int>(100, 5);
+  RecordedExchange whole = asking.complete(body);
+  ASSERT_EQ(whole.status, 200);
+  EXPECT_EQ(whole.json()["choices"].size(), 128u);
+  EXPECT_EQ(whole.json()["choices"][127]["logprobs"]["tokens"].size(), 101u);
+
+  body["stream"] = true;
+  RecordedExchange streamed = asking.complete(body);
+  EXPECT_EQ(streamed.events().size(), 128u);
+  for (const std::string& part : streamed.parts)
+    EXPECT_LT(part.size(), 200'000u) << "events are not held back until all have been put together";
+}
+
 }  // namespace
 }  // namespace cachalot::testing

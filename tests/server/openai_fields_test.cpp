@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include <chrono>
 #include <set>
 #include <sstream>
 
@@ -168,6 +169,8 @@ TEST(OpenAiFields, SayTogetherWhatNoneSaysAlone) {
   EXPECT_EQ(param(Endpoint::chat, {{"top_logprobs", 5}}), "top_logprobs");
   EXPECT_EQ(param(Endpoint::chat, {{"min_tokens", 5}, {"max_tokens", 4}}), "min_tokens");
   EXPECT_EQ(param(Endpoint::chat, {{"max_tokens", 0}}), "max_tokens");
+  EXPECT_EQ(param(Endpoint::chat, {{"min_tokens", 1}, {"allowed_token_ids", {5, 6}}, {"stop_token_ids", {6, 5}}}),
+            "min_tokens");
   EXPECT_EQ(param(Endpoint::completions, {{"best_of", 3}, {"n", 2}}), "best_of");
   EXPECT_EQ(server.ask(Endpoint::completions, {{"best_of", 2}, {"n", 2}}).status, 200);
 }
@@ -183,6 +186,21 @@ TEST(OpenAiBodies, AreRefusedUnlessTheyAreJsonObjects) {
     EXPECT_EQ(exchange.status, 400) << body;
     EXPECT_EQ(exchange.json()["error"]["type"], "invalid_request_error");
   }
+}
+
+// What takes a sender no time must not take the server minutes.
+TEST(OpenAiBodies, OfManyPartsAreReadInTime) {
+  Endpoints server;
+  const auto start = std::chrono::steady_clock::now();
+  Json list = Json::array(), object = Json::object();
+  for (int i = 0; i < 300'000; ++i) list.push_back(Json::object());
+  EXPECT_EQ(server.ask(Endpoint::chat, {{"messages", list}}).json()["error"]["param"], "messages[0].role");
+
+  for (int i = 0; i < 2048; ++i) object[std::to_string(i)] = i;
+  EXPECT_EQ(server.ask(Endpoint::chat, {{"metadata", object}}).status, 200);
+  object["2048"] = 2048;
+  EXPECT_THAT(server.ask(Endpoint::chat, {{"metadata", object}}).body, HasSubstr("more than 2048 members"));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
 }
 
 }  // namespace

@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <random>
 
 #include "base/quote.h"
 #include "server/api_error.h"
+#include "server/openai/value.h"
 
 namespace cachalot::openai {
 namespace {
@@ -28,6 +30,8 @@ void restrict_tokens(const Asked& asked, Request& request) {
   Mask at_first = always;
   for (const int32_t token : request.end_tokens)
     if (token < asked.model.vocab) allow(at_first, token, false);
+  if (asked.text.min_tokens > 0 && std::ranges::all_of(at_first, [](uint64_t word) { return word == 0; }))
+    throw bad_field("min_tokens", "leaves no token: all that allowed_token_ids has would end the answer");
   const auto masks = std::make_shared<const std::pair<Mask, Mask>>(std::move(at_first), std::move(always));
   const auto least = static_cast<size_t>(asked.text.min_tokens);
   request.allowed = [masks, least, all = !asked.allowed_tokens](int, std::span<const int32_t> so_far) {

@@ -17,7 +17,8 @@ constexpr size_t kMostStops = 16;         // texts
 constexpr size_t kMostStopTokens = 1024;  // ids
 constexpr size_t kLongestStop = 1024;     // bytes
 constexpr size_t kMostBiases = 1024;
-constexpr size_t kMostPrompts = 2048;  // of a list, and answers to all of them
+constexpr size_t kMostPrompts = 2048;                    // of a list, and answers to all of them
+constexpr size_t kMostPromptLogprobs = size_t{4} << 20;  // with echo; those of all choices together
 
 struct Asked {
   explicit Asked(const ServedModel& served) : model(served), sampling(served.defaults.sampling) {}

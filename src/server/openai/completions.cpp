@@ -51,6 +51,19 @@ Given given_infill(const Asked& asked, const Value& prompt) {
   } catch (const Error& error) { throw bad_field("suffix", error.what()); }
 }
 
+// A short body may ask for the log-probabilities of a long prompt many times over.
+void check_told(const Asked& asked, const std::vector<Given>& all) {
+  if (!asked.echo || !asked.logprobs) return;
+  size_t told = 0;
+  for (const Given& given : all)
+    told +=
+        given.prompt.tokens.size() * static_cast<size_t>(asked.answers) * (static_cast<size_t>(*asked.logprobs) + 1);
+  if (told > kMostPromptLogprobs)
+    throw bad_field("logprobs", fmt::format("asks, with echo and n, for {} log-probabilities of prompts; at most {} "
+                                            "are told at once",
+                                            told, kMostPromptLogprobs));
+}
+
 std::vector<Given> read_prompts(const Asked& asked) {
   if (!asked.prompt) throw bad_field("prompt", "is missing");
   const Value value{"prompt", *asked.prompt};
@@ -77,6 +90,7 @@ std::vector<Given> read_prompts(const Asked& asked) {
     throw bad_field("n",
                     fmt::format("asks for {} answers to each of {} prompts; at most {} answers are given at once",
                                 asked.answers, all.size(), kMostPrompts));
+  check_told(asked, all);
   return all;
 }
 

@@ -166,8 +166,15 @@ void check_continuation(const Asked& asked, const Json& messages) {
     throw bad_field("continue_final_message", "needs a last message of the assistant's that says something");
 }
 
+// Templates write calls in their order, so each name is looked for behind the one before it.
 bool tells(std::string_view text, const std::vector<std::string>& names) {
-  return std::all_of(names.begin(), names.end(), [&](const auto& name) { return text.find(name) != text.npos; });
+  size_t at = 0;
+  for (const std::string& name : names) {
+    at = text.find(name, at);
+    if (at == text.npos) return false;
+    at += name.size();
+  }
+  return true;
 }
 
 }  // namespace

@@ -57,7 +57,10 @@ class Events {
     exchange_.begin({.content_type = "text/event-stream; charset=utf-8",
                      .headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}});
   }
-  void add(std::string_view data) { buffer_ += fmt::format("data: {}\n\n", data); }
+  void add(std::string_view data) {
+    buffer_ += fmt::format("data: {}\n\n", data);
+    if (buffer_.size() >= kMostHeldBack) flush();
+  }
   void flush() {
     if (buffer_.empty()) return;
     exchange_.write(buffer_);
@@ -72,6 +75,8 @@ class Events {
   void comment() { buffer_ += ": still at work\n\n"; }
 
  private:
+  static constexpr size_t kMostHeldBack = size_t{64} << 10;  // bytes of events
+
   http::Exchange& exchange_;
   std::string buffer_;
   Clock::time_point told_ = Clock::now();
@@ -146,6 +151,16 @@ void append(ReplyNews&& more, ReplyNews& whole) {
   if (more.end) whole.end = std::move(more.end);
 }
 
+// The text of an object whose list of choices is empty, with these: each is told for itself, since a choice with
+// log-probabilities takes many times the memory of its text.
+std::string with_choices(const std::string& object, const std::function<void(std::string&)>& tell) {
+  constexpr std::string_view kList = "\"choices\":[";
+  const size_t at = object.find(kList) + kList.size();
+  std::string text = object.substr(0, at);
+  tell(text);
+  return text.append(object, at);
+}
+
 void send_whole(http::Exchange& exchange, const Asked& asked, Runs& runs, size_t prompts, Teller& teller,
                 RequestNotes& notes) {
   const auto answers = static_cast<size_t>(asked.answers);
@@ -162,12 +177,16 @@ void send_whole(http::Exchange& exchange, const Asked& asked, Runs& runs, size_t
       append(std::move(one.news), whole[at].news);
     }
   }
-  Json choices = Json::array();
-  for (const RunNews& one : whole) choices.push_back(teller.choice(one, runs.reply(one.run)));
-  Json json = Envelope(teller, asked, /*chunk=*/false).with(std::move(choices));
+  Json json = Envelope(teller, asked, /*chunk=*/false).with(Json::array());
   if (Json prompt = teller.prompt_token_ids(); !prompt.is_null()) json["prompt_token_ids"] = std::move(prompt);
   json["usage"] = usage_json(runs.usage());
-  exchange.send({.body = dump(json)});
+  exchange.send({.body = with_choices(dump(json), [&](std::string& text) {
+                   for (RunNews& one : whole) {
+                     if (&one != &whole.front()) text += ',';
+                     text += dump(teller.choice(one, runs.reply(one.run)));
+                     one.news.tokens = {};
+                   }
+                 })});
 }
 
 // What a stream that has begun is told of a failure. Within a catch.

@@ -20,6 +20,8 @@ const Json* find(const Json& object, std::string_view name) {
 // As a message shows it: short, and nothing that a terminal would act on.
 static std::string shown(const Json& json) {
   if (json.is_binary()) return "an integer beyond 64 bits";
+  if (json.is_number_float() && !std::isfinite(json.get<double>()))
+    return std::isnan(json.get<double>()) ? "NaN" : "an infinite number";
   const std::string text = quote(json.dump(-1, ' ', true, Json::error_handler_t::replace), 60);
   return text.substr(1, text.size() - 2);
 }
