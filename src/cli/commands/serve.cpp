@@ -15,8 +15,8 @@
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/options.h"
+#include "cli/pulling.h"
 #include "cli/terminal.h"
-#include "load/find_model.h"
 #include "server/service.h"
 
 namespace cachalot {
@@ -136,7 +136,7 @@ bool is_loopback(const std::string& host) { return host == "localhost" || host =
 
 int serve(const ServeOptions& o) {
   const EndingSignals signals;
-  const auto path = resolve_model(o.model.model);  // what is not there is said before anybody is let in
+  const auto path = find_model(o.model.model, o.model.pull);  // what is not there is said before anybody is let in
   Service service(service_options(o));
   if (!is_loopback(o.host) && o.key_file.empty())
     warn("{} can be reached from other machines, and nobody needs a key; --api-key-file FILE asks for one", o.host);

@@ -1,0 +1,24 @@
+// What the names of GGUF files in a repository say: their type of weights, and which of them are models.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace cachalot {
+
+// The type that a file's path names, in small letters; empty when it names none. Of NAME-Q4_K_M.gguf,
+// NAME.q4_0.gguf, NAME_q8_0.gguf, Q8_0/NAME-00001-of-00002.gguf.
+std::string gguf_type_in(const std::filesystem::path& file);
+
+// Whether a model can be opened by this name: not a later shard of a split file, nor what lies beside models (the
+// part that sees, importance matrices).
+bool is_gguf_model(const std::filesystem::path& file);
+
+// Whether `wanted` means this file: its type or its name, in any case of letters.
+bool is_gguf_of(const std::filesystem::path& file, std::string_view wanted);
+
+// Whether `file` is `model` or another shard of it. `model` is the first shard.
+bool is_shard_of(const std::filesystem::path& file, const std::filesystem::path& model);
+
+}  // namespace cachalot
