@@ -20,6 +20,7 @@
 #include "hub/pull.h"
 #include "hub/stored_models.h"
 #include "load/find_model.h"
+#include "load/gguf_names.h"
 
 namespace cachalot {
 
@@ -159,6 +160,15 @@ fs::path fetch(const HubSettings& settings, const HubName& name, const PullOptio
   return pull.fetch();
 }
 
+// Whether all files of a model of the cache are there; others are as they are.
+bool is_whole(const fs::path& path) {
+  std::error_code code;
+  if (!is_in_hub_cache(path)) return true;
+  if (fs::is_directory(path, code)) return missing_from_snapshot(path).empty();
+  const auto files = gguf_files_of(path);
+  return std::all_of(files.begin(), files.end(), [&](const fs::path& file) { return fs::exists(file, code); });
+}
+
 bool has_terminal() { return is_terminal(stdin) && is_terminal(stderr); }
 
 }  // namespace
@@ -204,8 +214,7 @@ fs::path find_model(const std::string& name, bool pull) {
   std::optional<fs::path> here;
   try {
     here = resolve_model(name);
-    if (!can_be_pulled || !is_in_hub_cache(*here) || !fs::is_directory(*here) || missing_from_snapshot(*here).empty())
-      return *here;
+    if (!can_be_pulled || is_whole(*here)) return *here;
   } catch (const Error&) {
     if (!can_be_pulled) throw;
     const bool asks = !pull && name.find('/') != name.npos && has_terminal();

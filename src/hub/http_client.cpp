@@ -286,7 +286,8 @@ WebAnswer HttpClient::ask_patiently(const WebRequest& request) {
   Patience patience(*this);
   for (;;) try {
       WebAnswer answer = ask(request);
-      if (const WebFailure failure = failure_of(answer); answer.status >= 400 && failure.passing) throw failure;
+      if (answer.status < 400) return answer;
+      if (WebFailure failure = failure_of(answer); failure.passing) throw failure;
       return answer;
     } catch (const WebFailure& failure) { patience.wait(failure); }
 }

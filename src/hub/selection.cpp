@@ -99,13 +99,17 @@ int64_t Selection::bytes() const {
 
 std::vector<GgufChoice> gguf_choices(const Repository& r) {
   if (has(r, "config.json") && std::any_of(r.files.begin(), r.files.end(), is_safetensors)) return {};
+  std::map<std::string, std::vector<RemoteFile>> split;  // by the name of the first shard
+  for (const RemoteFile& file : r.files)
+    if (const auto shard = gguf_shard(file.path)) split[shard->file(1)].push_back(file);
   std::vector<GgufChoice> choices;
   std::map<std::string, int> models_of_type;
   for (const RemoteFile& file : r.files)
     if (file.path.ends_with(".gguf") && is_gguf_model(file.path)) {
-      GgufChoice choice{.name = gguf_type_in(file.path), .first = file};
-      for (const RemoteFile& shard : r.files)
-        if (is_shard_of(shard.path, file.path)) choice.bytes += shard.size;
+      const auto shards = split.find(file.path);
+      GgufChoice choice{.name = gguf_type_in(file.path), .first = file, .files = {file}};
+      if (shards != split.end()) choice.files = shards->second;
+      for (const RemoteFile& shard : choice.files) choice.bytes += shard.size;
       ++models_of_type[choice.name];
       choices.push_back(std::move(choice));
     }
@@ -163,11 +167,14 @@ void keep_indexed(Selection& selection, const std::filesystem::path& index, cons
 }
 
 Selection select_gguf(const Repository& r, const GgufChoice& choice) {
-  Selection selection{.model = choice.first.path};
-  for (const RemoteFile& file : r.files) {
-    if (is_shard_of(file.path, choice.first.path)) selection.weights.push_back(file);
+  const auto shard = gguf_shard(choice.first.path);
+  if (shard && static_cast<size_t>(shard->count) != choice.files.size())
+    throw Error(fmt::format("the repository holds {} of the {} files of {}", choice.files.size(), shard->count,
+                            quote(choice.name)))
+        .in(r.name);
+  Selection selection{.weights = choice.files, .model = choice.first.path};
+  for (const RemoteFile& file : r.files)
     if (is_paper(file)) selection.others.push_back(file);
-  }
   check_sizes(selection);
   return selection;
 }

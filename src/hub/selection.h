@@ -11,9 +11,10 @@ namespace cachalot {
 
 // Where a repository holds several models: GGUF files of different types.
 struct GgufChoice {
-  std::string name;   // what stands behind REPO: for it, its type, or its path where that says more
-  RemoteFile first;   // the file that is opened
-  int64_t bytes = 0;  // of all its shards
+  std::string name;               // what stands behind REPO: for it, its type, or its path where that says more
+  RemoteFile first;               // the file that is opened
+  std::vector<RemoteFile> files;  // all of it, the first among them
+  int64_t bytes = 0;
 };
 
 struct Selection {

@@ -90,8 +90,7 @@ void add_folder(std::vector<StoredModel>& models, const fs::path& folder, Stored
     if (fs::is_directory(entry, code))
       for (const fs::path& file : files_below(entry)) files.push_back(entry / file);
     else
-      for (const std::string& file : names_in(folder))
-        if (is_shard_of(file, entry.filename())) files.push_back(folder / file);
+      files = gguf_files_of(entry);
     measure(model, files);
     look_inside(model);
     models.push_back(std::move(model));
@@ -132,10 +131,9 @@ void add_snapshot(std::vector<StoredModel>& models, const fs::path& snapshot, co
     StoredModel model{.name = name + ":" + (type.empty() || of_type[type] > 1 ? file.string() : type),
                       .place = StoredModel::Place::hub,
                       .path = snapshot / file};
-    std::vector<fs::path> shards;
-    for (const fs::path& shard : files)
-      if (is_shard_of(shard, file)) shards.push_back(snapshot / shard);
-    if (!fs::exists(model.path, code)) model.missing = "its link leads nowhere";
+    const auto shards = gguf_files_of(model.path);
+    for (const fs::path& shard : shards)
+      if (!fs::exists(shard, code)) model.missing = quote(shard.filename().string()) + " is not there";
     measure(model, shards);
     found.push_back(std::move(model));
   }
@@ -216,8 +214,8 @@ std::vector<fs::path> meant_files(const fs::path& snapshot, const std::optional<
   std::vector<fs::path> meant;
   for (const fs::path& model : files) {
     if (model.extension() != ".gguf" || !is_gguf_model(model) || !is_gguf_of(model, *type)) continue;
-    for (const fs::path& file : files)
-      if (is_shard_of(file, model)) meant.push_back(file);
+    for (const fs::path& file : gguf_files_of(model))
+      if (std::binary_search(files.begin(), files.end(), file)) meant.push_back(file);
   }
   const auto stays = [&](const fs::path& file) {
     return is_weights(file) && std::find(meant.begin(), meant.end(), file) == meant.end();

@@ -68,7 +68,11 @@ WebAddress WebAddress::parse(std::string_view text) {
 }
 
 WebAddress WebAddress::joined(std::string_view reference) const {
-  return parse(part_of(set(set(fresh(), text_), reference), CURLUPART_URL));
+  WebAddress target = parse(part_of(set(set(fresh(), text_), reference), CURLUPART_URL));
+  if (target.is_plain() && !is_plain())
+    throw Error(fmt::format("{} leads to {}, which is not asked", quote(shown()), quote(target.shown())))
+        .because("what is asked for over https does not go on without it");
+  return target;
 }
 
 std::string WebAddress::shown() const { return text_.substr(0, text_.find('?')); }

@@ -18,7 +18,8 @@ class WebAddress {
  public:
   // Throws Error for anything else, quoting it.
   static WebAddress parse(std::string_view text);
-  // Where a reference found in an answer from here leads: "/path", "?query", "https://host/path".
+  // Where a reference found in an answer from here leads: "/path", "?query", "https://host/path". Throws Error where
+  // that is no such address, or leads from https to http.
   WebAddress joined(std::string_view reference) const;
 
   const std::string& text() const { return text_; }

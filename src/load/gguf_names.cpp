@@ -1,7 +1,10 @@
 #include "load/gguf_names.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cctype>
+#include <charconv>
 
 namespace cachalot {
 
@@ -28,27 +31,10 @@ bool is_type(std::string_view word) {
   return false;
 }
 
-// Whether it is another shard than the first of a split file.
-bool is_later_shard(const fs::path& file) {
-  const std::string stem = file.stem().string();
-  const size_t of = stem.rfind("-of-");
-  return of != stem.npos && of >= 6 && stem[of - 6] == '-' && stem.substr(of - 5, 5) != "00001" &&
-         stem.find_first_not_of("0123456789", of - 5) == of;
-}
-
 // What lies beside models: the part that sees, and importance matrices.
 bool is_companion(const fs::path& file) {
   const std::string name = lower(file.filename().string());
   return name.find("mmproj") != name.npos || name.find("imatrix") != name.npos;
-}
-
-// A split file's name up to the number of the shard; the whole name of others.
-std::string before_number(const fs::path& file) {
-  const std::string path = file.string(), stem = file.stem().string();
-  const size_t of = stem.rfind("-of-");
-  const bool split =
-      of != stem.npos && of >= 6 && stem[of - 6] == '-' && stem.find_first_not_of("0123456789", of - 5) == of;
-  return split ? path.substr(0, path.size() - (stem.size() - of + 5) - file.extension().string().size()) : path;
 }
 
 }  // namespace
@@ -70,15 +56,38 @@ std::string gguf_type_in(const fs::path& file) {
   return type;
 }
 
-bool is_gguf_model(const fs::path& file) { return !is_later_shard(file) && !is_companion(file); }
+std::optional<GgufShard> gguf_shard(const fs::path& file) {
+  constexpr std::string_view form = "-00001-of-00003.gguf";
+  const std::string path = file.string();
+  if (path.size() <= form.size()) return std::nullopt;
+  const std::string_view tail = std::string_view(path).substr(path.size() - form.size());
+  GgufShard shard{.stem = path.substr(0, path.size() - form.size())};
+  const auto read = [&](size_t at, int& number) {
+    const auto [end, code] = std::from_chars(tail.data() + at, tail.data() + at + 5, number);
+    return code == std::errc() && end == tail.data() + at + 5 && number > 0;
+  };
+  const bool is_form = tail[0] == '-' && tail.substr(6, 4) == "-of-" && tail.ends_with(".gguf");
+  return is_form && read(1, shard.number) && read(10, shard.count) ? std::optional(shard) : std::nullopt;
+}
+
+std::string GgufShard::file(int other) const { return fmt::format("{}-{:05}-of-{:05}.gguf", stem, other, count); }
+
+std::vector<fs::path> gguf_files_of(const fs::path& model) {
+  const auto shard = gguf_shard(model);
+  if (!shard) return {model};
+  std::vector<fs::path> files;
+  for (int i = 1; i <= shard->count; ++i) files.emplace_back(shard->file(i));
+  return files;
+}
+
+bool is_gguf_model(const fs::path& file) {
+  const auto shard = gguf_shard(file);
+  return (!shard || shard->number == 1) && !is_companion(file);
+}
 
 bool is_gguf_of(const fs::path& file, std::string_view wanted) {
   const std::string word = lower(wanted);
   return gguf_type_in(file) == word || lower(file.filename().string()) == word || lower(file.string()) == word;
-}
-
-bool is_shard_of(const fs::path& file, const fs::path& model) {
-  return file == model || (before_number(model) != model.string() && before_number(file) == before_number(model));
 }
 
 }  // namespace cachalot

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace cachalot {
 
@@ -18,7 +20,16 @@ bool is_gguf_model(const std::filesystem::path& file);
 // Whether `wanted` means this file: its type or its name, in any case of letters.
 bool is_gguf_of(const std::filesystem::path& file, std::string_view wanted);
 
-// Whether `file` is `model` or another shard of it. `model` is the first shard.
-bool is_shard_of(const std::filesystem::path& file, const std::filesystem::path& model);
+// What the name of one file of a split model says: NAME-00002-of-00003.gguf.
+struct GgufShard {
+  std::string stem;  // NAME, with the folders before it
+  int number = 0, count = 0;
+
+  std::string file(int other) const;  // the name of another one
+};
+std::optional<GgufShard> gguf_shard(const std::filesystem::path& file);
+
+// All files of a model, by the name of the one that is opened: of a split one all shards, of others itself.
+std::vector<std::filesystem::path> gguf_files_of(const std::filesystem::path& model);
 
 }  // namespace cachalot

@@ -135,8 +135,8 @@ void say_ready(const Service& service) {
 bool is_loopback(const std::string& host) { return host == "localhost" || host == "::1" || host.starts_with("127."); }
 
 int serve(const ServeOptions& o) {
-  const EndingSignals signals;
   const auto path = find_model(o.model.model, o.model.pull);  // what is not there is said before anybody is let in
+  const EndingSignals signals;
   Service service(service_options(o));
   if (!is_loopback(o.host) && o.key_file.empty())
     warn("{} can be reached from other machines, and nobody needs a key; --api-key-file FILE asks for one", o.host);
