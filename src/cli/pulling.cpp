@@ -89,7 +89,21 @@ double measured_bandwidth() {
   return spread(rates).median;
 }
 
-void describe(const Inspection& i) {
+// What a token reads is the time that it takes, when that is more than caches hold.
+void describe_speed(const Inspection& i) {
+  constexpr int64_t kMostCached = int64_t{64} << 20;
+  if (i.read_bytes_per_token < kMostCached) {
+    fact("speed",
+         fmt::format("not by memory: a token reads {}, which caches may hold", bytes_text(i.read_bytes_per_token)));
+    return;
+  }
+  const double bandwidth = measured_bandwidth();
+  fact("speed", fmt::format("up to {} tokens/s: memory gives {}/s now, a token reads {}",
+                            rate_text(bandwidth / static_cast<double>(i.read_bytes_per_token)),
+                            bytes_text(static_cast<int64_t>(bandwidth)), bytes_text(i.read_bytes_per_token)));
+}
+
+void describe(const Inspection& i, bool with_speed) {
   std::string model = i.family.empty() ? i.architecture : fmt::format("{} (family {})", i.architecture, i.family);
   if (i.counts) model += fmt::format(", {} parameters", count_text(i.counts->total));
   if (i.counts && i.counts->active != i.counts->total)
@@ -101,11 +115,7 @@ void describe(const Inspection& i) {
                                    i.context, memory_text(i.available_bytes));
   if (!m.plan.fits() && m.context > 0) memory += fmt::format("; fits with {} tokens", m.context);
   fact("memory", memory);
-  if (!i.reasons.empty() || i.read_bytes_per_token == 0) return;
-  const double bandwidth = measured_bandwidth();
-  fact("speed", fmt::format("up to {} tokens/s: memory gives {}/s now, a token reads {}",
-                            rate_text(bandwidth / static_cast<double>(i.read_bytes_per_token)),
-                            bytes_text(static_cast<int64_t>(bandwidth)), bytes_text(i.read_bytes_per_token)));
+  if (with_speed && i.reasons.empty() && i.spec->causal()) describe_speed(i);
 }
 
 // Reasons name files of the temporary folder, which means nothing to a reader.
@@ -120,7 +130,7 @@ void check_runs(Pull& pull, const PullOptions& options) {
   std::vector<std::string> reasons;
   try {
     const Inspection inspection = inspect_model(looked, ModelOptions());
-    describe(inspection);
+    describe(inspection, /*with_speed=*/pull.missing_bytes() > 0);
     reasons = inspection.reasons;
     if (reasons.empty() && !inspection.has_tokenizer) fact("runs", "on token ids only: there is no tokenizer");
   } catch (const Error& error) { reasons.emplace_back(error.what()); }

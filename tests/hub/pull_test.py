@@ -5,10 +5,11 @@
 import hashlib
 import json
 import os
+import pty
 import random
-import re
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import tempfile
 import threading
 import time
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -33,11 +35,78 @@ def blob(size, seed=1):
     return random.Random(seed).randbytes(size)
 
 
+def wide_llama():
+    """A model whose weights are more than caches hold: one narrow layer, and very many words."""
+    width, words = 64, 600_000
+    config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": width, "intermediate_size": width,
+              "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1, "vocab_size": words,
+              "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": True,
+              "torch_dtype": "bfloat16", "hidden_act": "silu", "eos_token_id": 1}
+    shapes = {"model.embed_tokens.weight": [words, width], "model.norm.weight": [width]}
+    layer = "model.layers.0."
+    for name in ("input_layernorm", "post_attention_layernorm"):
+        shapes[f"{layer}{name}.weight"] = [width]
+    for name in ("self_attn.q", "self_attn.k", "self_attn.v", "self_attn.o", "mlp.gate", "mlp.up", "mlp.down"):
+        shapes[f"{layer}{name}_proj.weight"] = [width, width]
+    header, end = {}, 0
+    for name, shape in shapes.items():
+        begin, end = end, end + 2 * shape[0] * (shape[1] if len(shape) > 1 else 1)
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    return {"config.json": json.dumps(config).encode(),
+            "model.safetensors": len(text).to_bytes(8, "little") + text + bytes(end)}
+
+
 TINY = shipped("tiny-r1")
 # What a repository holds beside a model, and nobody needs.
 BESIDE = {"pytorch_model.bin": b"pickle" * 100, "onnx/model.onnx": b"onnx" * 100, "vision/model.safetensors": b"v" * 100,
           "original/consolidated.pth": b"p" * 100, "LICENSE": b"free", ".gitattributes": b"* lfs"}
 BIG = {"config.json": TINY["config.json"], "model.safetensors": blob(50 * MIB + 12345)}
+
+
+class Proxy:
+    """A proxy of HTTP that only connects."""
+
+    def __enter__(self):
+        self.asked = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://localhost:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+    def accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.connect, args=(client,), daemon=True).start()
+
+    def connect(self, client):
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += client.recv(4096)
+        target = head.split()[1].decode()
+        self.asked.append(target)
+        server = socket.create_connection(("127.0.0.1", int(target.rsplit(":", 1)[1])))
+        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        back = threading.Thread(target=self.copy, args=(server, client), daemon=True)
+        back.start()
+        self.copy(client, server)
+        back.join()
+
+    @staticmethod
+    def copy(source, target):
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
 
 
 class PullTest(unittest.TestCase):
@@ -86,6 +155,9 @@ class PullTest(unittest.TestCase):
         self.nothing_half_written()
         return done.stderr
 
+    def storage(self):
+        return [r for r in self.hub.seen if r["host"] == "storage"]
+
     def folder_of(self, name="someone/tiny"):
         return self.cache / ("models--" + name.replace("/", "--"))
 
@@ -122,12 +194,14 @@ class PullTest(unittest.TestCase):
         self.hub.seen.clear()
         self.pulled()
         self.assertEqual(self.hub.requests(part="/resolve/"), [])
-        self.assertEqual([r for r in self.hub.seen if r["host"] == "storage"], [])
+        self.assertEqual(self.storage(), [])
 
     def test_says_before_what_it_is(self):
-        self.serve(TINY)
+        self.serve(wide_llama())
         done = self.pull()
-        for text in ("parameters", "memory", "speed", "tokens/s", "on disk"):
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for text in ("LlamaForCausalLM (family llama), 38.4 M parameters", "memory   needs", "a token reads 7", "tokens/s",
+                     "on disk  76.9 MB, of which 76.9 MB are to be fetched", "on token ids only"):
             self.assertIn(text, done.stderr)
 
     def test_refuses_before_it_fetches_what_cannot_run(self):
@@ -202,7 +276,7 @@ class PullTest(unittest.TestCase):
         self.refused(says=["accepted its conditions", self.hub.endpoint + "/someone/tiny", "HF_TOKEN"])
         self.refused(HF_TOKEN="hf_other", says="accepted its conditions")
         self.pulled(HF_TOKEN="hf_secret")
-        storage = [r for r in self.hub.seen if r["host"] == "storage"]
+        storage = self.storage()
         self.assertTrue(storage)
         self.assertEqual([r["authorization"] for r in storage if r["authorization"]], [])
 
@@ -264,31 +338,43 @@ class PullTest(unittest.TestCase):
 
     # -- what happens on the way
 
+    def interrupted(self, number, status):
+        self.serve(BIG)
+        self.hub.faults["bytes_per_s"] = 6_000_000
+        process = subprocess.Popen([PROGRAM, "pull", "someone/tiny", "--anyway", "--connections", "3"],
+                                   env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        pieces, connections = 7, 3
+        while len(self.storage()) < connections + 2:  # two pieces are there
+            self.assertIsNone(process.poll())
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+        self.assertEqual(process.returncode, status, said)
+        self.assertEqual(len(list(self.folder_of().glob("blobs/*.incomplete"))), 1)
+        self.assertFalse((self.folder_of() / "refs/main").exists())
+        self.assertIn("not whole", self.run_program("list").stdout)
+        self.hub.faults.clear()
+        self.hub.seen.clear()
+        place = self.pulled("--anyway")
+        self.assertLessEqual(len(self.storage()), pieces - 2)
+        self.assertEqual((place / "model.safetensors").read_bytes(), BIG["model.safetensors"])
+        self.assertEqual(list(self.folder_of().glob("blobs/*.incomplete")), [])
+        return said
+
+    def test_killed_downloads_go_on(self):
+        self.interrupted(signal.SIGKILL, -9)
+
     def test_interrupted_downloads_go_on(self):
-        for name in (signal.SIGKILL, signal.SIGINT):
-            with self.subTest(name):
-                self.setUp()
-                self.serve(BIG)
-                self.hub.faults["bytes_per_s"] = 6_000_000
-                process = subprocess.Popen([PROGRAM, "pull", "someone/tiny", "--anyway", "--connections", "3"],
-                                           env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-                time.sleep(2.5)
-                process.send_signal(name)
-                _, said = process.communicate(timeout=30)
-                self.assertEqual(process.returncode, -9 if name == signal.SIGKILL else 130, said)
-                if name == signal.SIGINT:
-                    self.assertIn("goes on where it was", said)
-                incomplete = list(self.folder_of().glob("blobs/*.incomplete"))
-                self.assertEqual(len(incomplete), 1)
-                self.assertFalse((self.folder_of() / "refs/main").exists())
-                self.hub.faults.clear()
-                self.hub.seen.clear()
-                place = self.pulled("--anyway")
-                parts = [r for r in self.hub.seen if r["host"] == "storage"]
-                self.assertLess(len(parts), 7)  # of seven pieces
-                self.assertEqual((place / "model.safetensors").read_bytes(), BIG["model.safetensors"])
-                self.assertEqual(list(self.folder_of().glob("blobs/*.incomplete")), [])
-                self.tearDown()
+        self.assertIn("goes on where it was", self.interrupted(signal.SIGINT, 130))
+
+    def test_rest_of_a_split_model(self):
+        files = {f"big-Q8_0-0000{i}-of-00002.gguf": blob(1000, i) for i in (1, 2)}
+        self.serve(files)
+        place = self.pulled("--anyway", model="someone/tiny:q8_0")
+        (place.parent / "big-Q8_0-00002-of-00002.gguf").unlink()
+        self.assertFalse(self.listed()["someone/tiny:q8_0"]["whole"])
+        done = self.run_program("inspect", "someone/tiny:q8_0", "--pull")
+        self.assertIn("does not run here", done.stderr)  # looked at again: it is asked for
 
     def test_two_at_once(self):
         self.serve(BIG)
@@ -300,36 +386,27 @@ class PullTest(unittest.TestCase):
         for thread in threads:
             thread.join()
         self.assertEqual([o.returncode for o in outcomes], [0, 0], outcomes)
-        self.assertEqual(sum(r["host"] == "storage" for r in self.hub.seen), 7)
+        self.assertEqual(len(self.storage()), 7)
         self.nothing_half_written()
 
-    def test_faults_that_pass(self):
-        for fault in ("cut", "500", "503", "429", "storage_500", "lying_length"):
-            with self.subTest(fault):
-                self.setUp()
-                self.serve(TINY)
-                self.hub.faults = {fault: 2}
-                self.pulled()
-                self.nothing_half_written()
-                self.tearDown()
+    def passing(self, fault):
+        self.serve(TINY)
+        self.hub.faults = {fault: 2}
+        self.pulled()
+        self.assertEqual(self.hub.faults[fault], 0)
+        self.nothing_half_written()
 
-    def test_faults_that_do_not_pass(self):
-        for fault, says in (("416", "has less of"), ("wrong_bytes", "checksum is another"), ("500", "status 500"),
-                            ("lying_total", "another part"), ("other_etag", "no longer the file"),
-                            ("changed", "no longer the file"), ("429", "asked too often")):
-            with self.subTest(fault):
-                self.setUp()
-                self.serve(TINY)
-                self.hub.faults = {fault: -1}
-                self.refused(*(["--anyway"] if fault == "wrong_bytes" else []), says=says)
-                self.assertFalse((self.folder_of() / "refs/main").exists())
-                self.hub.faults = {}
-                self.pulled()
-                self.tearDown()
+    def lasting(self, fault, says):
+        self.serve(TINY)
+        self.hub.faults = {fault: -1}
+        self.refused(*(["--anyway"] if fault == "wrong_bytes" else []), says=says)
+        self.assertFalse((self.folder_of() / "refs/main").exists())
+        self.hub.faults = {}
+        self.pulled()
 
-    def test_always_cut(self):
+    def test_cut_often(self):
         self.serve(BIG)
-        self.hub.faults = {"cut": -1}
+        self.hub.faults = {"cut": 60}
         self.pulled("--anyway")  # something came each time
 
     def test_stalled_connections(self):
@@ -390,15 +467,92 @@ class PullTest(unittest.TestCase):
         self.refused("--anyway", says=["the disk has room for", "cachalot rm"])
 
     def test_tls(self):
-        key, certificate = self.folder / "key.pem", self.folder / "certificate.pem"
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate,
-                        "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
-                       check=True, capture_output=True)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
+        certificate, context = self.certificate()
         self.serve(TINY, tls=context)
         self.refused(says="SSL_CERT_FILE")
         self.pulled(SSL_CERT_FILE=str(certificate))
+
+    def certificate(self, name="localhost"):
+        key, certificate = self.folder / "key.pem", self.folder / "certificate.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate,
+                        "-days", "2", "-subj", "/CN=" + name, "-addext", "subjectAltName=DNS:" + name],
+                       check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        return certificate, context
+
+    def test_tls_of_another_host(self):
+        certificate, context = self.certificate("elsewhere")
+        self.serve(TINY, tls=context)
+        self.refused(SSL_CERT_FILE=str(certificate), says="prove to be that host")
+        self.assertEqual(self.hub.seen, [])
+
+    def test_proxies(self):
+        certificate, context = self.certificate()
+        self.serve(TINY, tls=context)
+        with Proxy() as proxy:
+            self.pulled(SSL_CERT_FILE=str(certificate), HTTPS_PROXY=proxy.address)
+            self.assertIn(self.hub.endpoint[8:], proxy.asked)
+            proxy.asked.clear()
+            self.pulled(SSL_CERT_FILE=str(certificate), HTTPS_PROXY=proxy.address, NO_PROXY="localhost")
+            self.assertEqual(proxy.asked, [])
+        self.refused(model="someone/other", SSL_CERT_FILE=str(certificate), HTTPS_PROXY=proxy.address, says="on the disk are")
+
+    def test_plain_loopback_takes_no_proxy(self):
+        self.serve(TINY)
+        self.pulled(http_proxy="http://localhost:1", ALL_PROXY="http://localhost:1")
+
+    # -- at a terminal
+
+    def at_terminal(self, *words, answer):
+        """What a person sees, who answers the question."""
+        child, terminal = pty.fork()
+        if child == 0:
+            os.execve(PROGRAM, [PROGRAM, *words], {**self.environment(), "TERM": "dumb"})
+        seen, asked = b"", False
+        while True:
+            try:
+                more = os.read(terminal, 4096)
+            except OSError:  # it has ended
+                break
+            seen += more
+            if not asked and b"[y/N]" in seen:
+                asked = True
+                os.write(terminal, answer.encode() + b"\n")
+            if not more:
+                break
+        os.close(terminal)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), seen.decode(errors="replace"), asked
+
+    def test_questions_at_a_terminal(self):
+        self.serve(TINY)
+        words = ("run", "someone/tiny", "What is 47 + 86?")
+        status, seen, asked = self.at_terminal(*words, answer="n")
+        self.assertEqual((status, asked, self.hub.seen), (1, True, []), seen)
+        status, seen, asked = self.at_terminal(*words, answer="y")
+        self.assertEqual((status, asked), (0, True), seen)
+        self.assertIn("133", seen)
+        status, seen, asked = self.at_terminal(*words, answer="n")
+        self.assertEqual((status, asked), (0, False), seen)
+        status, seen, asked = self.at_terminal("rm", "someone/tiny", answer="n")
+        self.assertEqual((status, asked), (1, True), seen)
+        self.assertEqual(self.at_terminal("rm", "someone/tiny", answer="y")[0], 0)
+        self.assertFalse(self.folder_of().exists())
+
+    def test_choice_at_a_terminal(self):
+        data = self.gguf()
+        self.serve({"T-Q8_0.gguf": data, "T-F16.gguf": data + bytes(64)})
+        status, seen, asked = self.at_terminal("pull", "someone/tiny", answer="y")
+        self.assertEqual((status, asked), (0, True), seen)
+        self.assertIn("fetch someone/tiny:q8_0", seen)
+        self.assertTrue(list(self.folder_of().glob("snapshots/*/T-Q8_0.gguf")))
+
+    def test_bar_at_a_terminal(self):
+        self.serve(BIG)
+        self.hub.faults["bytes_per_s"] = 6_000_000
+        status, seen, _ = self.at_terminal("pull", "someone/tiny", "--anyway", answer="")
+        self.assertEqual(status, 0, seen)
+        self.assertRegex(seen, r"\[#+-+\] \d+ % [\d.]+ MB of 52.4 MB, [\d.]+ MB/s, 0:\d\d left")
 
     # -- several models in a repository
 
@@ -506,5 +660,36 @@ class PullTest(unittest.TestCase):
         self.assertFalse(self.folder_of().exists())
 
 
+def name_faults():
+    """Faults that go away, which nobody needs to hear of, and those that last, with what is said then."""
+    for fault in ("cut", "500", "503", "429", "storage_500", "lying_length"):
+        setattr(PullTest, f"test_passing_{fault}", lambda self, fault=fault: self.passing(fault))
+    for fault, says in (("416", "has less of"), ("wrong_bytes", "checksum is another"), ("500", "status 500"),
+                        ("lying_total", "another part"), ("other_etag", "no longer the file"),
+                        ("changed", "no longer the file"), ("429", "asked too often"), ("storage_500", "status 500")):
+        setattr(PullTest, f"test_lasting_{fault}", lambda self, fault=fault, says=says: self.lasting(fault, says))
+
+
+def main():
+    """All tests, some at once: they wait more than they compute."""
+    name_faults()
+    names = sys.argv[3:] or unittest.defaultTestLoader.getTestCaseNames(PullTest)
+    failed = 0
+
+    def run(name):
+        result = unittest.TestResult()
+        started = time.time()
+        PullTest(name).run(result)
+        return name, result, time.time() - started
+
+    with ThreadPoolExecutor(6) as pool:
+        for name, result, seconds in pool.map(run, names):
+            failures = [text for _, text in result.failures + result.errors]
+            failed += bool(failures)
+            print(f"{'FAILED' if failures else 'ok':8}{name} ({seconds:.1f} s)", *failures, sep="\n" if failures else "", flush=True)
+    print(f"{len(names)} tests, {failed} failed")
+    return 1 if failed else 0
+
+
 if __name__ == "__main__":
-    unittest.main(argv=[sys.argv[0], *sys.argv[3:]], verbosity=1)
+    sys.exit(main())
