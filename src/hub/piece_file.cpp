@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -53,6 +54,20 @@ ByteRange PieceFile::range(int64_t piece) const {
 int64_t PieceFile::bytes_there() const {
   int64_t bytes = 0;
   for (int64_t piece = 0; piece < pieces(); ++piece) bytes += has(piece) ? range(piece).size : 0;
+  return bytes;
+}
+
+int64_t PieceFile::bytes_there(const std::filesystem::path& path, int64_t size) {
+  const int64_t pieces = (size + kPieceBytes - 1) / kPieceBytes;
+  std::ifstream file(path, std::ios::binary | std::ios::ate);
+  const auto length = static_cast<int64_t>(file.tellg());
+  if (!file || (length != size && length != size + pieces)) return 0;
+  if (length == size) return size;
+  std::string there(static_cast<size_t>(pieces), '\0');
+  file.seekg(size).read(there.data(), pieces);
+  int64_t bytes = 0;
+  for (int64_t piece = 0; piece < pieces; ++piece)
+    bytes += there[static_cast<size_t>(piece)] != 0 ? std::min(kPieceBytes, size - piece * kPieceBytes) : 0;
   return bytes;
 }
 

@@ -30,6 +30,8 @@ class PieceFile {
   ByteRange range(int64_t piece) const;
   bool has(int64_t piece) const { return there_[static_cast<size_t>(piece)] != 0; }
   int64_t bytes_there() const;
+  // The same of a file that is only looked at, which another process may be writing.
+  static int64_t bytes_there(const std::filesystem::path& path, int64_t size);
 
   // Any thread may write pieces of its own. Throws Error, as on a full disk.
   void write(int64_t offset, std::span<const std::byte> bytes);

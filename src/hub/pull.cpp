@@ -104,14 +104,22 @@ fs::path Pull::look() {
   return folder_->path() / selection_.model;
 }
 
+// Makes room for a file in the temporary folder. Whether it is here already, and a link to it does.
+bool Pull::linked(const RemoteFile& file, const fs::path& place) const {
+  std::error_code code;
+  fs::create_directories(place.parent_path(), code);
+  const auto here = store_.find(repository_.commit, file);
+  if (!code && here) fs::create_symlink(fs::absolute(*here), place, code);
+  if (code)
+    throw Error("a temporary file cannot be made").in(place.string()).because(code.message()).hint("see TMPDIR");
+  return here.has_value();
+}
+
 // What is small, whole.
 void Pull::take_words(const fs::path& folder) {
   for (const RemoteFile& file : selection_.others) {
     const fs::path place = folder / file.path;
-    fs::create_directories(place.parent_path());
-    if (const auto here = store_.find(repository_.commit, file)) {
-      fs::create_symlink(fs::absolute(*here), place);
-    } else {
+    if (!linked(file, place)) {
       PieceFile pieces(place, file.size);
       transfers_->fetch(file, pieces);
       if (!pieces.is_right(file, [](int64_t) {})) wrong_checksum(file, repository_);
@@ -126,11 +134,7 @@ void Pull::take_words(const fs::path& folder) {
 void Pull::look_at_weights(const fs::path& folder) {
   std::vector<RemoteFile> files;
   for (const RemoteFile& file : selection_.weights) {
-    fs::create_directories((folder / file.path).parent_path());
-    if (const auto here = store_.find(repository_.commit, file))
-      fs::create_symlink(fs::absolute(*here), folder / file.path);
-    else
-      files.push_back(file);
+    if (!linked(file, folder / file.path)) files.push_back(file);
   }
   transfers_->in_parallel(static_cast<int64_t>(files.size()), [&](HttpClient& client, int64_t i) {
     const RemoteFile& file = files[static_cast<size_t>(i)];
@@ -173,10 +177,8 @@ int64_t Pull::missing_bytes() const {
 
 void Pull::check_room() const {
   int64_t needed = missing_bytes();
-  std::error_code code;
   for (const RemoteFile& file : all_files())
-    if (fs::exists(incomplete(file), code))
-      needed -= std::min(file.size, PieceFile(incomplete(file), file.size).bytes_there());
+    if (!store_.find(repository_.commit, file)) needed -= PieceFile::bytes_there(incomplete(file), file.size);
   if (const int64_t room = store_.free_bytes(); needed > room)
     throw Error(
         fmt::format("{} are to be written, and the disk has room for {}", bytes_text(needed), bytes_text(room)))

@@ -49,6 +49,7 @@ class Pull {
   class Folder;
   void look_at_weights(const std::filesystem::path& folder);
   void take_words(const std::filesystem::path& folder);
+  bool linked(const RemoteFile& file, const std::filesystem::path& place) const;
   void fetch_file(const RemoteFile& file);
   void keep_index();
   void take_headers(HttpClient& client, const RemoteFile& file, const std::filesystem::path& place);

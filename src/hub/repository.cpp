@@ -35,10 +35,10 @@ std::string text_of(const Json& object, const char* key) {
       .hint("does HF_ENDPOINT name a hub, and is there no proxy that answers in its place?");
 }
 
-Json json_of(const WebAnswer& answer) {
+Json json_of(std::string_view text, const WebAddress& where) {
   try {
-    return parse_json(answer.body, "the answer");
-  } catch (const Error&) { wrong_listing(answer.address, "the answer is no JSON"); }
+    return parse_json(text, "the answer");
+  } catch (const Error&) { wrong_listing(where, "the answer is no JSON"); }
 }
 
 WebRequest question(const WebAddress& address) {
@@ -82,7 +82,7 @@ std::vector<RemoteFile> list_files(HttpClient& client, const Repository& r) {
   for (size_t page = 0; page < kMostPages; ++page) {
     const WebAnswer answer = client.ask_patiently(question(address));
     if (!answer.ok()) throw refusal_of(client, answer, r.name, "its list of files");
-    const Json entries = json_of(answer);
+    const Json entries = json_of(answer.body, answer.address);
     if (!entries.is_array()) wrong_listing(answer.address, "it is no list");
     for (const Json& entry : entries)
       if (auto file = file_of(entry, answer.address)) {
@@ -106,7 +106,7 @@ std::vector<std::string> near_names(HttpClient& client, const std::string& repo)
         client.ask(question(below(client.settings().endpoint, "api/models?limit=5&search=" + percent_encoded(word))));
     std::vector<std::string> names;
     if (!answer.ok()) return names;
-    for (const Json& model : json_of(answer))
+    for (const Json& model : json_of(answer.body, answer.address))
       if (const auto name = HubName::parse(text_of(model, "id")); name && !name->type && names.size() < 5)
         names.push_back(name->repo);
     return names;
@@ -124,6 +124,15 @@ Error no_repository(HttpClient& client, const WebAnswer& answer, const std::stri
 }
 
 }  // namespace
+
+std::vector<RemoteFile> parse_tree(std::string_view json, const WebAddress& where) {
+  const Json entries = json_of(json, where);
+  if (!entries.is_array()) wrong_listing(where, "it is no list");
+  std::vector<RemoteFile> files;
+  for (const Json& entry : entries)
+    if (auto file = file_of(entry, where)) files.push_back(std::move(*file));
+  return files;
+}
 
 bool is_safe_path(std::string_view path) {
   if (path.empty() || path.size() > kMostPathBytes) return false;
@@ -191,7 +200,7 @@ Repository list_repository(HttpClient& client, const HubName& name) {
       below(client.settings().endpoint,
             fmt::format("api/models/{}/revision/{}", percent_encoded_path(r.name), percent_encoded(r.revision)))));
   if (!answer.ok()) throw refusal_of(client, answer, r.name, "the repository");
-  const Json facts = json_of(answer);
+  const Json facts = json_of(answer.body, answer.address);
   if (!facts.is_object()) wrong_listing(answer.address, "it is no object");
   r.commit = text_of(facts, "sha");
   if (!is_hex(r.commit, 40)) wrong_listing(answer.address, "it has no commit");

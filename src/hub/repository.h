@@ -38,6 +38,9 @@ WebAddress address_of(const WebAddress& endpoint, const Repository& repository, 
 // What an answer that is not ok says of a repository.
 Error refusal_of(HttpClient& client, const WebAnswer& answer, const std::string& repo, const std::string& what);
 
+// The files of one page of a listing. Throws Error where it cannot be right.
+std::vector<RemoteFile> parse_tree(std::string_view json, const WebAddress& where);
+
 // Whether a path stays inside the folder that it is written in, and can be written there.
 bool is_safe_path(std::string_view path);
 // Of a Link header, the address of what is next.

@@ -38,7 +38,7 @@ class File:
 
 
 class Repository:
-    def __init__(self, files, gated=False, revisions=()):
+    def __init__(self, files, gated=False, revisions=()):  # gated: True, or "files": the list is open to all
         self.files = {path: File(path, data) for path, data in files.items()}
         self.gated = gated
         names = sorted((f.path, f.etag) for f in self.files.values())
@@ -202,7 +202,7 @@ class HubHandler(Handler):
             self.error(403, message="Forbidden")
         elif repository is None:
             self.error(404 if token else 401, "RepoNotFound", "Repository not found")
-        elif repository.gated and token != f"Bearer {d.token}":
+        elif repository.gated and token != f"Bearer {d.token}" and ("/resolve/" in self.path or repository.gated != "files"):
             self.error(403 if token else 401, "GatedRepo", f"Access to model {name} is restricted.")
         else:
             return False

@@ -33,6 +33,8 @@ TEST_F(PieceFileTest, GoesOnWithWhatIsThere) {
     file.mark(2);
     file.write(0, bytes(100));  // a piece that is not whole
   }
+  EXPECT_EQ(PieceFile::bytes_there(path_, kSize), 10);
+  EXPECT_EQ(PieceFile::bytes_there(path_, kSize - 1), 0);
   PieceFile file(path_, kSize);
   EXPECT_EQ(file.bytes_there(), 10);
   EXPECT_FALSE(file.has(0));

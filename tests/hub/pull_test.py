@@ -60,7 +60,7 @@ def wide_llama():
 TINY = shipped("tiny-r1")
 # What a repository holds beside a model, and nobody needs.
 BESIDE = {"pytorch_model.bin": b"pickle" * 100, "onnx/model.onnx": b"onnx" * 100, "vision/model.safetensors": b"v" * 100,
-          "original/consolidated.pth": b"p" * 100, "LICENSE": b"free", ".gitattributes": b"* lfs"}
+          "original/consolidated.pth": b"p" * 100, "LICENSE": b"free", "NOTICE": b"", ".gitattributes": b"* lfs"}
 BIG = {"config.json": TINY["config.json"], "model.safetensors": blob(50 * MIB + 12345)}
 
 
@@ -179,7 +179,7 @@ class PullTest(unittest.TestCase):
         self.serve({**TINY, **BESIDE}, page=3)
         place = self.pulled()
         self.assertEqual(place, self.folder_of() / "snapshots" / self.repository.commit)
-        self.assertEqual({p.name for p in place.iterdir()}, set(TINY) | {"LICENSE"})
+        self.assertEqual({p.name for p in place.iterdir()}, set(TINY) | {"LICENSE", "NOTICE"})
         for file in place.iterdir():
             self.assertEqual(file.read_bytes(), self.repository.files[file.name].data)
             self.assertTrue(os.readlink(file).startswith("../../blobs/"))
@@ -279,6 +279,11 @@ class PullTest(unittest.TestCase):
         storage = self.storage()
         self.assertTrue(storage)
         self.assertEqual([r["authorization"] for r in storage if r["authorization"]], [])
+
+    def test_gated_files(self):
+        self.serve(Repository(TINY, gated="files"), token="hf_secret")
+        self.refused(says=["accepted its conditions", self.hub.endpoint + "/someone/tiny"])
+        self.pulled(HF_TOKEN="hf_secret")
 
     def test_token_file(self):
         self.serve(Repository(TINY, gated=True), token="hf_secret")

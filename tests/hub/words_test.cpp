@@ -45,6 +45,32 @@ TEST(HubWords, PathsStayInTheirFolder) {
   EXPECT_TRUE(is_safe_path(std::string(255, 'a')));
 }
 
+TEST(HubWords, Listings) {
+  const auto here = WebAddress::parse("https://h.co");
+  const std::string oid(40, 'a'), sha(64, 'b');
+  const auto files = parse_tree(R"([{"type": "directory", "path": ".."},
+      {"type": "file", "path": "a", "size": 3, "oid": ")" +
+                                    oid + R"("},
+      {"type": "file", "path": "b", "size": 134, "oid": ")" +
+                                    oid + R"(", "lfs": {"size": 9, "oid": ")" + sha + R"("}}])",
+                                here);
+  ASSERT_EQ(files.size(), 2u);
+  EXPECT_EQ(files[0].etag, oid);
+  EXPECT_FALSE(files[0].large);
+  EXPECT_EQ(files[1].etag, sha);
+  EXPECT_EQ(files[1].size, 9);
+  EXPECT_TRUE(files[1].large);
+  const auto entry = [&](const std::string& path, const std::string& size, const std::string& hash) {
+    return R"([{"type": "file", "path": ")" + path + R"(", "size": )" + size + R"(, "oid": ")" + hash + R"("}])";
+  };
+  EXPECT_EQ(parse_tree(entry("a", "0", oid), here).size(), 1u);
+  for (const std::string& bad :
+       {std::string("{}"), std::string("[1]"), std::string("<html>"), std::string(""), entry("../a", "1", oid),
+        entry("a", "-1", oid), entry("a", "1.5", oid), entry("a", "1e30", oid), entry("a", "99999999999999999", oid),
+        entry("a", "\"1\"", oid), entry("a", "1", "../" + oid), entry("a", "1", sha), entry("a", "1", "")})
+    EXPECT_THROW(parse_tree(bad, here), Error) << bad;
+}
+
 TEST(HubWords, ContentRanges) {
   const auto range = ContentRange::parse("bytes 5-9/100");
   ASSERT_TRUE(range);
