@@ -85,6 +85,10 @@ void Pull::select(const GgufChoice* choice) {
   looked_.clear();
 }
 
+fs::path Pull::in(const fs::path& folder) const {
+  return selection_.model.empty() ? folder : folder / selection_.model;
+}
+
 std::vector<RemoteFile> Pull::all_files() const {
   std::vector<RemoteFile> files = selection_.others;
   files.insert(files.end(), selection_.weights.begin(), selection_.weights.end());
@@ -101,7 +105,7 @@ fs::path Pull::look() {
   folder_ = std::make_unique<Folder>();
   take_words(folder_->path());
   look_at_weights(folder_->path());
-  return folder_->path() / selection_.model;
+  return in(folder_->path());
 }
 
 // Makes room for a file in the temporary folder. Whether it is here already, and a link to it does.
@@ -242,7 +246,7 @@ fs::path Pull::fetch() {
   } catch (const Error&) {
     if (!there) throw;  // a cache that is only read may hold all that is wanted
   }
-  return store_.snapshot(repository_.commit) / selection_.model;
+  return in(store_.snapshot(repository_.commit));
 }
 
 // The index says which of the weights are wanted; without look() it is not here yet.

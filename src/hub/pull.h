@@ -48,6 +48,7 @@ class Pull {
  private:
   class Folder;
   void look_at_weights(const std::filesystem::path& folder);
+  std::filesystem::path in(const std::filesystem::path& folder) const;  // the model of the selection
   void take_words(const std::filesystem::path& folder);
   bool linked(const RemoteFile& file, const std::filesystem::path& place) const;
   void fetch_file(const RemoteFile& file);

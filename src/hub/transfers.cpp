@@ -102,6 +102,8 @@ Transfers::Transfers(const HubSettings& settings, const Repository& repository, 
     clients_.push_back(std::make_unique<HttpClient>(settings, [this] { return stop_ || hooks_.cancelled(); }));
 }
 
+Transfers::~Transfers() = default;
+
 void Transfers::in_parallel(int64_t count, const std::function<void(HttpClient&, int64_t)>& work) {
   std::atomic<int64_t> next{0};
   std::mutex mutex;

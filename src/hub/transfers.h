@@ -25,6 +25,9 @@ class Transfers {
     std::function<void()> tick;               // called some times a second by the thread that waits
   };
   Transfers(const HubSettings& settings, const Repository& repository, int connections, Hooks hooks);
+  ~Transfers();
+  Transfers(const Transfers&) = delete;
+  Transfers& operator=(const Transfers&) = delete;
 
   // Does work(client, i) for all i below `count`, over the connections. Throws what the first one throws that fails.
   void in_parallel(int64_t count, const std::function<void(HttpClient&, int64_t)>& work);
