@@ -1,178 +1,23 @@
-"""cachalot pull, list and rm against the hub double: what comes, what is said, and every fault.
+"""cachalot pull against the hub double: what comes, what is said, and every fault.
 
-    python3 -B pull_test.py PROGRAM MODELS [NAME …]      MODELS: the folder of the models that ship
+    python3 -B pull_test.py PROGRAM MODELS [NAME …]
 """
-import hashlib
 import json
 import os
-import pty
-import random
 import shutil
 import signal
-import socket
-import ssl
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-import unittest
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from hub_double import Hub, Repository  # noqa: E402
-
-PROGRAM, MODELS = sys.argv[1], Path(sys.argv[2])
-MIB = 1 << 20
+from fixture import BESIDE, BIG, PROGRAM, TINY, HubTest, Proxy, blob, main, wide_llama  # noqa: E402
+from hub_double import Repository  # noqa: E402
 
 
-def shipped(name):
-    return {p.name: p.read_bytes() for p in sorted((MODELS / name).iterdir())}
-
-
-def blob(size, seed=1):
-    return random.Random(seed).randbytes(size)
-
-
-def wide_llama():
-    """A model whose weights are more than caches hold: one narrow layer, and very many words."""
-    width, words = 64, 600_000
-    config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": width, "intermediate_size": width,
-              "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1, "vocab_size": words,
-              "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": True,
-              "torch_dtype": "bfloat16", "hidden_act": "silu", "eos_token_id": 1}
-    shapes = {"model.embed_tokens.weight": [words, width], "model.norm.weight": [width]}
-    layer = "model.layers.0."
-    for name in ("input_layernorm", "post_attention_layernorm"):
-        shapes[f"{layer}{name}.weight"] = [width]
-    for name in ("self_attn.q", "self_attn.k", "self_attn.v", "self_attn.o", "mlp.gate", "mlp.up", "mlp.down"):
-        shapes[f"{layer}{name}_proj.weight"] = [width, width]
-    header, end = {}, 0
-    for name, shape in shapes.items():
-        begin, end = end, end + 2 * shape[0] * (shape[1] if len(shape) > 1 else 1)
-        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [begin, end]}
-    text = json.dumps(header).encode()
-    return {"config.json": json.dumps(config).encode(),
-            "model.safetensors": len(text).to_bytes(8, "little") + text + bytes(end)}
-
-
-TINY = shipped("tiny-r1")
-# What a repository holds beside a model, and nobody needs.
-BESIDE = {"pytorch_model.bin": b"pickle" * 100, "onnx/model.onnx": b"onnx" * 100, "vision/model.safetensors": b"v" * 100,
-          "original/consolidated.pth": b"p" * 100, "LICENSE": b"free", "NOTICE": b"", ".gitattributes": b"* lfs"}
-BIG = {"config.json": TINY["config.json"], "model.safetensors": blob(50 * MIB + 12345)}
-
-
-class Proxy:
-    """A proxy of HTTP that only connects."""
-
-    def __enter__(self):
-        self.asked = []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"http://localhost:{self.listener.getsockname()[1]}"
-        threading.Thread(target=self.accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-
-    def accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.connect, args=(client,), daemon=True).start()
-
-    def connect(self, client):
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += client.recv(4096)
-        target = head.split()[1].decode()
-        self.asked.append(target)
-        server = socket.create_connection(("127.0.0.1", int(target.rsplit(":", 1)[1])))
-        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        back = threading.Thread(target=self.copy, args=(server, client), daemon=True)
-        back.start()
-        self.copy(client, server)
-        back.join()
-
-    @staticmethod
-    def copy(source, target):
-        try:
-            while data := source.recv(65536):
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-
-
-class PullTest(unittest.TestCase):
-    def setUp(self):
-        self.folder = Path(tempfile.mkdtemp(prefix="cachalot-hub-test-"))
-        self.cache = self.folder / "cache"
-        self.hub = None
-
-    def tearDown(self):
-        if self.hub:
-            self.hub.__exit__()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def serve(self, files, name="someone/tiny", **settings):
-        repository = files if isinstance(files, Repository) else Repository(files)
-        self.hub = Hub({name: repository}, **settings).__enter__()
-        self.repository = repository
-        return self.hub
-
-    def environment(self, **more):
-        env = {k: v for k, v in os.environ.items()
-               if not k.upper().startswith(("HF_", "HUGGING", "CACHALOT", "SSL_CERT", "CURL_")) and "PROXY" not in k.upper()}
-        env.update(HF_HUB_CACHE=str(self.cache), HF_HOME=str(self.folder / "home"), TMPDIR=str(self.folder))
-        if self.hub:
-            env["HF_ENDPOINT"] = self.hub.endpoint
-        env.update({k: v for k, v in more.items() if v is not None})
-        return env
-
-    def run_program(self, *words, **env):
-        return subprocess.run([PROGRAM, *words], env=self.environment(**env), stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, timeout=120)
-
-    def pull(self, *words, model="someone/tiny", **env):
-        return self.run_program("pull", model, *words, **env)
-
-    def pulled(self, *words, **more):
-        done = self.pull(*words, **more)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return Path(done.stdout.strip())
-
-    def refused(self, *words, says=(), **more):
-        done = self.pull(*words, **more)
-        self.assertEqual(done.returncode, 1, done.stderr + done.stdout)
-        for text in [says] if isinstance(says, str) else says:
-            self.assertIn(text, done.stderr)
-        self.nothing_half_written()
-        return done.stderr
-
-    def storage(self):
-        return [r for r in self.hub.seen if r["host"] == "storage"]
-
-    def folder_of(self, name="someone/tiny"):
-        return self.cache / ("models--" + name.replace("/", "--"))
-
-    def nothing_half_written(self):
-        """Whatever is under a blob's name is that blob, and no temporary folder stays."""
-        for path in self.cache.rglob("blobs/*"):
-            if path.name.endswith(".incomplete"):
-                continue
-            data = path.read_bytes()
-            names = {hashlib.sha256(data).hexdigest(), hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()}
-            self.assertIn(path.name, names)
-        for link in self.cache.rglob("snapshots/*/*"):
-            self.assertTrue(link.exists(), link)
-        self.assertEqual([p.name for p in self.folder.glob("cachalot-*")], [])
-
+class PullTest(HubTest):
     # -- what comes
 
     def test_fetches_what_is_needed_and_no_more(self):
@@ -372,15 +217,6 @@ class PullTest(unittest.TestCase):
     def test_interrupted_downloads_go_on(self):
         self.assertIn("goes on where it was", self.interrupted(signal.SIGINT, 130))
 
-    def test_rest_of_a_split_model(self):
-        files = {f"big-Q8_0-0000{i}-of-00002.gguf": blob(1000, i) for i in (1, 2)}
-        self.serve(files)
-        place = self.pulled("--anyway", model="someone/tiny:q8_0")
-        (place.parent / "big-Q8_0-00002-of-00002.gguf").unlink()
-        self.assertFalse(self.listed()["someone/tiny:q8_0"]["whole"])
-        done = self.run_program("inspect", "someone/tiny:q8_0", "--pull")
-        self.assertIn("does not run here", done.stderr)  # looked at again: it is asked for
-
     def test_two_at_once(self):
         self.serve(BIG)
         self.hub.faults["bytes_per_s"] = 20_000_000
@@ -477,15 +313,6 @@ class PullTest(unittest.TestCase):
         self.refused(says="SSL_CERT_FILE")
         self.pulled(SSL_CERT_FILE=str(certificate))
 
-    def certificate(self, name="localhost"):
-        key, certificate = self.folder / "key.pem", self.folder / "certificate.pem"
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate,
-                        "-days", "2", "-subj", "/CN=" + name, "-addext", "subjectAltName=DNS:" + name],
-                       check=True, capture_output=True)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        return certificate, context
-
     def test_tls_of_another_host(self):
         certificate, context = self.certificate("elsewhere")
         self.serve(TINY, tls=context)
@@ -507,163 +334,6 @@ class PullTest(unittest.TestCase):
         self.serve(TINY)
         self.pulled(http_proxy="http://localhost:1", ALL_PROXY="http://localhost:1")
 
-    # -- at a terminal
-
-    def at_terminal(self, *words, answer):
-        """What a person sees, who answers the question."""
-        child, terminal = pty.fork()
-        if child == 0:
-            os.execve(PROGRAM, [PROGRAM, *words], {**self.environment(), "TERM": "dumb"})
-        seen, asked = b"", False
-        while True:
-            try:
-                more = os.read(terminal, 4096)
-            except OSError:  # it has ended
-                break
-            seen += more
-            if not asked and b"[y/N]" in seen:
-                asked = True
-                os.write(terminal, answer.encode() + b"\n")
-            if not more:
-                break
-        os.close(terminal)
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), seen.decode(errors="replace"), asked
-
-    def test_questions_at_a_terminal(self):
-        self.serve(TINY)
-        words = ("run", "someone/tiny", "What is 47 + 86?")
-        status, seen, asked = self.at_terminal(*words, answer="n")
-        self.assertEqual((status, asked, self.hub.seen), (1, True, []), seen)
-        status, seen, asked = self.at_terminal(*words, answer="y")
-        self.assertEqual((status, asked), (0, True), seen)
-        self.assertIn("133", seen)
-        status, seen, asked = self.at_terminal(*words, answer="n")
-        self.assertEqual((status, asked), (0, False), seen)
-        status, seen, asked = self.at_terminal("rm", "someone/tiny", answer="n")
-        self.assertEqual((status, asked), (1, True), seen)
-        self.assertEqual(self.at_terminal("rm", "someone/tiny", answer="y")[0], 0)
-        self.assertFalse(self.folder_of().exists())
-
-    def test_choice_at_a_terminal(self):
-        data = self.gguf()
-        self.serve({"T-Q8_0.gguf": data, "T-F16.gguf": data + bytes(64)})
-        status, seen, asked = self.at_terminal("pull", "someone/tiny", answer="y")
-        self.assertEqual((status, asked), (0, True), seen)
-        self.assertIn("fetch someone/tiny:q8_0", seen)
-        self.assertTrue(list(self.folder_of().glob("snapshots/*/T-Q8_0.gguf")))
-
-    def test_bar_at_a_terminal(self):
-        self.serve(BIG)
-        self.hub.faults["bytes_per_s"] = 6_000_000
-        status, seen, _ = self.at_terminal("pull", "someone/tiny", "--anyway", answer="")
-        self.assertEqual(status, 0, seen)
-        self.assertRegex(seen, r"\[#+-+\] \d+ % [\d.]+ MB of 52.4 MB, [\d.]+ MB/s, 0:\d\d left")
-
-    # -- several models in a repository
-
-    def gguf(self):
-        out = self.folder / "made.gguf"
-        if not out.exists():
-            subprocess.run([PROGRAM, "quantize", str(MODELS / "tiny-qwen"), str(out), "--type", "q8_0"], check=True,
-                           capture_output=True, env=self.environment())
-        return out.read_bytes()
-
-    def test_gguf_of_a_type(self):
-        data = self.gguf()
-        self.serve({"Tiny-Q8_0.gguf": data, "Tiny-F16.gguf": data + bytes(64), "mmproj-Tiny.gguf": b"GGUF", "README.md": b"x"})
-        said = self.refused(says=["holds 2 models", "someone/tiny:q8_0"])
-        self.assertIn("f16", said)
-        self.refused(model="someone/tiny:q4_k_m", says=["no GGUF file there is of type", "'q8_0'"])
-        place = self.pulled(model="someone/tiny:Q8_0")
-        self.assertEqual(place.name, "Tiny-Q8_0.gguf")
-        self.assertEqual({p.name for p in place.parent.iterdir()}, {"Tiny-Q8_0.gguf", "README.md"})
-        self.assertEqual(self.pulled(model="someone/tiny:Tiny-Q8_0.gguf"), place)
-        self.assertEqual(self.pulled("--yes"), place)
-        answer = self.run_program("run", "someone/tiny:q8_0", "What is 2 + 2?", "--max-tokens", "2")
-        self.assertEqual(answer.returncode, 0, answer.stderr)
-
-    def test_all_shards(self):
-        files = {f"Q8_0/big-Q8_0-0000{i}-of-00003.gguf": blob(1000, i) for i in (1, 2, 3)}
-        self.serve({**files, "Q4_0/big-Q4_0-00001-of-00001.gguf": blob(10)})
-        place = self.pulled("--anyway", model="someone/tiny:q8_0")
-        self.assertEqual(len(list(place.parent.iterdir())), 3)
-
-    # -- other commands
-
-    def test_commands_fetch_only_when_told(self):
-        self.serve(TINY)
-        words = ("run", "someone/tiny", "What is 47 + 86?")
-        done = self.run_program(*words)
-        self.assertEqual(done.returncode, 1)
-        self.assertIn("cachalot pull", done.stderr)
-        self.assertEqual(self.hub.seen, [])
-        done = self.run_program(*words, "--pull")
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn("133", done.stdout)
-        self.hub.seen.clear()
-        self.assertEqual(self.run_program(*words, "--pull").returncode, 0)
-        self.assertEqual(self.hub.seen, [])
-        shutil.rmtree(self.cache)
-        done = self.run_program("inspect", "someone/tiny", "--json", "--pull")
-        self.assertTrue(json.loads(done.stdout)["runs"])
-
-    # -- what is here
-
-    def listed(self):
-        done = self.run_program("list", "--json")
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return {m["name"]: m for m in json.loads(done.stdout)["models"]}
-
-    def test_list(self):
-        self.serve(Repository(TINY, revisions=("v1",)))
-        self.pulled()
-        models = self.listed()
-        tiny = models["someone/tiny"]
-        self.assertEqual((tiny["place"], tiny["family"], tiny["whole"]), ("hub cache", models["tiny-r1"]["family"], True))
-        self.assertEqual(tiny["bytes"], sum(map(len, TINY.values())))
-        self.assertEqual(models["tiny-r1"]["place"], "shipped")
-        self.assertGreater(tiny["last_use"], time.time() - 3600)
-        own = self.folder / "own"
-        shutil.copytree(MODELS / "tiny-qwen", own / "mine")
-        done = self.run_program("list", CACHALOT_MODELS=str(own))
-        self.assertRegex(done.stdout, r"mine .*CACHALOT_MODELS")
-
-    def test_rm(self):
-        self.serve(TINY)
-        self.pulled()
-        done = self.run_program("rm", "someone/tiny")
-        self.assertEqual(done.returncode, 1)
-        self.assertIn("--yes", done.stderr)
-        self.assertTrue(self.folder_of().exists())
-        self.assertEqual(self.run_program("rm", "someone/tiny", "--yes").returncode, 0)
-        self.assertFalse(self.folder_of().exists())
-        self.assertEqual(self.run_program("rm", "someone/tiny", "--yes").returncode, 1)
-        self.assertEqual(self.run_program("rm", "tiny-r1", "--yes").returncode, 1)
-
-    def test_rm_keeps_what_others_use(self):
-        self.serve(TINY)
-        self.pulled()
-        first = self.repository.commit
-        self.hub.repositories["someone/tiny"] = second = Repository({**TINY, "README.md": b"new"})
-        self.pulled()
-        done = self.run_program("rm", "someone/tiny@" + first, "--yes")
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn("since snapshot " + second.commit[:12], done.stderr)
-        self.nothing_half_written()
-        self.assertEqual([p.name for p in (self.folder_of() / "snapshots").iterdir()], [second.commit])
-        self.assertIn("133", self.run_program("run", "someone/tiny", "What is 47 + 86?").stdout)
-
-    def test_rm_of_one_type(self):
-        data = self.gguf()
-        self.serve({"T-Q8_0.gguf": data, "T-F16.gguf": data + bytes(64)})
-        self.pulled(model="someone/tiny:q8_0")
-        self.pulled(model="someone/tiny:f16")
-        self.assertEqual({n for n in self.listed() if "someone" in n}, {"someone/tiny:q8_0", "someone/tiny:f16"})
-        self.assertEqual(self.run_program("rm", "someone/tiny:f16", "--yes").returncode, 0)
-        self.assertEqual({n for n in self.listed() if "someone" in n}, {"someone/tiny:q8_0"})
-        self.assertEqual(self.run_program("rm", "someone/tiny:q8_0", "--yes").returncode, 0)
-        self.assertFalse(self.folder_of().exists())
-
 
 def name_faults():
     """Faults that go away, which nobody needs to hear of, and those that last, with what is said then."""
@@ -675,26 +345,6 @@ def name_faults():
         setattr(PullTest, f"test_lasting_{fault}", lambda self, fault=fault, says=says: self.lasting(fault, says))
 
 
-def main():
-    """All tests, some at once: they wait more than they compute."""
-    name_faults()
-    names = sys.argv[3:] or unittest.defaultTestLoader.getTestCaseNames(PullTest)
-    failed = 0
-
-    def run(name):
-        result = unittest.TestResult()
-        started = time.time()
-        PullTest(name).run(result)
-        return name, result, time.time() - started
-
-    with ThreadPoolExecutor(6) as pool:
-        for name, result, seconds in pool.map(run, names):
-            failures = [text for _, text in result.failures + result.errors]
-            failed += bool(failures)
-            print(f"{'FAILED' if failures else 'ok':8}{name} ({seconds:.1f} s)", *failures, sep="\n" if failures else "", flush=True)
-    print(f"{len(names)} tests, {failed} failed")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    name_faults()
+    main(PullTest)
