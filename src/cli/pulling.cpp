@@ -44,6 +44,18 @@ bool fits(const GgufChoice& choice) {
   return static_cast<double>(choice.bytes) * kBesideWeights < static_cast<double>(available_memory_bytes());
 }
 
+// Types of few bits that no code here reads.
+bool is_readable(const GgufChoice& choice) {
+  for (const std::string_view stem : {"iq1", "iq2", "iq3", "tq1", "tq2", "nvfp4"})
+    if (gguf_type_in(choice.first.path).find(stem) != std::string::npos) return false;
+  return true;
+}
+
+std::string_view verdict(const GgufChoice& choice) {
+  if (!is_readable(choice)) return "of a type that does not run here";
+  return fits(choice) ? "fits the memory" : "does not fit the memory";
+}
+
 // nullptr: none is both readable and small enough.
 const GgufChoice* proposed(const std::vector<GgufChoice>& choices) {
   for (const std::string_view type : kReadable)
@@ -57,8 +69,8 @@ std::string table(const std::vector<GgufChoice>& choices) {
   for (const GgufChoice& choice : choices) width = std::max(width, quote(choice.name).size());
   std::string text;
   for (const GgufChoice& choice : choices)
-    text += fmt::format("  {:<{}}  {:>9}  {}\n", quote(choice.name), width, bytes_text(choice.bytes),
-                        fits(choice) ? "fits the memory" : "does not fit the memory");
+    text +=
+        fmt::format("  {:<{}}  {:>9}  {}\n", quote(choice.name), width, bytes_text(choice.bytes), verdict(choice));
   return text;
 }
 
@@ -118,9 +130,10 @@ void describe(const Inspection& i, bool with_speed) {
   if (with_speed && i.reasons.empty() && i.spec->causal()) describe_speed(i);
 }
 
-// Reasons name files of the temporary folder, which means nothing to a reader.
-std::string without(std::string text, const std::string& folder) {
-  for (size_t at = text.find(folder); at != text.npos; at = text.find(folder, at)) text.erase(at, folder.size());
+// Reasons name files of the temporary folder, which is the repository to a reader.
+std::string renamed(std::string text, const std::string& folder, const std::string& repo) {
+  for (size_t at = text.find(folder); at != text.npos; at = text.find(folder, at + repo.size()))
+    text.replace(at, folder.size(), repo);
   return text;
 }
 
@@ -137,8 +150,9 @@ void check_runs(Pull& pull, const PullOptions& options) {
   if (reasons.empty()) return;
   Error refusal = Error("it does not run here, so it is not fetched").in(pull.repository().name);
   for (const std::string& reason : reasons) {
-    if (options.anyway) fact("runs", "no: " + without(reason, folder));
-    refusal = std::move(refusal).because(without(reason, folder));
+    const std::string told = renamed(reason, folder, pull.repository().name);
+    if (options.anyway) fact("runs", "no: " + told);
+    refusal = std::move(refusal).because(told);
   }
   if (!options.anyway) throw std::move(refusal).hint("--anyway fetches it all the same");
 }
@@ -157,7 +171,8 @@ fs::path fetch(const HubSettings& settings, const HubName& name, const PullOptio
   Pull pull(settings, name, listener, options.connections);
   const Repository& r = pull.repository();
   if (r.now != r.name) note("{} is called {} now", r.name, r.now);
-  const std::vector<GgufChoice> choices = pull.choices();
+  std::vector<GgufChoice> choices = gguf_choices(r);
+  if (!name.type && is_of_safetensors(r)) choices.clear();
   if (choices.empty() && name.type)
     throw Error(fmt::format("a type {} is asked for, but the repository holds no GGUF files", quote(*name.type)))
         .in(name.repo)
@@ -197,18 +212,16 @@ fs::path pull_model(const HubName& name, const PullOptions& options) {
     throw with_what_is_here(Error("nothing is fetched: HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) is set"));
   const Interrupt interrupt;
   TransferMeter meter;
-  const Pull::Listener listener{.cancelled = [&] { return interrupt.requested(); },
-                                .progress = [&](int64_t done, int64_t total) { meter.update(done, total); },
-                                .waits =
-                                    [&](const RemoteFile& file, bool first) {
-                                      if (first)
-                                        note("waiting for another process that fetches {}", quote(file.path));
-                                    },
-                                .has =
-                                    [&](const RemoteFile& file) {
-                                      meter.finish();
-                                      fact("has", fmt::format("{} ({})", file.path, bytes_text(file.size)));
-                                    }};
+  Pull::Listener listener;
+  listener.cancelled = [&] { return interrupt.requested(); };
+  listener.progress = [&](int64_t done, int64_t total) { meter.update(done, total); };
+  listener.waits = [&](const RemoteFile& file, bool first) {
+    if (first) note("waiting for another process that fetches {}", quote(file.path));
+  };
+  listener.has = [&](const RemoteFile& file) {
+    meter.finish();
+    fact("has", fmt::format("{} ({})", file.path, bytes_text(file.size)));
+  };
   try {
     return fetch(settings, name, options, listener);
   } catch (const WebFailure& failure) {

@@ -1,11 +1,10 @@
 #include "hub/pull.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 
@@ -66,15 +65,13 @@ Pull::Pull(const HubSettings& settings, const HubName& name, Listener listener, 
       settings_(settings),
       repository_(repository_at(settings_, name, listener_.cancelled)),
       store_(hub_cache_folder(), repository_.name, settings_.links) {
-  transfers_ = std::make_unique<Transfers>(settings_, repository_, connections,
-                                           Transfers::Hooks{.cancelled = listener_.cancelled,
-                                                            .came = [this](int64_t bytes) { done_ += bytes; },
-                                                            .tick =
-                                                                [this] {
-                                                                  if (total_ > 0)
-                                                                    listener_.progress(
-                                                                        std::min<int64_t>(done_, total_), total_);
-                                                                }});
+  Transfers::Hooks hooks;
+  hooks.cancelled = listener_.cancelled;
+  hooks.came = [this](int64_t bytes) { done_ += bytes; };
+  hooks.tick = [this] {
+    if (total_ > 0) listener_.progress(std::min<int64_t>(done_, total_), total_);
+  };
+  transfers_ = std::make_unique<Transfers>(settings_, repository_, connections, std::move(hooks));
 }
 
 Pull::~Pull() = default;
@@ -137,9 +134,8 @@ void Pull::take_words(const fs::path& folder) {
 
 void Pull::look_at_weights(const fs::path& folder) {
   std::vector<RemoteFile> files;
-  for (const RemoteFile& file : selection_.weights) {
+  for (const RemoteFile& file : selection_.weights)
     if (!linked(file, folder / file.path)) files.push_back(file);
-  }
   transfers_->in_parallel(static_cast<int64_t>(files.size()), [&](HttpClient& client, int64_t i) {
     const RemoteFile& file = files[static_cast<size_t>(i)];
     take_headers(client, file, folder / file.path);

@@ -31,7 +31,6 @@ class Pull {
   Pull& operator=(const Pull&) = delete;
 
   const Repository& repository() const { return repository_; }
-  std::vector<GgufChoice> choices() const { return gguf_choices(repository_); }
   // What is to be fetched: of several GGUF models one, else (nullptr) the repository's safetensors.
   void select(const GgufChoice* choice);
 

@@ -97,8 +97,11 @@ int64_t Selection::bytes() const {
   return bytes;
 }
 
+bool is_of_safetensors(const Repository& r) {
+  return has(r, "config.json") && std::any_of(r.files.begin(), r.files.end(), is_safetensors);
+}
+
 std::vector<GgufChoice> gguf_choices(const Repository& r) {
-  if (has(r, "config.json") && std::any_of(r.files.begin(), r.files.end(), is_safetensors)) return {};
   std::map<std::string, std::vector<RemoteFile>> split;  // by the name of the first shard
   for (const RemoteFile& file : r.files)
     if (const auto shard = gguf_shard(file.path)) split[shard->file(1)].push_back(file);

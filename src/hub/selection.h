@@ -24,7 +24,9 @@ struct Selection {
   int64_t bytes() const;
 };
 
-// The GGUF models in a repository, the smallest first; none where it is one of safetensors.
+// Whether it is a model of safetensors that is meant where no type is named.
+bool is_of_safetensors(const Repository& repository);
+// The GGUF models in a repository, the smallest first.
 std::vector<GgufChoice> gguf_choices(const Repository& repository);
 
 // The files of a model of safetensors. Throws Error that says what is there where that is none.

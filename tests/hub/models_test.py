@@ -30,6 +30,15 @@ class ModelsTest(HubTest):
         answer = self.run_program("run", "someone/tiny:q8_0", "What is 2 + 2?", "--max-tokens", "2")
         self.assertEqual(answer.returncode, 0, answer.stderr)
 
+    def test_gguf_beside_safetensors(self):
+        self.serve({**TINY, "T-Q8_0.gguf": self.gguf(), "T-IQ2_XXS.gguf": b"GGUF" * 9})
+        self.assertEqual(self.pulled(), self.folder_of() / "snapshots" / self.repository.commit)
+        self.assertEqual(self.pulled(model="someone/tiny:q8_0").name, "T-Q8_0.gguf")
+
+    def test_types_that_are_not_read(self):
+        self.serve({"T-IQ2_XXS.gguf": b"GGUF" * 9, "T-Q8_0.gguf": b"GGUF" * 99})
+        self.assertRegex(self.refused(), r"'iq2_xxs' +\d+ bytes +of a type that does not run here\n +'q8_0' .* fits the memory")
+
     def test_all_shards(self):
         files = {f"Q8_0/big-Q8_0-0000{i}-of-00003.gguf": blob(1000, i) for i in (1, 2, 3)}
         self.serve({**files, "Q4_0/big-Q4_0-00001-of-00001.gguf": blob(10)})

@@ -53,7 +53,7 @@ class PullTest(HubTest):
         config = json.loads(TINY["config.json"])
         config["architectures"], config["model_type"] = ["MambaForCausalLM"], "mamba"
         self.serve({**BIG, "config.json": json.dumps(config).encode()})
-        self.refused(says=["does not run here", "--anyway"])
+        self.refused(says=["does not run here", "someone/tiny", "--anyway"])
         self.assertFalse(self.cache.exists())
         self.assertLess(sum(len(r["range"] or "") > 0 for r in self.hub.seen if r["host"] == "storage"), 3)
         self.pulled("--anyway")
