@@ -185,11 +185,17 @@ class HubTest(unittest.TestCase):
                            capture_output=True, env=self.environment())
         return out.read_bytes()
 
-    def certificate(self, name="localhost"):
-        key, certificate = self.folder / "key.pem", self.folder / "certificate.pem"
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate,
-                        "-days", "2", "-subj", "/CN=" + name, "-addext", "subjectAltName=DNS:" + name],
-                       check=True, capture_output=True)
+    def certificate(self, name="localhost", begin="20200101000000Z", end="20991231000000Z"):
+        """A certificate that signs itself, and what serves with it."""
+        key, request, certificate = (self.folder / f"{kind}.pem" for kind in ("key", "request", "certificate"))
+        (self.folder / "index.txt").write_text("")
+        (self.folder / "ca.cnf").write_text(
+            f"[ca]\ndefault_ca=own\n[own]\ndatabase={self.folder}/index.txt\nnew_certs_dir={self.folder}\nrand_serial=yes\n"
+            f"default_md=sha256\npolicy=any\nx509_extensions=of\n[any]\ncommonName=supplied\n[of]\nsubjectAltName=DNS:{name}\n")
+        for words in (("req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", request, "-subj", "/CN=" + name),
+                      ("ca", "-batch", "-selfsign", "-notext", "-config", self.folder / "ca.cnf", "-keyfile", key, "-in", request,
+                       "-out", certificate, "-startdate", begin, "-enddate", end)):
+            subprocess.run(["openssl", *words], check=True, capture_output=True)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
         return certificate, context

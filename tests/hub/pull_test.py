@@ -319,6 +319,14 @@ class PullTest(HubTest):
         self.refused(SSL_CERT_FILE=str(certificate), says="prove to be that host")
         self.assertEqual(self.hub.seen, [])
 
+    def test_clock_that_is_wrong(self):
+        for begin, end in (("20000101000000Z", "20010101000000Z"), ("20980101000000Z", "20991231000000Z")):
+            certificate, context = self.certificate("localhost", begin, end)
+            self.serve(TINY, tls=context)
+            self.refused(SSL_CERT_FILE=str(certificate), says="when the clock of this machine is wrong")
+            self.assertEqual(self.hub.seen, [])
+            self.hub.__exit__()
+
     def test_proxies(self):
         certificate, context = self.certificate()
         self.serve(TINY, tls=context)
