@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 rank() {
   case $1 in
     base) echo 0 ;; tensor | jinja) echo 1 ;; text | kernels) echo 2 ;; formats | comm) echo 3 ;; ops) echo 4 ;; model) echo 5 ;;
-    engine | convert) echo 6 ;; load) echo 7 ;; session | train) echo 8 ;; server) echo 9 ;; cli) echo 10 ;; *) echo unknown ;;
+    engine | convert) echo 6 ;; load) echo 7 ;; session | hub | train) echo 8 ;; server) echo 9 ;; cli) echo 10 ;; *) echo unknown ;;
   esac
 }
 failures=0 checked=0

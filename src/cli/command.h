@@ -60,5 +60,8 @@ Command inspect_command();
 Command bench_command();
 Command quantize_command();
 Command serve_command();
+Command pull_command();
+Command list_command();
+Command rm_command();
 
 }  // namespace cachalot

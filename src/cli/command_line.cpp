@@ -23,17 +23,19 @@ constexpr const char* kAbout =
     "processor.";
 constexpr const char* kExamples = R"(Examples:
   cachalot run tiny-r1 "What is 47 + 86?"       one answer from a model that ships
-  cachalot chat ./Qwen3-0.6B                    a conversation
+  cachalot pull Qwen/Qwen3-0.6B                 fetch a model from the Hugging Face hub
+  cachalot chat Qwen/Qwen3-0.6B                 a conversation
   cachalot inspect model.gguf                   what a checkpoint holds and whether it runs
   cachalot bench ./Qwen3-0.6B                   how fast it is, and how fast it could be here
 
-MODEL is a Hugging Face folder, a .gguf file, the name of a model that ships, or a repository in the local Hugging Face
-cache. `cachalot COMMAND --help` explains a command. Results go to stdout, everything else to stderr.)";
+MODEL is a Hugging Face folder, a .gguf file, the name of a model that ships, or a repository of the Hugging Face hub,
+REPO[@REVISION][:TYPE], as far as it is here (`cachalot list`) or fetched (`cachalot pull`, --pull).
+`cachalot COMMAND --help` explains a command. Results go to stdout, everything else to stderr.)";
 
 std::vector<Command> all_commands() {
-  return {run_command(),      chat_command(),       inspect_command(),  bench_command(),
-          tokenize_command(), detokenize_command(), template_command(), logits_command(),
-          trace_command(),    perplexity_command(), quantize_command(), serve_command()};
+  return {run_command(),        chat_command(),     inspect_command(), bench_command(), tokenize_command(),
+          detokenize_command(), template_command(), logits_command(),  trace_command(), perplexity_command(),
+          quantize_command(),   serve_command(),    pull_command(),    list_command(),  rm_command()};
 }
 
 // -- Commands, told to the library

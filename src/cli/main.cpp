@@ -14,7 +14,9 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/command_line.h"
+#include "cli/interrupt.h"
 #include "cli/terminal.h"
+#include "hub/http_client.h"
 
 namespace cachalot {
 namespace {
@@ -66,6 +68,9 @@ int run_program(int argc, char** argv) noexcept {
     const int status = run_command_line(argc, argv);
     if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return status;
     say("cachalot: the output could not be written\n");
+  } catch (const Cancelled&) {
+    note("the download is stopped; the same command goes on where it was");
+    return kInterruptedStatus;
   } catch (...) {
     std::fflush(stdout);
     say_failure();

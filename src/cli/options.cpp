@@ -8,8 +8,8 @@
 #include <random>
 
 #include "base/log.h"
+#include "cli/pulling.h"
 #include "cli/terminal.h"
-#include "load/find_model.h"
 #include "ops/weight_types.h"
 
 namespace cachalot {
@@ -54,11 +54,13 @@ std::string check_stop(const std::string& value) {
 
 }  // namespace
 
-void add_model_argument(Command& command, std::string& model, bool required) {
+void add_model_argument(Command& command, std::string& model, bool& pull, bool required) {
   command.add({.name = "MODEL",
                .help = "a folder, a .gguf file, or the name of a model",
                .value = &model,
                .required = required});
+  command.add(
+      {.name = "--pull", .help = "fetch REPO[@REVISION][:TYPE] from the hub when it is not here", .value = &pull});
 }
 
 void add_json_flag(Command& command, bool& json) {
@@ -67,7 +69,7 @@ void add_json_flag(Command& command, bool& json) {
 
 void ModelOptions::add_to(Command& command, bool model_required) {
   constexpr const char* group = "Model";
-  add_model_argument(command, model, model_required);
+  add_model_argument(command, model, pull, model_required);
   command.add({.name = "--weights",
                .help =
                    "how weights are held: auto (as stored), f32 (exact), bf16, or a quantized type, with the output "
@@ -111,7 +113,7 @@ std::unique_ptr<CpuOps> ModelOptions::make_ops() const {
 }
 
 LoadedModel ModelOptions::load(const LoadOptions& options) const {
-  LoadedModel loaded = LoadedModel::load(resolve_model(model), options, make_ops());
+  LoadedModel loaded = LoadedModel::load(find_model(model, pull), options, make_ops());
   warn_beyond_training(loaded.transformer->spec(), context);
   return loaded;
 }

@@ -12,8 +12,8 @@
 
 namespace cachalot {
 
-// The MODEL argument alone, for commands that read no weights.
-void add_model_argument(Command& command, std::string& model, bool required = true);
+// The MODEL argument alone, for commands that read no weights, and whether it is fetched where it is not here.
+void add_model_argument(Command& command, std::string& model, bool& pull, bool required = true);
 void add_json_flag(Command& command, bool& json);
 
 struct SpeculationOptions;
@@ -22,9 +22,10 @@ struct SpeculationOptions;
 struct ModelOptions {
   std::string model;
   std::string weights = "auto";
-  std::string kv;   // empty: f32 with f32 weights, else bf16
-  int threads = 0;  // 0: default_threads()
-  int context = 0;  // 0: the checkpoint's own, bounded by memory
+  std::string kv;     // empty: f32 with f32 weights, else bf16
+  int threads = 0;    // 0: default_threads()
+  int context = 0;    // 0: the checkpoint's own, bounded by memory
+  bool pull = false;  // what is not here is fetched from the hub
 
   // `model_required` is false where another option can stand in for the model.
   void add_to(Command& command, bool model_required = true);

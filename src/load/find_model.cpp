@@ -16,19 +16,19 @@ namespace cachalot {
 
 namespace fs = std::filesystem;
 
-static std::vector<fs::path> model_folders() {
-  std::vector<fs::path> folders;
+ModelFolders model_folders() {
+  ModelFolders folders;
   std::error_code code;
   const fs::path program = fs::read_symlink("/proc/self/exe", code);
   if (!code) {
-    folders.push_back(program.parent_path() / "../models");                 // build/cachalot in a checkout
-    folders.push_back(program.parent_path() / "../share/cachalot/models");  // bin/cachalot of an installation
+    folders.shipped.push_back(program.parent_path() / "../models");                 // build/cachalot in a checkout
+    folders.shipped.push_back(program.parent_path() / "../share/cachalot/models");  // bin/cachalot of an installation
   }
   if (const char* list = std::getenv("CACHALOT_MODELS")) {
     std::string_view left = list;
     while (!left.empty()) {
       const auto colon = std::min(left.find(':'), left.size());
-      if (colon > 0) folders.emplace_back(left.substr(0, colon));
+      if (colon > 0) folders.own.emplace_back(left.substr(0, colon));
       left.remove_prefix(std::min(left.size(), colon + 1));
     }
   }
@@ -59,10 +59,12 @@ fs::path resolve_model(std::string_view name) {
   if (fs::exists(name, code)) return is_hub_repository(name) ? in_repository(name) : fs::path(name);
   std::string looked;
   if (stays_inside(name)) {
-    for (const fs::path& folder : model_folders()) {
-      if (fs::exists(folder / name, code)) return fs::weakly_canonical(folder / name, code);
-      looked += (looked.empty() ? "" : ", ") + folder.lexically_normal().string();
-    }
+    const ModelFolders all = model_folders();
+    for (const auto* folders : {&all.shipped, &all.own})
+      for (const fs::path& folder : *folders) {
+        if (fs::exists(folder / name, code)) return fs::weakly_canonical(folder / name, code);
+        looked += (looked.empty() ? "" : ", ") + folder.lexically_normal().string();
+      }
   }
   if (const auto hub = HubName::parse(name)) {
     const fs::path cache = hub_cache_folder();
@@ -74,7 +76,8 @@ fs::path resolve_model(std::string_view name) {
       .because(looked.empty() ? "no such file or folder" : "no such file or folder, nor one in " + looked)
       .hint(
           "give a folder with config.json and *.safetensors, a .gguf file, the name of a model that ships "
-          "(tiny-r1, tiny-qwen), or REPO[@REVISION][:TYPE] of the Hugging Face cache");
+          "(tiny-r1, tiny-qwen), or REPO[@REVISION][:TYPE] of the Hugging Face cache; `cachalot list` shows what is "
+          "here, and `cachalot pull REPO` (or --pull) fetches more");
 }
 
 }  // namespace cachalot

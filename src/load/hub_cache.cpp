@@ -17,6 +17,7 @@
 #include "base/quote.h"
 #include "formats/foreign.h"
 #include "formats/safetensors/file.h"
+#include "load/gguf_names.h"
 
 namespace cachalot {
 
@@ -68,10 +69,18 @@ static std::string variable_or(const char* name, const std::string& fallback) {
   return value ? value : fallback;
 }
 
-fs::path hub_cache_folder() {
+static fs::path hub_home_folder() {
   const fs::path caches = variable_or("XDG_CACHE_HOME", fs::path(with_home("~")) / ".cache");
-  const fs::path home = with_variables(with_home(variable_or("HF_HOME", caches / "huggingface")));
-  return with_variables(with_home(variable_or("HF_HUB_CACHE", variable_or("HUGGINGFACE_HUB_CACHE", home / "hub"))));
+  return with_variables(with_home(variable_or("HF_HOME", caches / "huggingface")));
+}
+
+fs::path hub_cache_folder() {
+  const std::string own = hub_home_folder() / "hub";
+  return with_variables(with_home(variable_or("HF_HUB_CACHE", variable_or("HUGGINGFACE_HUB_CACHE", own))));
+}
+
+fs::path hub_token_file() {
+  return with_variables(with_home(variable_or("HF_TOKEN_PATH", hub_home_folder() / "token")));
 }
 
 // --- names ---
@@ -119,6 +128,11 @@ fs::path hub_repository(const fs::path& cache, std::string_view repo) {
   return cache / folder;
 }
 
+bool is_in_hub_cache(const fs::path& path) {
+  const fs::path inside = path.lexically_normal().lexically_relative(hub_cache_folder().lexically_normal());
+  return !inside.empty() && *inside.begin() != ".." && *inside.begin() != ".";
+}
+
 bool is_hub_repository(const fs::path& folder) {
   std::error_code code;
   return fs::is_directory(folder / "snapshots", code) &&
@@ -127,7 +141,7 @@ bool is_hub_repository(const fs::path& folder) {
 
 // --- snapshots ---
 
-static std::vector<fs::path> gguf_files(const fs::path& snapshot) {
+std::vector<fs::path> gguf_files(const fs::path& snapshot) {
   std::vector<fs::path> files;
   std::error_code code;
   for (fs::recursive_directory_iterator entry(snapshot, code), end; !code && entry != end; entry.increment(code)) {
@@ -189,11 +203,7 @@ std::optional<std::string> commit_of(const fs::path& repository, std::string_vie
 // All that may stand behind @.
 std::string revisions_text(const fs::path& repository) {
   std::vector<std::string> known;
-  std::error_code code;
-  for (fs::recursive_directory_iterator entry(repository / "refs", code), end; !code && entry != end;
-       entry.increment(code))
-    if (entry->is_regular_file(code))
-      known.push_back(quote(entry->path().lexically_relative(repository / "refs").string()));
+  for (const auto& [revision, commit] : hub_refs(repository)) known.push_back(quote(revision));
   for (const Snapshot& s : snapshots_of(repository)) known.push_back(quote(s.path.filename().string()));
   return fmt::format("{}", fmt::join(known, ", "));
 }
@@ -212,6 +222,17 @@ fs::path snapshot_at(const fs::path& repository, const std::string& revision) {
 std::string short_name(const fs::path& snapshot) { return snapshot.filename().string().substr(0, 12); }
 
 }  // namespace
+
+std::map<std::string, std::string> hub_refs(const fs::path& repository) {
+  std::map<std::string, std::string> refs;
+  std::error_code code;
+  for (fs::recursive_directory_iterator entry(repository / "refs", code), end; !code && entry != end;
+       entry.increment(code)) {
+    const std::string revision = entry->path().lexically_relative(repository / "refs").string();
+    if (entry->is_regular_file(code)) refs[revision] = commit_of(repository, revision).value_or("");
+  }
+  return refs;
+}
 
 std::optional<fs::path> hub_snapshot(const fs::path& repository, const std::optional<std::string>& revision) {
   const auto snapshots = snapshots_of(repository);
@@ -245,61 +266,10 @@ std::optional<fs::path> hub_snapshot(const fs::path& repository, const std::opti
 
 namespace {
 
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-  return result;
-}
-
-// Whether a word is the name of a type of weights: q4_k_m, iq2_xxs, bf16, mxfp4 …
-bool is_type(std::string_view word) {
-  const auto digit_at = [&](size_t i) {
-    return i < word.size() && std::isdigit(static_cast<unsigned char>(word[i]));
-  };
-  for (const std::string_view stem : {"q", "iq", "tq"})
-    if (word.starts_with(stem) && digit_at(stem.size())) return true;
-  for (const std::string_view whole : {"f16", "f32", "bf16", "fp16", "fp32", "mxfp4", "nvfp4"})
-    if (word == whole || word.starts_with(std::string(whole) + "_")) return true;
-  return false;
-}
-
-// The type that a file's path names, in small letters; empty when it names none. Of NAME-Q4_K_M.gguf,
-// NAME.q4_0.gguf, NAME_q8_0.gguf, Q8_0/NAME-00001-of-00002.gguf.
-std::string type_in(const fs::path& file) {
-  const std::string path = lower(file.string());
-  std::string type;
-  for (size_t begin = 0; begin < path.size();) {
-    const size_t end = std::min(path.find_first_of("-./", begin), path.size());
-    const std::string_view word = std::string_view(path).substr(begin, end - begin);
-    for (size_t i = 0; i < word.size(); i = std::min(word.find('_', i), word.size() - 1) + 1)
-      if (is_type(word.substr(i))) {
-        const bool dynamic = i == 0 && begin >= 3 && path.substr(begin - 3, 3) == "ud-";
-        type = (dynamic ? "ud-" : "") + std::string(word.substr(i));
-        break;
-      }
-    begin = end + 1;
-  }
-  return type;
-}
-
-// Whether it is another shard than the first of a split file.
-bool is_later_shard(const fs::path& file) {
-  const std::string stem = file.stem().string();
-  const size_t of = stem.rfind("-of-");
-  return of != stem.npos && of >= 6 && stem[of - 6] == '-' && stem.substr(of - 5, 5) != "00001" &&
-         stem.find_first_not_of("0123456789", of - 5) == of;
-}
-
-// What lies beside models: the part that sees, and importance matrices.
-bool is_companion(const fs::path& file) {
-  const std::string name = lower(file.filename().string());
-  return name.find("mmproj") != name.npos || name.find("imatrix") != name.npos;
-}
-
 std::string choices_text(const std::vector<fs::path>& files) {
   std::vector<std::string> names;
-  for (const fs::path& file : files) names.push_back(type_in(file).empty() ? quote(file.string()) : type_in(file));
+  for (const fs::path& file : files)
+    names.push_back(gguf_type_in(file).empty() ? quote(file.string()) : gguf_type_in(file));
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
@@ -307,7 +277,7 @@ std::string choices_text(const std::vector<fs::path>& files) {
 
 fs::path checkpoint_of_snapshot(const fs::path& snapshot, const std::optional<std::string>& type) {
   std::vector<fs::path> files = gguf_files(snapshot);
-  std::erase_if(files, [](const fs::path& f) { return is_later_shard(f) || is_companion(f); });
+  std::erase_if(files, [](const fs::path& f) { return !is_gguf_model(f); });
   std::error_code code;
   if (!type && (files.empty() || fs::exists(snapshot / "config.json", code))) {
     // Repositories of GGUF files have a config.json now and then, but no other weights.
@@ -321,10 +291,8 @@ fs::path checkpoint_of_snapshot(const fs::path& snapshot, const std::optional<st
         .hint("leave the type out; --weights chooses how weights are held");
   if (!type && files.size() == 1) return snapshot / files[0];
   std::vector<fs::path> matches;
-  for (const fs::path& file : files) {
-    const std::string found = type_in(file), wanted = lower(type.value_or(""));
-    if (type && (found == wanted || lower(file.filename().string()) == wanted)) matches.push_back(file);
-  }
+  for (const fs::path& file : files)
+    if (type && is_gguf_of(file, *type)) matches.push_back(file);
   if (matches.size() == 1) return snapshot / matches[0];
   std::vector<std::string> paths;
   for (const fs::path& match : matches) paths.push_back(quote(match.string()));

@@ -9,8 +9,8 @@
 #include "cli/command.h"
 #include "cli/commands/bench_phases.h"
 #include "cli/options.h"
+#include "cli/pulling.h"
 #include "cli/terminal.h"
-#include "load/find_model.h"
 #include "model/gguf_config.h"
 
 namespace cachalot {
@@ -83,7 +83,7 @@ int probe_only(const BenchOptions& o) {
 void fit_to_context(BenchOptions& o) {
   int context = o.model.context;
   if (context == 0) {
-    const Checkpoint checkpoint = Checkpoint::open(resolve_model(o.model.model));
+    const Checkpoint checkpoint = Checkpoint::open(find_model(o.model.model, o.model.pull));
     const Config config = model_config(checkpoint);
     context = family_of(config).spec(config).context;
   }
@@ -110,7 +110,7 @@ LoadedModel load_for(const BenchOptions& o, std::unique_ptr<Ops> ops) {
   options.cache_tokens = static_cast<int>(needed);
   options.scheduler = o.plan.scheduler();
   options.text = false;
-  LoadedModel model = LoadedModel::load(resolve_model(o.model.model), options, std::move(ops));
+  LoadedModel model = LoadedModel::load(find_model(o.model.model, o.model.pull), options, std::move(ops));
   model.defaults.sampling = read_sampling_defaults(model.checkpoint).params;
   warn_beyond_training(model.transformer->spec(), o.plan.tokens_per_sequence());
   return model;

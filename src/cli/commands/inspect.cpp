@@ -6,7 +6,7 @@
 
 #include "cli/command.h"
 #include "cli/commands/inspect_report.h"
-#include "load/find_model.h"
+#include "cli/pulling.h"
 
 namespace cachalot {
 
@@ -18,7 +18,7 @@ struct InspectOptions {
 };
 
 int inspect(const InspectOptions& o) {
-  const Inspection inspection = inspect_model(resolve_model(o.model.model), o.model);
+  const Inspection inspection = inspect_model(find_model(o.model.model, o.model.pull), o.model);
   if (o.json) {
     using Json = nlohmann::ordered_json;
     fmt::print("{}\n", inspection_json(inspection).dump(-1, ' ', false, Json::error_handler_t::replace));

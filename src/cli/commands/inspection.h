@@ -44,6 +44,7 @@ struct Inspection {
   int64_t state_bytes = 0;           // of recurrent layers, without modules: of one sequence, however long
   std::vector<MemoryChoice> memory;  // --weights auto first; with the modules
   int64_t available_bytes = 0;
+  int64_t read_bytes_per_token = 0;  // of weights as they are held, without modules, when one sequence is decoded
 
   std::vector<std::string> reasons;  // why it does not run as asked for; empty: it does
 };

@@ -9,13 +9,13 @@
 #include "cli/command.h"
 #include "cli/input.h"
 #include "cli/options.h"
+#include "cli/pulling.h"
 #include "cli/terminal.h"
 #include "convert/importance_ops.h"
 #include "convert/quantize.h"
 #include "engine/scoring.h"
 #include "formats/checkpoint_files.h"
 #include "formats/gguf/writer.h"
-#include "load/find_model.h"
 #include "model/gguf_config.h"
 
 namespace cachalot {
@@ -24,7 +24,7 @@ namespace {
 struct QuantizeWords {
   std::string model, out, type, calibration;
   int threads = 0;
-  bool force = false, json = false;
+  bool force = false, json = false, pull = false;
 };
 
 struct Totals {
@@ -115,7 +115,7 @@ Importance calibrate(const Checkpoint& checkpoint, const std::string& file, int 
 
 int quantize_model(const QuantizeWords& o) {
   const Recipe& recipe = recipe_named(o.type);
-  const Checkpoint checkpoint = Checkpoint::open(resolve_model(o.model));
+  const Checkpoint checkpoint = Checkpoint::open(find_model(o.model, o.pull));
   const int threads = o.threads > 0 ? o.threads : default_threads();
   const auto existing = o.force ? WholeFile::Existing::replace : WholeFile::Existing::keep;
   auto inputs = files_of(checkpoint);
@@ -151,7 +151,7 @@ std::string check_recipe(const std::string& name) {
 Command quantize_command() {
   auto o = std::make_shared<QuantizeWords>();
   Command command{.name = "quantize", .about = "Write a checkpoint as GGUF with weights of fewer bits"};
-  add_model_argument(command, o->model);
+  add_model_argument(command, o->model, o->pull);
   command.add({.name = "OUT", .help = "the .gguf file to write", .value = &o->out, .required = true});
   std::vector<std::string_view> names;
   for (const Recipe& recipe : recipes()) names.push_back(recipe.name);

@@ -15,8 +15,8 @@
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/options.h"
+#include "cli/pulling.h"
 #include "cli/terminal.h"
-#include "load/find_model.h"
 #include "server/service.h"
 
 namespace cachalot {
@@ -42,10 +42,8 @@ std::string public_name(std::string model) {
 }
 
 ServiceOptions service_options(const ServeOptions& o) {
-  ServiceOptions s{.host = o.host,
-                   .port = static_cast<uint16_t>(o.port),
-                   .model_id = o.name.empty() ? public_name(o.model.model) : o.name,
-                   .share_prefix = o.share_prefix};
+  ServiceOptions s{
+      .host = o.host, .port = static_cast<uint16_t>(o.port), .model_id = o.name, .share_prefix = o.share_prefix};
   if (!o.key_file.empty()) s.router.keys = Keys::read(o.key_file);
   s.router.cors_origins = o.origins;
   if (o.log == "requests") s.router.log = [](std::string_view line) { say(line); };
@@ -134,9 +132,11 @@ void say_ready(const Service& service) {
 
 bool is_loopback(const std::string& host) { return host == "localhost" || host == "::1" || host.starts_with("127."); }
 
-int serve(const ServeOptions& o) {
+int serve(ServeOptions o) {
+  if (o.name.empty()) o.name = public_name(o.model.model);
+  const auto path = find_model(o.model.model, o.model.pull);  // what is not there is said before anybody is let in
+  o.model.model = path.string();
   const EndingSignals signals;
-  const auto path = resolve_model(o.model.model);  // what is not there is said before anybody is let in
   Service service(service_options(o));
   if (!is_loopback(o.host) && o.key_file.empty())
     warn("{} can be reached from other machines, and nobody needs a key; --api-key-file FILE asks for one", o.host);

@@ -7,20 +7,20 @@
 #include "cli/command.h"
 #include "cli/input.h"
 #include "cli/options.h"
+#include "cli/pulling.h"
 #include "cli/terminal.h"
 #include "formats/json_text.h"
-#include "load/find_model.h"
 
 namespace cachalot {
 namespace {
 
 struct TemplateOptions {
   std::string model, file;
-  bool json = false;
+  bool json = false, pull = false;
 };
 
 int render_template(const TemplateOptions& o) {
-  const TextModel model = TextModel::read(Checkpoint::open(resolve_model(o.model)));
+  const TextModel model = TextModel::read(Checkpoint::open(find_model(o.model, o.pull)));
   if (!model.chat_template) throw Error("it has no chat template").in(o.model);
   const std::string where = o.file == "-" ? "standard input" : o.file;
   nlohmann::ordered_json variables = parse_ordered_json(read_input(o.file), where);
@@ -42,7 +42,7 @@ int render_template(const TemplateOptions& o) {
 Command template_command() {
   auto o = std::make_shared<TemplateOptions>();
   Command command{.name = "template", .about = "Render the chat template of a checkpoint"};
-  add_model_argument(command, o->model);
+  add_model_argument(command, o->model, o->pull);
   command.add(
       {.name = "FILE",
        .help = "JSON with messages, and optionally tools, add_generation_prompt [true] and other variables of the "

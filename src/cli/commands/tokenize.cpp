@@ -8,8 +8,8 @@
 #include "cli/command.h"
 #include "cli/input.h"
 #include "cli/options.h"
+#include "cli/pulling.h"
 #include "cli/terminal.h"
-#include "load/find_model.h"
 #include "session/prompt.h"
 
 namespace cachalot {
@@ -17,17 +17,19 @@ namespace {
 
 struct TokenizeOptions {
   std::string model;
-  bool no_special = false, bos = false, json = false;
+  bool no_special = false, bos = false, json = false, pull = false;
 };
 struct DetokenizeOptions {
   std::string model, ids;
-  bool skip_special = false, json = false;
+  bool skip_special = false, json = false, pull = false;
 };
 
-TextModel open_text(const std::string& model) { return TextModel::read(Checkpoint::open(resolve_model(model))); }
+TextModel open_text(const std::string& model, bool pull) {
+  return TextModel::read(Checkpoint::open(find_model(model, pull)));
+}
 
 int tokenize(const TokenizeOptions& o) {
-  const TextModel model = open_text(o.model);
+  const TextModel model = open_text(o.model, o.pull);
   const std::string text = read_input("-");
   const auto ids =
       o.bos ? model.tokenizer.encode_with_bos(text, !o.no_special) : model.tokenizer.encode(text, !o.no_special);
@@ -45,7 +47,7 @@ int tokenize(const TokenizeOptions& o) {
 int detokenize(const DetokenizeOptions& o) {
   const auto ids =
       o.ids == "-" ? parse_token_ids(read_input("-"), "standard input") : parse_token_ids(o.ids, "the list of ids");
-  const TextModel model = open_text(o.model);
+  const TextModel model = open_text(o.model, o.pull);
   for (const int id : ids) {
     if (id < model.tokenizer.size()) continue;
     warn("id {} has no token: the vocabulary ends at {}", id, model.tokenizer.size() - 1);
@@ -64,7 +66,7 @@ int detokenize(const DetokenizeOptions& o) {
 Command tokenize_command() {
   auto o = std::make_shared<TokenizeOptions>();
   Command command{.name = "tokenize", .about = "Turn text on standard input into token ids"};
-  add_model_argument(command, o->model);
+  add_model_argument(command, o->model, o->pull);
   command.add(
       {.name = "--no-special", .help = "treat special tokens in the text as plain text", .value = &o->no_special});
   command.add(
@@ -78,7 +80,7 @@ Command tokenize_command() {
 Command detokenize_command() {
   auto o = std::make_shared<DetokenizeOptions>();
   Command command{.name = "detokenize", .about = "Turn token ids into text"};
-  add_model_argument(command, o->model);
+  add_model_argument(command, o->model, o->pull);
   command.add({.name = "IDS",
                .help = "ids separated by commas; - reads them from standard input",
                .value = &o->ids,
