@@ -343,7 +343,7 @@ static std::string reason_of(const std::exception_ptr& exception) {
   try {
     std::rethrow_exception(exception);
   } catch (const std::exception& e) {
-    return dynamic_cast<const std::bad_alloc*>(&e) ? "out of memory" : e.what();
+    return dynamic_cast<const std::bad_alloc*>(&e) ? kOutOfMemory : e.what();
   } catch (...) { return "unknown failure"; }
 }
 

@@ -72,6 +72,9 @@ struct Request {
   std::optional<int> computed_from;  // rows of this position and later ones are computed, also where they are cached
 };
 
+// What Event::error says where there is no memory for a request; it fits a std::string itself.
+constexpr const char* kOutOfMemory = "out of memory";
+
 enum class FinishReason { stop, length, cancelled, error };
 std::string_view name(FinishReason reason);
 

@@ -146,7 +146,8 @@ MemoryPlan memory_at(const ModelSpec& spec, int64_t weight_bytes, const Ops& ops
 static MemoryPlan with_roomy_cache(const MemoryPlan& least, const ModelSpec& spec, const Ops& ops, LoadOptions o,
                                    DType kv) {
   const int64_t left = least.available_bytes - least.weight_bytes - least.activation_bytes;
-  const int64_t all = int64_t{least.context} * o.scheduler.max_sequences;
+  constexpr int kConversations = 8;  // as few as may run at once, the beginnings of others are worth their room
+  const int64_t all = int64_t{least.context} * std::max(o.scheduler.max_sequences, kConversations);
   MemoryPlan best = least;
   int low = least.context / kBlockTokens, high = static_cast<int>(std::min<int64_t>(all, 1 << 30) / kBlockTokens);
   while (low < high) {

@@ -43,8 +43,8 @@ struct LoadOptions {
   std::optional<DType> kv;  // none: f32 with f32 weights, else bf16
   int context = 0;          // 0 = the checkpoint's own, bounded by memory
   int cache_tokens = 0;     // over all sequences, where that is to be more than `context`
-  // For a server: where cache_tokens is 0, as many as all sequences can fill and half of the memory that is left
-  // holds.
+  // For a server: where cache_tokens is 0, as many as all sequences, or eight, can fill and half of the memory that
+  // is left holds.
   bool roomy_cache = false;
   // What will run: memory is planned for that. Snapshots: where a conversation's last prompt ends, and its answer.
   SchedulerOptions scheduler = {.max_rows = 512, .max_sequences = 1, .state_snapshots = 2};

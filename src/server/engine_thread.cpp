@@ -230,7 +230,7 @@ void EngineThread::submit(const std::shared_ptr<Job>& job) {
     job->id = engine_.submit(job->request);
     job->request = {};
     jobs_.push_back(job);
-  } catch (const std::bad_alloc&) { refuse(*job, "out of memory"); } catch (const std::exception& e) {
+  } catch (const std::bad_alloc&) { refuse(*job, kOutOfMemory); } catch (const std::exception& e) {
     refuse(*job, e.what());
   }
 }
@@ -275,7 +275,7 @@ void EngineThread::step_failed() {
   const auto latest =
       std::find_if(jobs_.rbegin(), jobs_.rend(), [](const auto& job) { return job->failure.empty(); });
   if (latest == jobs_.rend()) return;
-  (*latest)->failure = "out of memory";
+  (*latest)->failure = kOutOfMemory;
   cancel(**latest, std::nullopt);
 }
 

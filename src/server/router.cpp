@@ -60,7 +60,11 @@ std::string decoded(std::string_view text) {
 
 // A host that an attacker's name server cannot be asked for: an address, or this machine's own name for itself.
 bool is_address(std::string_view host) {
-  if (host.starts_with('[')) return true;
+  if (host.starts_with('[')) {
+    const size_t end = host.find(']');
+    return end != host.npos && host.substr(1, end - 1).find_first_not_of("0123456789abcdefABCDEF:.%") == host.npos &&
+           (end + 1 == host.size() || host[end + 1] == ':');
+  }
   host = host.substr(0, host.find(':'));
   return same_text(host, "localhost") || (!host.empty() && host.find_first_not_of("0123456789.") == host.npos);
 }

@@ -28,6 +28,21 @@ TEST(RowBudget, HasBounds) {
   EXPECT_EQ(settled(0, 1, 1), 512) << "any time";
 }
 
+// Behind a long history a row takes far more than its share of the weights: 64 of them would be a long pause.
+TEST(RowBudget, HasFewerRowsWhereRowsAreWhatTakesTheTime) {
+  RowBudget budget(0.25);
+  budget.took(1, 0.05);  // someone decodes
+  for (int step = 0; step < 60; ++step) {
+    const int rows = budget.rows(512);
+    budget.took(rows, 0.05 + rows * 0.01);
+  }
+  EXPECT_NEAR(budget.rows(512), 20, 1);
+  for (int step = 0; step < 60; ++step) budget.took(budget.rows(512), 0.05 + budget.rows(512) * 0.05);
+  EXPECT_EQ(budget.rows(512), RowBudget::kFewestRows);
+  for (int step = 0; step < 60; ++step) budget.took(budget.rows(512), 0.05 + budget.rows(512) * 0.001);
+  EXPECT_NEAR(budget.rows(512), 200, 2) << "and comes back";
+}
+
 TEST(RowBudget, BeginsWithFewRowsAndFollowsTheMachine) {
   RowBudget budget(0.25);
   EXPECT_EQ(budget.rows(512), RowBudget::kLeastRows);

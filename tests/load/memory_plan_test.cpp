@@ -69,7 +69,7 @@ TEST(MemoryPlan, ARoomyCacheHoldsAllThatMayRunOrHalfOfWhatIsLeft) {
                 {.context = 640, .roomy_cache = true, .scheduler = {.max_rows = 128, .max_sequences = sequences}})
         .plan;
   };
-  EXPECT_EQ(plan(1).cache_tokens, 640);
+  EXPECT_EQ(plan(1).cache_tokens, 8 * 640);
   EXPECT_EQ(plan(9).cache_tokens, 9 * 640);
   const MemoryPlan most = plan(1 << 24);
   const int64_t left = most.available_bytes - most.weight_bytes - most.activation_bytes;

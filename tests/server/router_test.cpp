@@ -294,6 +294,7 @@ TEST_F(RouterTest, WithoutKeysForeignPagesCannotMakeTheServerWork) {
   EXPECT_EQ(status("https://evil.org", "127.0.0.1:8080"), 403);
   EXPECT_EQ(status("null", "127.0.0.1:8080"), 403);
   EXPECT_EQ(status("http://evil.org:8080", "evil.org:8080"), 403);  // a name that its owner has pointed here
+  EXPECT_EQ(status("http://[evil.org", "[evil.org"), 403);
   EXPECT_EQ(status("http://127.0.0.1.evil.org", "127.0.0.1.evil.org"), 403);
   EXPECT_EQ(status("http://127.0.0.1:8081", "127.0.0.1:8080"), 403);
   EXPECT_EQ(status("https://chat.example.org", "127.0.0.1:8080"), 200);
