@@ -50,7 +50,11 @@ class DraftPause {
     wait_ = refused_ > 0 ? (1 << (refused_ - 1)) - 1 : 0;
   }
   // Whether it may draft now; called once a step.
-  bool over() { return wait_ == 0 || wait_-- == 0; }
+  bool over() {
+    if (wait_ == 0) return true;
+    --wait_;
+    return false;
+  }
 
  private:
   static constexpr int kMostRefused = 7;

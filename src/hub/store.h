@@ -31,7 +31,7 @@ class FileLock {
 
 class HubStore {
  public:
-  HubStore(std::filesystem::path cache, std::string repo, bool links)
+  HubStore(std::filesystem::path cache, const std::string& repo, bool links)
       : cache_(std::move(cache)), folder_(hub_repository(cache_, repo)), links_(links) {}
 
   const std::filesystem::path& folder() const { return folder_; }

@@ -185,9 +185,8 @@ Command serve_command() {
                .type = "N",
                .group = "Model",
                .range = Range{1, 1 << 30}});
-  constexpr const char* group = "Server";
   const auto add = [&](Option option) {
-    option.group = group;
+    option.group = "Server";
     command.add(std::move(option));
   };
   add({.name = "--host", .help = "address to listen on", .value = &o->host, .type = "HOST", .shows_default = true});
