@@ -209,7 +209,7 @@ namespace {
 
 // Of the files of a snapshot those that a name stands for. Where no weights would be left, all of them.
 std::vector<fs::path> meant_files(const fs::path& snapshot, const std::optional<std::string>& type) {
-  const auto files = files_below(snapshot);
+  auto files = files_below(snapshot);
   if (!type) return files;
   std::vector<fs::path> meant;
   for (const fs::path& model : files) {
