@@ -9,6 +9,8 @@ static const char* type_of(int status) {
   return status < 500 ? "invalid_request_error" : "server_error";
 }
 
+ApiError out_of_memory() { return {503, "The server is out of memory.", "overloaded", {}, kRetryAfter}; }
+
 http::Response openai_error(const ApiError& error) {
   const auto or_null = [](const std::string& text) {
     return text.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(text);

@@ -19,6 +19,10 @@ struct ApiError {
   std::optional<std::chrono::seconds> retry_after;
 };
 
+constexpr std::chrono::seconds kRetryAfter{5};  // where nothing says how long a lack will last
+
+ApiError out_of_memory();
+
 // The body; headers that follow from the error are the router's.
 using ErrorShape = std::function<http::Response(const ApiError&)>;
 

@@ -165,13 +165,6 @@ void EngineThread::join() {
   if (thread_.joinable()) thread_.join();
 }
 
-SchedulerLoad EngineThread::load() const {
-  const std::lock_guard lock(mailbox_->mutex);
-  SchedulerLoad load = mailbox_->load;
-  load.waiting += static_cast<int>(mailbox_->submitted.size());
-  return load;
-}
-
 // -- The thread
 
 void EngineThread::run() {

@@ -44,9 +44,6 @@ class EngineThread final : public Generator {
 
   const Engine& engine() const { return engine_; }  // after join()
 
-  // As of the last step. From any thread.
-  SchedulerLoad load() const;
-
  private:
   struct Job;
   struct Mailbox;

@@ -21,7 +21,6 @@ namespace {
 
 constexpr std::string_view kIdCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:";
 constexpr size_t kMostIdBytes = 128;
-constexpr std::chrono::seconds kRetryAfter{5};
 
 // Like "https://example.org:8443", as browsers write it.
 void check_origin(const std::string& origin) {
@@ -186,7 +185,7 @@ static ApiError told_of_exception(RequestLog& log) {
   } catch (const ApiError& known) { return known; } catch (const Busy& busy) {
     return {busy.status, busy.why, busy.status == 429 ? "rate_limit_exceeded" : "overloaded", {}, busy.retry_after};
   } catch (const Error& bad) { return {400, bad.what()}; } catch (const std::bad_alloc&) {
-    return {503, "The server is out of memory.", "overloaded", {}, kRetryAfter};
+    return out_of_memory();
   } catch (const std::system_error& lack) {  // of descriptors, of threads
     log.text("lack", lack.what());
     return {503, "The system has no room for this request now.", "overloaded", {}, kRetryAfter};

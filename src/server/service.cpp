@@ -8,10 +8,11 @@
 
 namespace cachalot {
 
-// Of what decides an answer's bits beside the request: weights, as they are held, cache and instruction set.
+// Of what decides an answer's bits beside the request, as far as it can be told without reading weights: the file,
+// its tensors, what they are held in, cache and instruction set.
 static std::string fingerprint(const LoadedModel& model) {
-  std::string facts = fmt::format("{}\n{}\n{}\n{}\n", model.checkpoint.path().filename().string(), model.family->name,
-                                  name(model.kv), best_kernels().isa);
+  std::string facts = fmt::format("{}\n{}\n{}\n{}\n{}\n", model.checkpoint.path().filename().string(),
+                                  model.family->name, model.plan.weight_bytes, name(model.kv), best_kernels().isa);
   for (const StoredTensor& t : model.checkpoint.tensors())
     facts += fmt::format("{} {} {}\n", t.name, name(t.dtype), fmt::join(t.shape, ","));
   return fmt::format("fp_{:016x}", KeyMaker().root(facts).words[0]);

@@ -82,13 +82,10 @@ class Events {
   Clock::time_point told_ = Clock::now();
 };
 
-constexpr std::chrono::seconds kRetryAfter{5};
-
 // What ended badly is the whole request's end.
 void check_end(const ReplyNews& news) {
   if (!news.end) return;
-  if (news.end->reason == FinishReason::error && news.end->error == kOutOfMemory)
-    throw ApiError{503, "The server is out of memory.", "overloaded", {}, kRetryAfter};
+  if (news.end->reason == FinishReason::error && news.end->error == kOutOfMemory) throw out_of_memory();
   if (news.end->reason == FinishReason::error) throw ApiError{500, news.end->error, "engine_error", {}};
   if (news.end->reason == FinishReason::cancelled)
     throw ApiError{503, "the answer was cancelled, since the server ends", "server_unavailable", {}};
