@@ -68,7 +68,7 @@ async def shared(url, o, seed):
     for question in ("What comes first?", "How many words are there?"):
         answer = await client.ask({"model": load.model_of(url), "stream": True, "stream_options": {"include_usage": True},
                                    "temperature": 0, "max_tokens": 8, "ignore_eos": True,
-                                   "messages": [{"role": "user", "content": f"{beginning} {question}"}]})
+                                   **load.asked(f"{beginning} {question}", o.raw)})
         firsts.append(answer["first"])
         seen.append((answer["prompt"], answer["cached"]))
     return {"first_s": firsts[0], "second_s": firsts[1], "ratio": firsts[1] / firsts[0], "prompt_and_cached": seen}
@@ -82,7 +82,8 @@ def ask(program, o, round_number):
     try:
         wait_until_ready(base, process)
         seed = 1000 * (round_number + 1)
-        ask_all = lambda: asyncio.run(load.run(base + "/v1", o.clients, o.requests, o.words, o.tokens, seed))
+        ask_all = lambda: asyncio.run(load.run(base + "/v1", o.clients, o.requests, o.words, o.tokens, seed,
+                                               raw=o.raw))
         cold, first = ask_all()
         warm, second = ask_all()
         same = sum(first[n]["text"] == second[n]["text"] for n in first)
@@ -104,6 +105,7 @@ def main():
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--context", type=int, default=4096)
+    parser.add_argument("--raw", action="store_true", help="complete texts: for models without a chat template")
     parser.add_argument("--out", default="serve.jsonl", help="every figure of every round is appended here")
     parser.add_argument("--log", default="serve.log", help="what the servers say")
     o = parser.parse_args()

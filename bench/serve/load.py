@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Clients of a server that speaks OpenAI's chat completions: how many tokens come, and how soon.
+"""Clients of a server that speaks OpenAI's chat completions (or completions): how many tokens come, and how soon.
 
 Each client keeps one connection and asks one request after the other, streamed, at temperature 0. What is reported was
 seen by the clients: tokens by the server's usage, times by this machine's clock. An answer that breaks off, is empty or
@@ -41,7 +41,8 @@ class Client:
         if self.writer is None:
             self.reader, self.writer = await asyncio.open_connection(self.url.hostname, self.url.port)
         payload = json.dumps(body).encode()
-        head = (f"POST {self.url.path}/chat/completions HTTP/1.1\r\nHost: {self.url.netloc}\r\n"
+        endpoint = "chat/completions" if "messages" in body else "completions"
+        head = (f"POST {self.url.path}/{endpoint} HTTP/1.1\r\nHost: {self.url.netloc}\r\n"
                 f"Content-Type: application/json\r\nContent-Length: {len(payload)}\r\n"
                 + (f"Authorization: Bearer {self.key}\r\n" if self.key else "") + "\r\n")
         start = last = time.perf_counter()
@@ -62,7 +63,7 @@ class Client:
         async for event in self.events(headers):
             for choice in event.get("choices", []):
                 delta = choice.get("delta", {})
-                piece = (delta.get("content") or "") + (delta.get("reasoning_content") or "")
+                piece = (delta.get("content") or "") + (delta.get("reasoning_content") or "") + (choice.get("text") or "")
                 finish = choice.get("finish_reason") or finish
                 if piece:
                     now = time.perf_counter()
@@ -102,6 +103,11 @@ class Client:
             self.writer = None
 
 
+def asked(text, raw):
+    """The members of a body that say what is asked: a chat's first message, or a text to go on with."""
+    return {"prompt": text} if raw else {"messages": [{"role": "user", "content": text}]}
+
+
 def model_of(url, key=None):
     """What the server calls its model."""
     request = urllib.request.Request(url + "/models", headers={"Authorization": f"Bearer {key}"} if key else {})
@@ -109,7 +115,7 @@ def model_of(url, key=None):
         return json.load(answer)["data"][0]["id"]
 
 
-async def run(url, clients, requests, words, tokens, seed, key=None, ignore_eos=True):
+async def run(url, clients, requests, words, tokens, seed, key=None, ignore_eos=True, raw=False):
     """clients × requests answers, all clients at once -> figures of them all, and each answer by its prompt's seed."""
     answers = {}
     model = model_of(url, key)
@@ -118,7 +124,7 @@ async def run(url, clients, requests, words, tokens, seed, key=None, ignore_eos=
         client = Client(url, key)
         for r in range(requests):
             number = seed + index * requests + r
-            body = {"model": model, "messages": [{"role": "user", "content": prompt(words, number)}], "stream": True,
+            body = {"model": model, "stream": True, **asked(prompt(words, number), raw),
                     "stream_options": {"include_usage": True}, "temperature": 0, "max_tokens": tokens}
             if ignore_eos:
                 body["ignore_eos"] = True
@@ -149,9 +155,10 @@ def main():
     parser.add_argument("--words", type=int, default=200, help="of each prompt")
     parser.add_argument("--tokens", type=int, default=64, help="of each answer")
     parser.add_argument("--seed", type=int, default=1, help="other seeds, other prompts")
+    parser.add_argument("--raw", action="store_true", help="complete texts: for models without a chat template")
     parser.add_argument("--key")
     o = parser.parse_args()
-    result, _ = asyncio.run(run(o.url, o.clients, o.requests, o.words, o.tokens, o.seed, o.key))
+    result, _ = asyncio.run(run(o.url, o.clients, o.requests, o.words, o.tokens, o.seed, o.key, raw=o.raw))
     print(json.dumps(result))
 
 
