@@ -6,7 +6,7 @@
 A program is NAME=PATH or NAME=PATH:FLAGS, and the first is what the others are compared with. Every round asks each:
   cold     every client's prompts are new
   warm     the same prompts once more
-  shared   one prompt of about 2,000 tokens, then another that begins with it: the time to the first token of both
+  shared   one long prompt, of about 2,000 tokens with most tokenizers, then another that begins with it: the time to the first token of both
 """
 import argparse
 import asyncio
@@ -20,8 +20,6 @@ import urllib.error
 import urllib.request
 
 import load
-
-SHARED_WORDS = 1900
 
 
 class Program:
@@ -63,7 +61,7 @@ def wait_until_ready(url, process):
 
 async def shared(url, o, seed):
     """Two prompts with one beginning -> seconds to the first token of both."""
-    beginning = load.prompt(SHARED_WORDS, seed)
+    beginning = load.prompt(o.shared_words, seed)
     client, firsts, seen = load.Client(url), [], []
     for question in ("What comes first?", "How many words are there?"):
         answer = await client.ask({"model": load.model_of(url), "stream": True, "stream_options": {"include_usage": True},
@@ -102,6 +100,7 @@ def main():
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--requests", type=int, default=2)
     parser.add_argument("--words", type=int, default=200)
+    parser.add_argument("--shared-words", type=int, default=1900, help="of the beginning that two prompts share")
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--context", type=int, default=4096)
