@@ -21,6 +21,8 @@ struct TextModel {
   Tokenizer tokenizer;
   // None for a base model without one. One that cannot be read or parsed says so when it is used.
   std::optional<ChatTemplate> chat_template;
+  // How answers are written: of the family's forms of calls the one that the template writes itself.
+  ReplyFormat reply;
 
   static TextModel read(const Checkpoint& checkpoint, Families families = all_families());
 };

@@ -9,6 +9,7 @@
 #include "formats/config.h"
 #include "model/gguf_words.h"
 #include "model/spec.h"
+#include "text/chat/reply_format.h"
 
 namespace cachalot {
 
@@ -40,6 +41,7 @@ struct Family {
   std::vector<IgnoredTensor> ignored;
   GgufWords gguf;
   ChatFormat chat;
+  ReplyFormats replies;
 };
 
 using Families = std::span<const Family* const>;

@@ -36,7 +36,7 @@ struct ReplyEnd {
 // What one event makes known.
 struct ReplyNews {
   int answer;
-  std::string reasoning, text;
+  ReplyParts parts;  // reasoning, content and calls, in the order in which the model wrote them
   std::vector<ReplyToken> tokens;
   std::optional<ReplyEnd> end;
 };

@@ -1,0 +1,32 @@
+// The tools that a conversation offers to the model, by name.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string_view>
+#include <vector>
+
+namespace cachalot {
+
+class Tools {
+ public:
+  // A list in the shape that templates take: {"type": "function", "function": {"name", "description", "parameters"}},
+  // or what stands under "function" alone. Throws Error for another one.
+  explicit Tools(const nlohmann::ordered_json& list);
+
+  bool empty() const { return tools_.empty(); }
+  bool has(std::string_view name) const { return find(name) != nullptr; }
+  // The JSON schema of an argument: what "properties" of the tool's parameters says of it ($ref is followed within
+  // the parameters). nullptr where tool or argument are not declared.
+  const nlohmann::ordered_json* argument(std::string_view tool, std::string_view name) const;
+
+ private:
+  struct Tool {
+    std::string name;
+    nlohmann::ordered_json parameters;
+  };
+  const Tool* find(std::string_view name) const;
+
+  std::vector<Tool> tools_;
+};
+
+}  // namespace cachalot
