@@ -73,6 +73,30 @@ describe("scripted", () => {
     assert.ok(usage.completion_tokens > 0);
   });
 
+  test("calls and their results, whole and streamed", async () => {
+    const calls = [
+      { name: "weather", arguments: { city: 'Köln "am" Rhein </tool_call>', days: [1, 2.5, null] } },
+      { name: "time", arguments: {} },
+    ];
+    const tools = [
+      { type: "function", function: { name: "weather", parameters: { type: "object", properties: { city: { type: "string" }, days: { type: "array" } } } } },
+      { type: "function", function: { name: "time", parameters: { type: "object", properties: {} } } },
+    ];
+    const order = "calls " + JSON.stringify(calls);
+    const check = (choice) => {
+      assert.equal(choice.finish_reason, "tool_calls");
+      assert.equal(choice.message.content, "Let me look.");
+      assert.deepEqual(choice.message.tool_calls.map((c) => ({ name: c.function.name, arguments: JSON.parse(c.function.arguments) })), calls);
+    };
+    const { choices } = await chat(order, { tools });
+    check(choices[0]);
+    const stream = client.chat.completions.stream({ model: "scripted", messages: user(order), tools });
+    check((await stream.finalChatCompletion()).choices[0]);
+    const results = choices[0].message.tool_calls.map((c, i) => ({ role: "tool", tool_call_id: c.id, content: ["sunny", "noon"][i] }));
+    const then = await client.chat.completions.create({ model: "scripted", messages: [...user(order), choices[0].message, ...results], tools });
+    assert.equal(then.choices[0].message.content, "It says sunny and noon");
+  });
+
   test("the stream helper", async () => {
     const stream = client.chat.completions.stream({ model: "scripted", messages: user("say a helper") });
     const final = await stream.finalChatCompletion();

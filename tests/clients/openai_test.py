@@ -1,5 +1,6 @@
 """OpenAI's client for Python against the scripted server, and against `cachalot serve`."""
 
+import json
 import time
 import unittest
 import urllib.request
@@ -110,6 +111,54 @@ class Scripted(unittest.TestCase):
         for chunk in self.client.completions.create(model="scripted", prompt="say streamed", stream=True):
             text += chunk.choices[0].text
         self.assertEqual(text, "streamed")
+
+    CALLS = [
+        {"name": "weather", "arguments": {"city": "Köln \"am\" Rhein </tool_call>", "days": [1, 2.5, None]}},
+        {"name": "time", "arguments": {}},
+    ]
+    TOOLS = [
+        {"type": "function", "function": {"name": "weather", "parameters": {
+            "type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "array"}}}}},
+        {"type": "function", "function": {"name": "time", "parameters": {"type": "object", "properties": {}}}},
+    ]
+
+    def assert_called(self, calls):
+        self.assertEqual([(c.type, c.function.name, json.loads(c.function.arguments)) for c in calls],
+                         [("function", c["name"], c["arguments"]) for c in self.CALLS])
+        self.assertEqual(len({c.id for c in calls}), len(calls))
+
+    def test_calls_and_their_results(self):
+        order = "calls " + json.dumps(self.CALLS)
+        choice = self.chat(order, tools=self.TOOLS).choices[0]
+        self.assertEqual((choice.finish_reason, choice.message.content), ("tool_calls", "Let me look."))
+        self.assert_called(choice.message.tool_calls)
+        messages = user(order) + [choice.message.to_dict()]
+        for call, result in zip(choice.message.tool_calls, ("sunny", "noon")):
+            messages.append({"role": "tool", "tool_call_id": call.id, "content": result})
+        then = self.client.chat.completions.create(model="scripted", messages=messages, tools=self.TOOLS)
+        self.assertEqual(then.choices[0].message.content, "It says sunny and noon")
+        self.assertEqual(then.choices[0].finish_reason, "stop")
+        self.assertIsNone(then.choices[0].message.tool_calls)
+
+    def test_one_call(self):
+        message = self.chat("calls " + json.dumps(self.CALLS), tools=self.TOOLS, parallel_tool_calls=False)
+        self.assertEqual([c.function.name for c in message.choices[0].message.tool_calls], ["weather"])
+        self.assertEqual(message.choices[0].finish_reason, "tool_calls")
+
+    def test_streamed_calls(self):
+        with self.client.chat.completions.stream(
+            model="scripted", messages=user("calls " + json.dumps(self.CALLS)), tools=self.TOOLS
+        ) as stream:
+            done = [e.name for e in stream if e.type == "tool_calls.function.arguments.done"]
+            choice = stream.get_final_completion().choices[0]
+        self.assertEqual(done, ["weather", "time"])
+        self.assertEqual((choice.finish_reason, choice.message.content), ("tool_calls", "Let me look."))
+        self.assert_called(choice.message.tool_calls)
+
+    def test_calls_are_text_without_tools(self):
+        message = self.chat("calls " + json.dumps(self.CALLS)).choices[0].message
+        self.assertIsNone(message.tool_calls)
+        self.assertIn("<tool_call>", message.content)
 
     def test_models(self):
         self.assertEqual([m.id for m in self.client.models.list()], ["scripted"])

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include <numeric>
+#include <set>
 
 #include "base/random.h"
 #include "server/served.h"
@@ -26,11 +27,27 @@ Json hello(const Json& more = Json::object()) {
 // What a stream says of one choice, joined.
 struct Joined {
   std::string role, content, reasoning;
+  Json calls = Json::array();  // as in a message
   Json logprobs = Json::array(), reasoning_logprobs = Json::array(), finish, stop;
   int finishes = 0;
 
   bool operator==(const Joined&) const = default;
 };
+
+// As clients join them: the first piece of a call has its id and name, and its arguments go on in later ones.
+void join_calls(const Json& pieces, Json& calls) {
+  for (const Json& piece : pieces) {
+    const auto index = piece.at("index").get<size_t>();
+    ASSERT_LE(index, calls.size());
+    if (index == calls.size()) {
+      EXPECT_EQ(piece["type"], "function");
+      calls.push_back({{"id", piece.at("id")}, {"type", "function"}, {"function", piece.at("function")}});
+    } else {
+      auto& arguments = calls[index]["function"]["arguments"].get_ref<std::string&>();
+      arguments += piece["function"].value("arguments", "");
+    }
+  }
+}
 
 std::vector<Joined> joined(RecordedExchange& exchange, int answers = 1) {
   std::vector<Joined> all(static_cast<size_t>(answers));
@@ -43,6 +60,7 @@ std::vector<Joined> joined(RecordedExchange& exchange, int answers = 1) {
       const Json& delta = choice["delta"];
       one.role += delta.value("role", "");
       one.content += delta.value("content", "");
+      if (delta.contains("tool_calls")) join_calls(delta["tool_calls"], one.calls);
       one.reasoning += delta.value("reasoning_content", "");
       EXPECT_EQ(delta.value("reasoning_content", ""), delta.value("reasoning", ""));
       if (!choice["logprobs"].is_null()) {
@@ -570,6 +588,131 @@ TEST(OpenAiChat, LeavesReasoningOutWhenAsked) {
   Asking asking{served("gqa").model, generator};
   const Json message = asking.chat(hello({{"include_reasoning", false}})).json()["choices"][0]["message"];
   EXPECT_EQ(message, Json({{"role", "assistant"}, {"content", "Yes"}, {"refusal", nullptr}}));
+}
+
+// -- Calls
+
+Json tools() {
+  const Json parameters = {{"type", "object"}, {"properties", {{"city", {{"type", "string"}}}}}};
+  return Json::array({{{"type", "function"}, {"function", {{"name", "weather"}, {"parameters", parameters}}}},
+                      {{"type", "function"}, {"function", {{"name", "time"}, {"parameters", parameters}}}}});
+}
+
+std::string written(const std::string& name, const std::string& arguments) {
+  return "<tool_call>\n{\"name\": \"" + name + "\", \"arguments\": " + arguments + "}\n</tool_call>";
+}
+
+// The calls of a message or of what a stream says, without their ids, which are all different.
+std::vector<std::pair<std::string, std::string>> without_ids(const Json& calls) {
+  std::vector<std::pair<std::string, std::string>> all;
+  std::set<std::string> ids;
+  for (const Json& call : calls) {
+    EXPECT_EQ(call["type"], "function");
+    EXPECT_THAT(call["id"].get<std::string>(), StartsWith("call_"));
+    ids.insert(call["id"]);
+    all.emplace_back(call["function"]["name"], call["function"]["arguments"]);
+  }
+  EXPECT_EQ(ids.size(), all.size());
+  return all;
+}
+
+using Calls = std::vector<std::pair<std::string, std::string>>;
+
+TEST(OpenAiChat, CallsOfToolsComeApartFromText) {
+  const std::string first = R"({"city": "Köln </tool_call> \"am\" Rhein"})", second = "{}";
+  const std::string text =
+      "<think>\nHm.\n</think>\n\nLet me look.\n" + written("weather", first) + "\n" + written("time", second);
+  ScriptedGenerator generator(saying(qwen(), {text}));
+  Asking asking{served("gqa").model, generator};
+  const RecordedExchange exchange = asking.chat(hello({{"tools", tools()}}));
+  ASSERT_EQ(exchange.status, 200) << exchange.body;
+  const Json choice = exchange.json()["choices"][0];
+  EXPECT_EQ(choice["message"]["content"], "Let me look.");
+  EXPECT_EQ(choice["message"]["reasoning_content"], "Hm.");
+  EXPECT_EQ(without_ids(choice["message"]["tool_calls"]), (Calls{{"weather", first}, {"time", second}}));
+  EXPECT_EQ(choice["finish_reason"], "tool_calls");
+}
+
+TEST(OpenAiChat, AMessageOfCallsAloneHasNoContent) {
+  ScriptedGenerator generator(saying(qwen(), {written("time", "{}")}));
+  Asking asking{served("gqa").model, generator};
+  const Json message = asking.chat(hello({{"tools", tools()}})).json()["choices"][0]["message"];
+  EXPECT_TRUE(message["content"].is_null());
+  EXPECT_EQ(message["tool_calls"].size(), 1u);
+}
+
+TEST(OpenAiChat, StreamedCallsAreThoseOfTheWholeAnswerHoweverTokensCome) {
+  const std::vector<std::string> texts = {
+      "Both.\n" + written("weather", R"({"city": "Köln"})") + "\n" + written("time", R"({"city": "<think>"})"),
+      "No <tool_call> here, and {\"name\": 1}", "<think>\n" + written("time", "{}") + "\n</think>\n\nDone."};
+  for (const int step : {1, 2, 3, 7, 1000}) {
+    ScriptedGenerator whole(saying(qwen(), texts)), streamed(saying(qwen(), texts), [=](int) { return step; });
+    const Json asked = {{"tools", tools()}, {"n", 3}, {"logprobs", true}, {"seed", 1}};
+    Asking at_once{served("gqa").model, whole}, in_pieces{served("gqa").model, streamed};
+    const Json choices = at_once.chat(hello(asked)).json()["choices"];
+    Json and_stream = asked;
+    and_stream["stream"] = true;
+    RecordedExchange exchange = in_pieces.chat(hello(and_stream));
+    const auto pieces = joined(exchange, 3);
+    for (size_t i = 0; i < 3; ++i) {
+      SCOPED_TRACE(texts[i]);
+      const Json& message = choices[i]["message"];
+      EXPECT_EQ(pieces[i].content, message["content"].is_null() ? "" : message["content"].get<std::string>());
+      EXPECT_EQ(pieces[i].reasoning, message.value("reasoning_content", ""));
+      EXPECT_EQ(without_ids(pieces[i].calls), without_ids(message.value("tool_calls", Json::array())));
+      EXPECT_EQ(pieces[i].finish, choices[i]["finish_reason"]);
+      EXPECT_EQ(pieces[i].logprobs, choices[i]["logprobs"]["content"]);
+    }
+    EXPECT_EQ(pieces[0].finish, "tool_calls");
+    EXPECT_EQ(pieces[1].content, texts[1]);
+    EXPECT_EQ(pieces[1].finish, "stop");
+    EXPECT_EQ(pieces[2].calls.size(), 1u);
+  }
+}
+
+TEST(OpenAiChat, WhatIsNoCallStaysText) {
+  const std::vector<std::string> texts = {
+      "<tool_call>\n{\"name\": \"time\", \"arguments\": {\"city\": }\n</tool_call>",
+      "<tool_call>\n{\"arguments\": {}}\n</tool_call>", "<tool_call></tool_call>", "<tool_call>\n{\"name\": \"ti"};
+  ScriptedGenerator generator(saying(qwen(), texts));
+  Asking asking{served("gqa").model, generator};
+  const Json choices = asking.chat(hello({{"tools", tools()}, {"n", texts.size()}})).json()["choices"];
+  for (size_t i = 0; i < texts.size(); ++i) {
+    EXPECT_EQ(choices[i]["message"]["content"], texts[i]);
+    EXPECT_FALSE(choices[i]["message"].contains("tool_calls"));
+    EXPECT_EQ(choices[i]["finish_reason"], "stop");
+  }
+}
+
+TEST(OpenAiChat, CallsAreTextWhereNoToolsAreOffered) {
+  const std::string text = "Look:\n" + written("time", "{}");
+  for (const Json& more : {Json::object(), Json{{"tools", tools()}, {"tool_choice", "none"}}}) {
+    ScriptedGenerator generator(saying(qwen(), {text}));
+    Asking asking{served("gqa").model, generator};
+    const Json choice = asking.chat(hello(more)).json()["choices"][0];
+    EXPECT_EQ(choice["message"]["content"], text);
+    EXPECT_EQ(choice["finish_reason"], "stop");
+  }
+}
+
+TEST(OpenAiChat, TheFirstCallEndsAnAnswerThatMayHaveOne) {
+  const std::string text = written("weather", "{}") + "\n" + written("time", "{}") + "\nmore";
+  ScriptedGenerator generator(saying(qwen(), {text}));
+  Asking asking{served("gqa").model, generator};
+  const Json choice = asking.chat(hello({{"tools", tools()}, {"parallel_tool_calls", false}})).json()["choices"][0];
+  EXPECT_EQ(without_ids(choice["message"]["tool_calls"]), (Calls{{"weather", "{}"}}));
+  EXPECT_TRUE(choice["message"]["content"].is_null());
+  EXPECT_EQ(choice["finish_reason"], "tool_calls");
+}
+
+TEST(OpenAiChat, ACallThatTheLengthCutsIsText) {
+  const std::string text = written("weather", R"({"city": "Köln and all that lies around it"})");
+  ScriptedGenerator generator(saying(qwen(), {text}));
+  Asking asking{served("gqa").model, generator};
+  const Json choice = asking.chat(hello({{"tools", tools()}, {"max_tokens", 12}})).json()["choices"][0];
+  EXPECT_EQ(choice["finish_reason"], "length");
+  EXPECT_FALSE(choice["message"].contains("tool_calls"));
+  EXPECT_EQ(text.find(choice["message"]["content"].get<std::string>()), 0u);
 }
 
 }  // namespace

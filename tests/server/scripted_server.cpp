@@ -3,6 +3,9 @@
 //
 //   say TEXT          TEXT, once for each answer, with its number in the place of {n}
 //   reason TEXT       "<think>\nHm, so.\n</think>\n\nTEXT"
+//   calls [CALL, …]   "Let me look." and these calls of tools, each {"name": …, "arguments": …}; where the prompt
+//   ends
+//                     with results of tools, "It says RESULT" of each
 //   endless           "on and on " for ever
 //   fail              "so far" and then an error
 //   wait SECONDS      nothing for so long, and then "at last"
@@ -13,6 +16,8 @@
 
 #include <atomic>
 #include <cstdio>
+#include <nlohmann/json.hpp>
+#include <string_view>
 #include <thread>
 
 #include "server/health.h"
@@ -51,7 +56,26 @@ class Script {
     answer.tokens.push_back(end_);
     return answer;
   }
+  ScriptedAnswer calling(const std::string& list, int i) const {
+    std::string text = "Let me look.";
+    for (const auto& call : nlohmann::ordered_json::parse(list))
+      text += "\n<tool_call>\n" + call.dump() + "\n</tool_call>";
+    return saying(text, i);
+  }
+  // What stands in the last turn's results of tools.
+  static std::string results(std::string_view prompt) {
+    constexpr std::string_view kOpen = "<tool_response>\n", kClose = "\n</tool_response>";
+    std::string said;
+    for (size_t at = prompt.rfind("<|im_start|>user"); (at = prompt.find(kOpen, at)) != prompt.npos;) {
+      at += kOpen.size();
+      said += (said.empty() ? "It says " : " and ");
+      said += prompt.substr(at, prompt.find(kClose, at) - at);
+    }
+    return said;
+  }
   ScriptedAnswer answer(const std::string& prompt, int i) const {
+    if (const std::string text = results(prompt); !text.empty()) return saying(text, i);
+    if (const std::string list = order_in(prompt, "calls "); !list.empty()) return calling(list, i);
     if (prompt.find("endless") != prompt.npos)
       return {.tokens = tokenizer_.encode("on and on "), .error = {}, .endless = true};
     if (prompt.find("fail") != prompt.npos)

@@ -13,7 +13,8 @@ namespace {
 
 class ChatTeller : public Teller {
  public:
-  ChatTeller(const Asked& asked, const Prompt& prompt) : asked_(asked), prompt_(prompt) {}
+  ChatTeller(const Asked& asked, const Prompt& prompt)
+      : asked_(asked), prompt_(prompt), calls_(static_cast<size_t>(asked.answers)) {}
 
   std::string_view id_prefix() const override { return "chatcmpl-"; }
   std::string_view object(bool chunk) const override { return chunk ? "chat.completion.chunk" : "chat.completion"; }
@@ -25,19 +26,23 @@ class ChatTeller : public Teller {
     return choices;
   }
 
+  // A chunk for each part, in the order of the answer. What is told of tokens comes with the last.
   Json chunks(const RunNews& run, const Reply&) override {
     const ReplyNews& news = run.news;
-    Json choices = Json::array(), delta = Json::object();
-    add_reasoning(news, delta);
-    if (!news.text.empty()) delta["content"] = news.text;
+    Json choices = Json::array();
+    for (const ReplyPart& part : news.parts)
+      if (Json delta = delta_of(part, news.answer); !delta.empty())
+        choices.push_back(chunk(news.answer, std::move(delta), nullptr, nullptr));
     Json told = logprobs(news);
     const bool ids = asked_.tells_token_ids;
-    if (!delta.empty() || !told.is_null() || (ids && !news.tokens.empty())) {
-      choices.push_back(chunk(news.answer, std::move(delta), std::move(told), nullptr));
+    if (choices.empty() && (!told.is_null() || (ids && !news.tokens.empty())))
+      choices.push_back(chunk(news.answer, Json::object(), nullptr, nullptr));
+    if (!choices.empty()) {
+      choices.back()["logprobs"] = std::move(told);
       if (ids) choices.back()["token_ids"] = token_ids(news.tokens, std::nullopt);
     }
     if (!news.end) return choices;
-    Json last = chunk(news.answer, Json::object(), nullptr, finish_reason(*news.end));
+    Json last = chunk(news.answer, Json::object(), nullptr, finish(news));
     last["stop_reason"] = stop_reason(*news.end, asked_);
     if (ids) last["token_ids"] = token_ids({}, news.end);
     choices.push_back(std::move(last));
@@ -46,12 +51,16 @@ class ChatTeller : public Teller {
 
   Json choice(const RunNews& run, const Reply&) override {
     const ReplyNews& news = run.news;
-    Json message = {{"role", "assistant"}, {"content", news.text}, {"refusal", nullptr}};
-    add_reasoning(news, message);
+    Json message = {
+        {"role", "assistant"}, {"content", text_of(news.parts, ReplyPart::Kind::content)}, {"refusal", nullptr}};
+    add_reasoning(text_of(news.parts, ReplyPart::Kind::reasoning), message);
+    for (const ReplyPart& part : news.parts)
+      if (part.kind == ReplyPart::Kind::call) message["tool_calls"].push_back(call(part, news.answer));
+    if (message.contains("tool_calls") && message["content"] == "") message["content"] = nullptr;
     Json told = {{"index", news.answer},
                  {"message", std::move(message)},
                  {"logprobs", asked_.logprobs ? logprobs(news, /*also_empty=*/true) : Json(nullptr)},
-                 {"finish_reason", finish_reason(*news.end)},
+                 {"finish_reason", finish(news)},
                  {"stop_reason", stop_reason(*news.end, asked_)}};
     if (asked_.tells_token_ids) told["token_ids"] = token_ids(news.tokens, news.end);
     return told;
@@ -68,10 +77,38 @@ class ChatTeller : public Teller {
   }
 
   // Under both names that clients look for.
-  void add_reasoning(const ReplyNews& news, Json& message) const {
-    if (news.reasoning.empty() || !asked_.tells_reasoning) return;
-    message["reasoning_content"] = news.reasoning;
-    message["reasoning"] = news.reasoning;
+  void add_reasoning(const std::string& reasoning, Json& message) const {
+    if (reasoning.empty() || !asked_.tells_reasoning) return;
+    message["reasoning_content"] = reasoning;
+    message["reasoning"] = reasoning;
+  }
+
+  // An answer's next call, whose name and whole arguments are known.
+  Json call(const ReplyPart& part, int answer) {
+    ++calls_[static_cast<size_t>(answer)];
+    return {{"id", "call_" + random_id()},
+            {"type", "function"},
+            {"function", {{"name", part.name}, {"arguments", part.text}}}};
+  }
+
+  Json delta_of(const ReplyPart& part, int answer) {
+    Json delta = Json::object();
+    if (part.kind == ReplyPart::Kind::reasoning) {
+      add_reasoning(part.text, delta);
+    } else if (part.kind == ReplyPart::Kind::content) {
+      delta["content"] = part.text;
+    } else {
+      const int index = calls_[static_cast<size_t>(answer)];
+      Json told = {{"index", index}};
+      told.update(call(part, answer));
+      delta["tool_calls"] = Json::array({std::move(told)});
+    }
+    return delta;
+  }
+
+  std::string_view finish(const ReplyNews& news) const {
+    const std::string_view reason = finish_reason(*news.end);
+    return reason == "stop" && calls_[static_cast<size_t>(news.answer)] > 0 ? "tool_calls" : reason;
   }
 
   Json logprobs(const ReplyNews& news, bool also_empty = false) const {
@@ -89,6 +126,7 @@ class ChatTeller : public Teller {
 
   const Asked& asked_;
   const Prompt& prompt_;
+  std::vector<int> calls_;  // of each answer, told so far
 };
 
 // top_logprobs says how many, logprobs whether.

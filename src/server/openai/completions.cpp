@@ -159,9 +159,10 @@ class CompletionTeller : public Teller {
       text = given_of(i).text;
       if (asked_.logprobs) add_prompt(given_of(i), reply, logprobs);
     }
-    text += run.news.text;
+    const std::string news = text_of(run.news.parts, ReplyPart::Kind::content);
+    text += news;
     if (asked_.logprobs) {
-      choice.told += run.news.text;
+      choice.told += news;
       for (const ReplyToken& token : run.news.tokens)
         logprobs.add(tokenizer(), token.token, token.logprobs, offset(i, token.begin));
       // The token that ended the answer was chosen as the others were; who sums up probabilities needs it.

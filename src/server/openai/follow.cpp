@@ -17,11 +17,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-std::string random_id() {
-  std::random_device device;
-  return fmt::format("{:08x}{:08x}{:08x}", device(), device(), device());
-}
-
 Json usage_json(const ReplyUsage& usage) {
   return {{"prompt_tokens", usage.prompt_tokens},
           {"completion_tokens", usage.completion_tokens},
@@ -146,8 +141,7 @@ void stream(http::Exchange& exchange, const Asked& asked, Runs& runs, Teller& te
 }
 
 void append(ReplyNews&& more, ReplyNews& whole) {
-  whole.reasoning += more.reasoning;
-  whole.text += more.text;
+  cachalot::append(whole.parts, std::move(more.parts));
   std::move(more.tokens.begin(), more.tokens.end(), std::back_inserter(whole.tokens));
   if (more.end) whole.end = std::move(more.end);
 }
@@ -168,7 +162,7 @@ void send_whole(http::Exchange& exchange, const Asked& asked, Runs& runs, size_t
   std::vector<RunNews> whole;
   for (size_t run = 0; run < prompts; ++run)
     for (int answer = 0; answer < asked.answers; ++answer)
-      whole.push_back({run, {.answer = answer, .reasoning = {}, .text = {}, .tokens = {}, .end = {}}});
+      whole.push_back({run, {.answer = answer, .parts = {}, .tokens = {}, .end = {}}});
   while (!runs.ended()) {
     auto news = runs.next(exchange, kQuiet);
     if (!news) continue;
@@ -229,6 +223,11 @@ void guarded(http::Exchange& exchange, RequestNotes& notes, const std::function<
     notes.error = error.message;
     exchange.write(fmt::format("data: {}\n\ndata: [DONE]\n\n", openai_error(error).body));
   }
+}
+
+std::string random_id() {
+  std::random_device device;
+  return fmt::format("{:08x}{:08x}{:08x}", device(), device(), device());
 }
 
 std::vector<int32_t> token_ids(const std::vector<ReplyToken>& tokens, const std::optional<ReplyEnd>& end) {

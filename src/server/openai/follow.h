@@ -42,6 +42,8 @@ void follow(http::Exchange& exchange, const Asked& asked, std::vector<Run> runs,
 // http::ClientGone.
 void guarded(http::Exchange& exchange, RequestNotes& notes, const std::function<void()>& work);
 
+// 96 random bits, in hex.
+std::string random_id();
 // The ids of these tokens, and of the one that ended the answer.
 std::vector<int32_t> token_ids(const std::vector<ReplyToken>& tokens, const std::optional<ReplyEnd>& end);
 // "stop", "length"; an answer that ended otherwise has no reason, since it is an error.
