@@ -21,7 +21,8 @@ void AnswerPrinter::put_reasoning(std::string_view text) {
 
 AnswerSink AnswerPrinter::sink() {
   return {.reasoning = [this](std::string_view piece) { reasoning(piece); },
-          .text = [this](std::string_view piece) { text(piece); }};
+          .text = [this](std::string_view piece) { text(piece); },
+          .call = [this](const ReplyPart& part) { call(part); }};
 }
 
 void AnswerPrinter::reasoning(std::string_view piece) {
@@ -42,6 +43,10 @@ void AnswerPrinter::text(std::string_view piece) {
   print_text(piece);
   flush_text();
   if (!piece.empty()) last_ = piece.back();
+}
+
+void AnswerPrinter::call(const ReplyPart& call) {
+  text(fmt::format("{}{}({})\n", last_ == '\n' ? "" : "\n", call.name, call.text));
 }
 
 void AnswerPrinter::finish() {

@@ -1,5 +1,6 @@
-// Shows an answer while it is made. Text goes to stdout. Reasoning is shown dimmed and apart on stdout when that is a
-// terminal, else on stderr when that is one, else not at all: a pipe gets the answer alone.
+// Shows an answer while it is made. Text goes to stdout, each call of a tool on a line of its own. Reasoning is shown
+// dimmed and apart on stdout when that is a terminal, else on stderr when that is one, else not at all: a pipe gets
+// the answer alone.
 #pragma once
 
 #include <string_view>
@@ -19,6 +20,7 @@ class AnswerPrinter {
  private:
   void reasoning(std::string_view piece);
   void text(std::string_view piece);
+  void call(const ReplyPart& call);
   void end_reasoning();
   void put_reasoning(std::string_view text);
 

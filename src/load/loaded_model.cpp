@@ -17,6 +17,7 @@
 #include "formats/gguf/tokenizer.h"
 #include "formats/huggingface/chat_template.h"
 #include "formats/huggingface/tokenizer.h"
+#include "load/reply_format.h"
 #include "model/gguf_config.h"
 #include "ops/cpu/latent.h"
 #include "ops/weight_types.h"
@@ -51,9 +52,17 @@ static std::vector<ChatTemplateSource> read_chat_templates(const Checkpoint& che
   return sources;
 }
 
+// Of what cannot run here, too: text needs no family.
+static ReplyFormats reply_formats(const Checkpoint& checkpoint, Families families) {
+  try {
+    if (const Family* family = find_family(checkpoint, families)) return family->replies;
+  } catch (const Error&) {}
+  return {};
+}
+
 TextModel TextModel::read(const Checkpoint& checkpoint, Families families) {
   const Vocabulary vocabulary = read_vocabulary(checkpoint, families);
-  TextModel text{.tokenizer = Tokenizer(vocabulary), .chat_template = {}};
+  TextModel text{.tokenizer = Tokenizer(vocabulary), .chat_template = {}, .reply = {}};
   NamedTokens tokens = vocabulary.named;
   const auto name_token = [&](const char* name, std::optional<int> id) {
     if (id) tokens.emplace_back(name, text.tokenizer.bytes(*id));
@@ -64,6 +73,7 @@ TextModel TextModel::read(const Checkpoint& checkpoint, Families families) {
     const auto sources = read_chat_templates(checkpoint, families);
     if (!sources.empty()) text.chat_template.emplace(sources, std::move(tokens));
   } catch (const Error& error) { text.chat_template.emplace(error); }
+  text.reply = reply_format(reply_formats(checkpoint, families), text.chat_template);
   return text;
 }
 

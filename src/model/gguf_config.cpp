@@ -162,6 +162,11 @@ Config model_config(const Checkpoint& checkpoint, Families families) {
   return checkpoint.config() ? *checkpoint.config() : gguf_config(checkpoint.gguf_shards(), families);
 }
 
+const Family* find_family(const Checkpoint& checkpoint, Families families) {
+  if (checkpoint.config()) return find_family(*checkpoint.config(), families);
+  return checkpoint.gguf() ? family_of_file(GgufReader(checkpoint.gguf_shards()), families) : nullptr;
+}
+
 std::string_view usual_pre_tokenizer(std::string_view architecture, Families families) {
   for (const Family* family : families)
     if (family->gguf.architecture == architecture && !family->gguf.usual_pre_tokenizer.empty())

@@ -22,6 +22,9 @@ Config model_config(const Checkpoint& checkpoint, Families families = all_famili
 // all.
 Config gguf_config(std::span<const GgufFile> shards, Families families = all_families());
 
+// The family of a checkpoint, whatever its container; nullptr when there is none.
+const Family* find_family(const Checkpoint& checkpoint, Families families = all_families());
+
 // What most files of the architecture that name no pre-tokeniser were made with.
 std::string_view usual_pre_tokenizer(std::string_view architecture, Families families = all_families());
 

@@ -6,46 +6,45 @@
 
 namespace cachalot {
 
-SplitReply AnswerStream::push(int32_t token) {
+AnswerStream::AnswerStream(const Tokenizer& tokenizer, const Prompt& prompt, AnswerText how, bool one_call)
+    : decoder_(tokenizer, how.skip_special, prompt.reply_tags),
+      stops_(std::move(how.stops)),
+      min_tokens_(how.min_tokens),
+      include_stop_(how.include_stop) {
+  if (!prompt.reply) return;
+  ReplySyntax syntax = *prompt.reply;
+  syntax.one_call = one_call;
+  parser_.emplace(std::move(syntax));
+}
+
+ReplyParts AnswerStream::push(int32_t token) {
   ++tokens_;
   return take(decoder_.push(token), tokens_ > min_tokens_);
 }
 
-SplitReply AnswerStream::take(const std::string& decoded, bool look_for_stops) {
+ReplyParts AnswerStream::take(const std::string& decoded, bool look_for_stops) {
   if (stopped()) return {};
   decoded_ += decoded.size();
   std::string passed = look_for_stops ? stops_.push(decoded) : decoded;
   if (stopped() && include_stop_) passed += stop_text();
-  return split(passed);
+  return parse(passed);
 }
 
-SplitReply AnswerStream::split(const std::string& piece) {
+ReplyParts AnswerStream::parse(const std::string& piece) {
   passed_ += piece.size();
-  if (!split_) {
-    content_begin_ = 0;
-    return {.reasoning = "", .content = piece};
-  }
   if (piece.empty()) return {};
-  SplitReply reply = splitter_.push(piece);
-  if (!content_begin_ && splitter_.in_content()) content_begin_ = passed_ - reply.content.size();
-  return reply;
+  if (parser_) return parser_->push(piece);
+  return {{.kind = ReplyPart::Kind::content, .text = piece, .name = {}}};
 }
 
-SplitReply AnswerStream::finish() {
-  SplitReply all;
-  const auto add = [&](const SplitReply& more) {
-    all.reasoning += more.reasoning;
-    all.content += more.content;
-  };
-  add(take(decoder_.flush(), tokens_ > min_tokens_));
+ReplyParts AnswerStream::finish() {
+  ReplyParts all = take(decoder_.flush(), tokens_ > min_tokens_);
   if (!stopped()) {
     std::string rest = stops_.flush();
     if (stopped() && include_stop_) rest += stop_text();
-    add(split(rest));
+    append(all, parse(rest));
   }
-  if (!split_) return all;
-  if (!content_begin_ && !splitter_.in_reasoning()) content_begin_ = certain();
-  add(splitter_.flush());
+  if (parser_) append(all, parser_->finish());
   return all;
 }
 
@@ -57,11 +56,23 @@ double seconds(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double>(to - from).count();
 }
 
-void hand_on(const SplitReply& piece, const AnswerSink& sink, Answer& answer) {
-  if (!piece.reasoning.empty() && sink.reasoning) sink.reasoning(piece.reasoning);
-  if (!piece.content.empty() && sink.text) sink.text(piece.content);
-  answer.reasoning += piece.reasoning;
-  answer.text += piece.content;
+void hand_on(ReplyParts&& parts, const AnswerSink& sink, Answer& answer) {
+  for (ReplyPart& part : parts) {
+    switch (part.kind) {
+      case ReplyPart::Kind::reasoning:
+        if (sink.reasoning) sink.reasoning(part.text);
+        answer.reasoning += part.text;
+        break;
+      case ReplyPart::Kind::content:
+        if (sink.text) sink.text(part.text);
+        answer.text += part.text;
+        break;
+      case ReplyPart::Kind::call:
+        if (sink.call) sink.call(part);
+        answer.calls.push_back(std::move(part));
+        break;
+    }
+  }
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// One answer of a model, from the engine's tokens to text and reasoning: what `run`, `chat` and whoever else talks to
-// an engine share.
+// One answer of a model, from the engine's tokens to text, reasoning and calls of tools: what `run`, `chat` and
+// whoever else talks to an engine share.
 #pragma once
 
 #include <functional>
@@ -10,7 +10,7 @@
 
 #include "engine/engine.h"
 #include "session/prompt.h"
-#include "text/chat/reasoning.h"
+#include "text/chat/reply_parser.h"
 #include "text/chat/stop_strings.h"
 #include "text/tokenizer/stream_decoder.h"
 
@@ -24,24 +24,19 @@ struct AnswerText {
   bool skip_special = true;        // special tokens give no text
 };
 
-// The text of one answer while its tokens come. Reasoning comes before text.
+// What one answer says while its tokens come.
 class AnswerStream {
  public:
-  // Borrows the tokenizer.
-  AnswerStream(const Tokenizer& tokenizer, const Prompt& prompt, AnswerText how)
-      : decoder_(tokenizer, how.skip_special),
-        stops_(std::move(how.stops)),
-        splitter_(prompt.opens_reasoning),
-        min_tokens_(how.min_tokens),
-        include_stop_(how.include_stop),
-        split_(prompt.chat) {}
+  // Borrows the tokenizer. `one_call`: behind the first call the answer ends.
+  AnswerStream(const Tokenizer& tokenizer, const Prompt& prompt, AnswerText how, bool one_call = false);
 
-  // What the token makes certain; either part may be empty.
-  SplitReply push(int32_t token);
+  // What the token makes certain.
+  ReplyParts push(int32_t token);
   // The end of the answer: what was held back.
-  SplitReply finish();
-  // A stop text has appeared: nothing that comes now is part of the answer.
-  bool stopped() const { return stops_.found(); }
+  ReplyParts finish();
+  // A stop text has appeared, or the one call: nothing that comes now is part of the answer.
+  bool stopped() const { return stops_.found() || (parser_ && parser_->ended()); }
+  // "" where it was none.
   const std::string& stop_text() const { return stops_.found_text(); }
 
   // Places in all that tokens were decoded to, in bytes: where it ends by now; the end of a character that has only
@@ -49,25 +44,25 @@ class AnswerStream {
   // reasoning, once that is known.
   size_t decoded() const { return decoded_; }
   bool within_character() const { return decoder_.holds(); }
-  size_t certain() const { return passed_ - splitter_.held_bytes(); }
-  std::optional<size_t> content_begin() const { return content_begin_; }
+  size_t certain() const { return passed_ - (parser_ ? parser_->held_bytes() : 0); }
+  std::optional<size_t> content_begin() const { return parser_ ? parser_->content_begin() : 0; }
 
  private:
-  SplitReply take(const std::string& decoded, bool look_for_stops);
-  SplitReply split(const std::string& piece);
+  ReplyParts take(const std::string& decoded, bool look_for_stops);
+  ReplyParts parse(const std::string& piece);
 
   StreamDecoder decoder_;
   StopStrings stops_;
-  ReasoningSplitter splitter_;
+  std::optional<ReplyParser> parser_;  // none: all is content
   int min_tokens_;
-  bool include_stop_, split_;
+  bool include_stop_;
   int tokens_ = 0;
   size_t decoded_ = 0, passed_ = 0;  // bytes; passed: the stops
-  std::optional<size_t> content_begin_;
 };
 
 struct Answer {
   std::string text, reasoning;
+  std::vector<ReplyPart> calls;
   std::vector<int32_t> tokens;  // without the one that ended it
   FinishReason finish = FinishReason::stop;
   int prompt_tokens = 0, cached_tokens = 0;  // of the prompt, those that an earlier request had left in the cache
@@ -82,6 +77,7 @@ struct Answer {
 // Hears the answer while it is made; what is empty hears nothing.
 struct AnswerSink {
   std::function<void(std::string_view)> reasoning, text;
+  std::function<void(const ReplyPart&)> call;
 };
 
 struct AnswerOptions {

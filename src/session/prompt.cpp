@@ -1,12 +1,12 @@
 #include "session/prompt.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/quote.h"
 #include "session/answer_spans.h"
-#include "text/chat/reasoning.h"
 #include "text/tokenizer/infill.h"
 
 namespace cachalot {
@@ -22,22 +22,36 @@ const ChatTemplate& PromptWriter::chat_template() const {
 }
 
 Prompt PromptWriter::chat(const nlohmann::ordered_json& variables) const {
-  return prompt_of(encode_chat(text_.tokenizer, chat_template(), variables));
+  return prompt_of(encode_chat(text_.tokenizer, chat_template(), variables), variables);
 }
 
 Prompt PromptWriter::continued_chat(const nlohmann::ordered_json& variables) const {
-  Prompt prompt = prompt_of(encode_continued_chat(text_.tokenizer, chat_template(), variables));
+  Prompt prompt = prompt_of(encode_continued_chat(text_.tokenizer, chat_template(), variables), variables);
   const auto& last = variables.at("messages").back().at("content").get_ref<const std::string&>();
-  const size_t open = last.rfind("<think>"), close = last.rfind("</think>");
-  if (open != last.npos && (close == last.npos || close < open)) prompt.opens_reasoning = true;
+  const size_t open = last.rfind(text_.reply.reasoning_open), close = last.rfind(text_.reply.reasoning_close);
+  if (open != last.npos && (close == last.npos || close < open)) prompt.reply->starts_inside = true;
   return prompt;
 }
 
-Prompt PromptWriter::prompt_of(ChatPrompt prompt) const {
+static std::vector<int32_t> special_tokens_in(const std::vector<std::string_view>& tags, const Tokenizer& tokenizer) {
+  std::vector<int32_t> special;
+  for (const std::string_view tag : tags)
+    for (const int32_t token : tokenizer.encode(tag))
+      if (tokenizer.is_special(token) && std::find(special.begin(), special.end(), token) == special.end())
+        special.push_back(token);
+  return special;
+}
+
+Prompt PromptWriter::prompt_of(ChatPrompt prompt, const nlohmann::ordered_json& variables) const {
   auto answers = answer_spans(prompt.rendered, prompt.tokens, text_.tokenizer, opening_, end_tokens_);
+  ReplySyntax reply{
+      .format = text_.reply, .starts_inside = prompt_opens_reasoning(prompt.rendered.text, text_.reply), .tools = {}};
+  if (const auto tools = variables.find("tools"); tools != variables.end() && !tools->is_null() && !tools->empty())
+    reply.tools = std::make_shared<const Tools>(*tools);
+  auto tags = special_tokens_in(reply.tags(), text_.tokenizer);
   return {.tokens = std::move(prompt.tokens),
-          .chat = true,
-          .opens_reasoning = prompt_opens_reasoning(prompt.rendered.text),
+          .reply = std::move(reply),
+          .reply_tags = std::move(tags),
           .ends = {},
           .answers = std::move(answers)};
 }

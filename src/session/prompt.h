@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -10,15 +11,17 @@
 #include "load/loaded_model.h"
 #include "ops/batch.h"
 #include "text/chat/chat_prompt.h"
+#include "text/chat/reply_parser.h"
 
 namespace cachalot {
 
 struct Prompt {
   std::vector<int32_t> tokens;
-  bool chat = false;                  // a template made it: the answer may hold reasoning
-  bool opens_reasoning = false;       // it ends inside <think>
-  std::vector<int32_t> ends;          // tokens that end the answer beside the model's own
-  std::vector<PositionSpan> answers;  // positions of what the assistant said in earlier turns (answer_spans.h)
+  // Of a chat: how the answer is written, with reasoning and calls of the tools that it offers. None: as it is.
+  std::optional<ReplySyntax> reply = std::nullopt;
+  std::vector<int32_t> reply_tags = {};  // special tokens in the tags of such an answer: their text is read, too
+  std::vector<int32_t> ends;             // tokens that end the answer beside the model's own
+  std::vector<PositionSpan> answers;     // positions of what the assistant said in earlier turns (answer_spans.h)
 };
 
 // Makes the prompts of one model. Immutable, so any thread may use it; borrows the text side.
@@ -26,8 +29,8 @@ class PromptWriter {
  public:
   PromptWriter(const TextModel& text, std::vector<int32_t> end_tokens);
 
-  // `variables` are the template's: messages and so on. Throws Error when the checkpoint has no template or the
-  // template refuses.
+  // `variables` are the template's: messages, tools and so on. Throws Error when the checkpoint has no template or
+  // the template refuses.
   Prompt chat(const nlohmann::ordered_json& variables) const;
   // The same up to where the last message's content, a text, ends: the model goes on with it.
   Prompt continued_chat(const nlohmann::ordered_json& variables) const;
@@ -38,7 +41,7 @@ class PromptWriter {
   Prompt infill(std::string_view prefix, std::string_view suffix) const;
 
  private:
-  Prompt prompt_of(ChatPrompt chat) const;
+  Prompt prompt_of(ChatPrompt chat, const nlohmann::ordered_json& variables) const;
   const ChatTemplate& chat_template() const;
 
   const TextModel& text_;

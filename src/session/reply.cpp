@@ -7,19 +7,11 @@
 #include "text/unicode.h"
 
 namespace cachalot {
-namespace {
-
-void add(SplitReply&& more, ReplyNews& news) {
-  news.reasoning += more.reasoning;
-  news.text += more.content;
-}
-
-}  // namespace
 
 Reply::Reply(const Tokenizer& tokenizer, const Prompt& prompt, const ReplyOptions& options)
     : running_(options.answers) {
   for (int i = 0; i < options.answers; ++i)
-    answers_.push_back({.stream = AnswerStream(tokenizer, prompt, options.text), .waiting = {}});
+    answers_.push_back({.stream = AnswerStream(tokenizer, prompt, options.text, options.one_call), .waiting = {}});
   usage_.prompt_tokens = static_cast<int>(prompt.tokens.size());
 }
 
@@ -29,7 +21,7 @@ std::optional<ReplyNews> Reply::push(const Event& event) {
   CHECK(event.answer >= 0 && event.answer < std::ssize(answers_));
   Answer& answer = answers_[static_cast<size_t>(event.answer)];
   if (answer.ended) return std::nullopt;
-  ReplyNews news{.answer = event.answer, .reasoning = {}, .text = {}, .tokens = {}, .end = {}};
+  ReplyNews news{.answer = event.answer, .parts = {}, .tokens = {}, .end = {}};
   if (event.token) take(answer, event, news);
   if (answer.stream.stopped()) {
     news.end = ReplyEnd{.reason = FinishReason::stop, .stop_text = {}, .stop_token = {}, .logprobs = {}, .error = {}};
@@ -41,7 +33,7 @@ std::optional<ReplyNews> Reply::push(const Event& event) {
                         .error = event.error};
   }
   if (news.end) finish(answer, news);
-  if (news.reasoning.empty() && news.text.empty() && news.tokens.empty() && !news.end) return std::nullopt;
+  if (news.parts.empty() && news.tokens.empty() && !news.end) return std::nullopt;
   return news;
 }
 
@@ -50,7 +42,7 @@ void Reply::take(Answer& answer, const Event& event, ReplyNews& news) {
   ++usage_.completion_tokens;
   const size_t begin = stream.decoded();
   answer.waiting.push_back({.token = *event.token, .logprobs = event.logprobs, .begin = begin, .end = {}});
-  add(stream.push(*event.token), news);
+  append(news.parts, stream.push(*event.token));
   // A character that was begun has ended, unless the token has brought less than its rest; so tokens within it end
   // where this one's text does, or before.
   if (stream.decoded() > begin)
@@ -66,7 +58,7 @@ void Reply::take(Answer& answer, const Event& event, ReplyNews& news) {
 
 void Reply::finish(Answer& answer, ReplyNews& news) {
   AnswerStream& stream = answer.stream;
-  add(stream.finish(), news);
+  append(news.parts, stream.finish());
   if (stream.stopped()) {  // perhaps only now
     news.end->reason = FinishReason::stop;
     news.end->stop_text = stream.stop_text();

@@ -15,9 +15,9 @@
 namespace cachalot {
 
 // A token of an answer, told together with the last of its text: so what tokens were told makes up the text that was
-// told, but for what the splitting of reasoning drops. A token that gives no text (a special one) is told with the
-// next that does. Where a stop text begins, the answer ends: a token that begins before it is told, also where some
-// of its text is cut off, and none that begins there or behind it.
+// told, but for tags and calls, and for what is dropped next to them. A token that gives no text (a special one) is
+// told with the next that does. Where a stop text begins, the answer ends: a token that begins before it is told,
+// also where some of its text is cut off, and none that begins there or behind it.
 struct ReplyToken {
   int32_t token;
   std::vector<TokenLogprob> logprobs;  // its own, then the likeliest's; empty unless the request asks for them
@@ -26,7 +26,7 @@ struct ReplyToken {
 };
 
 struct ReplyEnd {
-  FinishReason reason;                 // also `stop` where a stop text was found
+  FinishReason reason;                 // also `stop` where a stop text was found, or the one call
   std::string stop_text;               // the one that was found; "" where there is none
   std::optional<int32_t> stop_token;   // the one that ended the answer
   std::vector<TokenLogprob> logprobs;  // of stop_token
@@ -51,6 +51,7 @@ struct ReplyUsage {
 struct ReplyOptions {
   int answers = 1;
   AnswerText text;
+  bool one_call = false;  // an answer ends behind its first call of a tool, as where a stop text begins
 };
 
 class Reply {
@@ -59,7 +60,8 @@ class Reply {
   Reply(const Tokenizer& tokenizer, const Prompt& prompt, const ReplyOptions& options);
 
   // None when the event says nothing yet, or is of an answer that has ended. When there is an end that the event does
-  // not have, a stop text was found, and the engine is to be told that nothing more is wanted of this answer.
+  // not have, a stop text was found, or the one call, and the engine is to be told that nothing more is wanted of
+  // this answer.
   std::optional<ReplyNews> push(const Event& event);
   bool ended() const { return running_ == 0; }
   const ReplyUsage& usage() const { return usage_; }

@@ -11,7 +11,7 @@
 #include "load/loaded_model.h"
 #include "ops/cpu/cpu_ops.h"
 #include "text/chat/chat_prompt.h"
-#include "text/chat/reasoning.h"
+#include "text/chat/reply_parser.h"
 
 namespace cachalot {
 
@@ -45,7 +45,7 @@ static Drafts answer_all(LoadedModel& model, std::vector<Problem>& problems) {
   for (Problem& problem : problems) {
     const nlohmann::ordered_json variables = {{"messages", {{{"role", "user"}, {"content", problem.prompt}}}}};
     const ChatPrompt prompt = encode_chat(model.text->tokenizer, *model.text->chat_template, variables);
-    problem.opens_reasoning = prompt_opens_reasoning(prompt.rendered.text);
+    problem.opens_reasoning = prompt_opens_reasoning(prompt.rendered.text, model.text->reply);
     Request request{.prompt = prompt.tokens, .sampling = {.temperature = 0}, .end_tokens = model.defaults.end_tokens};
     running[engine.submit(std::move(request))] = &problem;
   }
@@ -83,9 +83,10 @@ TEST_P(HeldOut, NineOfTenOfEveryKindAndNineteenOfTwentyOverallAreRight) {
   std::map<std::string, std::pair<int, int>> right_of_kind;  // right, asked
   int wrong_shown = 0;
   for (const Problem& problem : problems) {
-    ReasoningSplitter splitter(problem.opens_reasoning);
-    std::string content = splitter.push(model.text->tokenizer.decode(problem.reply, true)).content;
-    content += splitter.flush().content;
+    ReplyParser parser({.format = model.text->reply, .starts_inside = problem.opens_reasoning, .tools = {}});
+    ReplyParts parts = parser.push(model.text->tokenizer.decode(problem.reply, true));
+    append(parts, parser.finish());
+    const std::string content = text_of(parts, ReplyPart::Kind::content);
     if (content != problem.answer && wrong_shown++ < 5)
       std::cout << fmt::format("{} -> {} instead of {}\n", problem.prompt, content, problem.answer);
     for (const std::string& kind : {problem.kind, std::string("all")}) {

@@ -5,6 +5,7 @@
 
 #include "formats/huggingface/tokenizer.h"
 #include "formats/real_vocabularies.h"
+#include "text/chat/reply_cases.h"
 
 namespace cachalot {
 namespace {
@@ -36,7 +37,7 @@ Told told(const std::vector<int>& tokens, const Prompt& prompt, const AnswerText
       all.tokens.emplace_back("-");
       return;
     }
-    all.texts.push_back((news->reasoning.empty() ? "" : "[" + news->reasoning + "]") + news->text);
+    all.texts.push_back(testing::shown(news->parts));
     std::string joined;
     for (const ReplyToken& token : news->tokens) joined += qwen().piece(token.token);
     all.tokens.push_back(joined);
@@ -59,7 +60,7 @@ Told told(const std::vector<int>& tokens, const Prompt& prompt, const AnswerText
 }
 
 const Prompt kRaw{.tokens = {1, 2, 3}, .ends = {}, .answers = {}},
-    kChat{.tokens = {1, 2, 3}, .chat = true, .ends = {}, .answers = {}};
+    kChat{.tokens = {1, 2, 3}, .reply = ReplySyntax(), .ends = {}, .answers = {}};
 
 TEST(Reply, TellsATokenWithTheLastOfItsText) {
   // The whale is four bytes, of three tokens; the first has the space before it, too.

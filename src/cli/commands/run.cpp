@@ -5,12 +5,14 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/mapped_file.h"
 #include "cli/answer_printer.h"
 #include "cli/command.h"
 #include "cli/input.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/statistics.h"
+#include "formats/json_text.h"
 #include "session/answer.h"
 
 namespace cachalot {
@@ -21,9 +23,20 @@ struct RunOptions {
   SamplingOptions sampling;
   SpeculationOptions speculation;
   std::string prompt;
-  std::optional<std::string> system;
+  std::optional<std::string> system, tools;
   bool raw = false, json = false;
 };
+
+using Json = nlohmann::ordered_json;
+
+// Throws Error when they are none.
+Json read_tools(const std::string& path) {
+  const Json tools = parse_ordered_json(read_text_file(path), path);
+  try {
+    static_cast<void>(Tools(tools));
+  } catch (Error& error) { throw std::move(error).in(path); }
+  return tools;
+}
 
 Prompt prepare(const RunOptions& o, const TextModel& text, const PromptWriter& prompts) {
   std::string prompt = o.prompt == "-" ? read_input("-") : o.prompt;
@@ -31,21 +44,32 @@ Prompt prepare(const RunOptions& o, const TextModel& text, const PromptWriter& p
   if (o.prompt == "-" && prompt.ends_with('\n'))
     prompt.pop_back();  // the end of a file's last line is no part of a question
   if (!text.chat_template) {
-    if (o.system)
-      throw Error("the checkpoint has no chat template, so there is no place for a system message")
-          .hint("leave --system out; a base model completes the prompt as it is");
+    if (o.system || o.tools)
+      throw Error(fmt::format("the checkpoint has no chat template, so there is no place for {}",
+                              o.system ? "a system message" : "tools"))
+          .hint(fmt::format("leave {} out; a base model completes the prompt as it is",
+                            o.system ? "--system" : "--tools"));
     note("the checkpoint has no chat template (a base model): the prompt is completed as it is, as with --raw");
     return prompts.raw(prompt);
   }
-  nlohmann::ordered_json messages = nlohmann::ordered_json::array();
+  Json messages = Json::array();
   if (o.system) messages.push_back({{"role", "system"}, {"content", *o.system}});
   messages.push_back({{"role", "user"}, {"content", prompt}});
-  return prompts.chat({{"messages", messages}, {"add_generation_prompt", true}});
+  Json variables = {{"messages", messages}, {"add_generation_prompt", true}};
+  if (o.tools) variables["tools"] = read_tools(*o.tools);
+  return prompts.chat(variables);
 }
 
-nlohmann::ordered_json report(const Answer& answer, const LoadedModel& model, uint64_t seed) {
+Json calls_json(const std::vector<ReplyPart>& calls) {
+  Json list = Json::array();
+  for (const ReplyPart& call : calls) list.push_back({{"name", call.name}, {"arguments", Json::parse(call.text)}});
+  return list;
+}
+
+Json report(const Answer& answer, const LoadedModel& model, uint64_t seed) {
   return {{"text", answer.text},
           {"reasoning", answer.reasoning},
+          {"tool_calls", calls_json(answer.calls)},
           {"tokens", answer.tokens},
           {"finish_reason", name(answer.finish)},
           {"prompt_tokens", answer.prompt_tokens},
@@ -97,10 +121,14 @@ Command run_command() {
                .value = &o->prompt,
                .required = true});
   command.add({.name = "--system", .help = "the system message", .value = &o->system, .type = "TEXT"});
+  command.add({.name = "--tools",
+               .help = "tools that the model may call: a JSON list of functions, as OpenAI's API has it",
+               .value = &o->tools,
+               .type = "FILE"});
   command.add({.name = "--raw",
                .help = "complete the text as it is, without the chat template",
                .value = &o->raw,
-               .excludes = {"--system"}});
+               .excludes = {"--system", "--tools"}});
   add_json_flag(command, o->json);
   o->speculation.add_to(command);
   o->sampling.add_to(command);

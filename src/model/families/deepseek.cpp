@@ -279,12 +279,14 @@ const Family kDeepseekV2 = {.name = "deepseek_v2",
                             .spec = v2_spec,
                             .weights = names(),
                             .ignored = kIgnored,
-                            .gguf = gguf_words(is_v2)};
+                            .gguf = gguf_words(is_v2),
+                            .replies = {.calls = {CallForm::deepseek_v3}}};
 const Family kDeepseekV3 = {.name = "deepseek_v3",
                             .hf_classes = {"DeepseekV3ForCausalLM", "DeepseekV3Model"},
                             .spec = v3_spec,
                             .weights = names(),
                             .ignored = kIgnored,
-                            .gguf = gguf_words(is_v3)};
+                            .gguf = gguf_words(is_v3),
+                            .replies = {.calls = {CallForm::deepseek_v3, CallForm::deepseek_v31, CallForm::dsml}}};
 
 }  // namespace cachalot

@@ -36,6 +36,7 @@ const Family kLlama = {.name = "llama",
                                 .complete = complete,
                                 .interleaved = {"attn.q", "attn.k"},
                                 .rope_divisors = "rope_freqs.weight",
-                                .usual_pre_tokenizer = "llama-bpe"}};
+                                .usual_pre_tokenizer = "llama-bpe"},
+                       .replies = {.calls = {CallForm::llama_json, CallForm::tagged_json, CallForm::deepseek_v3}}};
 
 }  // namespace cachalot

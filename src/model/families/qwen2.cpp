@@ -23,6 +23,7 @@ const Family kQwen2 = {.name = "qwen2",
                        .gguf = {.architecture = "qwen2",
                                 .keys = decoder_keys({gqa_keys()}),
                                 .complete = complete_gqa,
-                                .usual_pre_tokenizer = "qwen2"}};
+                                .usual_pre_tokenizer = "qwen2"},
+                       .replies = {.calls = {CallForm::tagged_json, CallForm::deepseek_v3}}};
 
 }  // namespace cachalot

@@ -33,6 +33,7 @@ const Family kQwen3 = {
              .keys = decoder_keys({gqa_keys()}),
              .biases = {{"attention_bias", "attn.q"}},
              .complete = complete_gqa,
-             .usual_pre_tokenizer = "qwen2"}};
+             .usual_pre_tokenizer = "qwen2"},
+    .replies = {.calls = {CallForm::tagged_json, CallForm::tagged_xml, CallForm::deepseek_v3}}};
 
 }  // namespace cachalot

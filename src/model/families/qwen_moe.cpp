@@ -128,6 +128,7 @@ const Family kQwen3Moe = {.name = "qwen3_moe",
                                    .keys = expert_keys(/*normalised=*/true),
                                    .biases = {{"attention_bias", "attn.q"}},
                                    .complete = complete_qwen3,
-                                   .usual_pre_tokenizer = "qwen2"}};
+                                   .usual_pre_tokenizer = "qwen2"},
+                          .replies = {.calls = {CallForm::tagged_json, CallForm::tagged_xml}}};
 
 }  // namespace cachalot

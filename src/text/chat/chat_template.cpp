@@ -124,7 +124,7 @@ ChatTemplate::ChatTemplate(const std::vector<ChatTemplateSource>& sources, Named
     : tokens_(std::move(tokens)) {
   CHECK(!sources.empty());
   for (const ChatTemplateSource& source : sources) {
-    Choice choice{.name = source.name, .parsed = {}, .error = {}};
+    Choice choice{.name = source.name, .text = source.text, .parsed = {}, .error = {}};
     try {
       choice.parsed.emplace(source.text);
     } catch (const Error& error) { choice.error = error; }
@@ -133,7 +133,7 @@ ChatTemplate::ChatTemplate(const std::vector<ChatTemplateSource>& sources, Named
 }
 
 ChatTemplate::ChatTemplate(Error error) {
-  choices_.push_back({.name = "default", .parsed = {}, .error = std::move(error)});
+  choices_.push_back({.name = "default", .text = {}, .parsed = {}, .error = std::move(error)});
 }
 
 ChatTemplate::ChatTemplate(std::string source, std::string bos_token, std::string eos_token)
@@ -158,6 +158,11 @@ const jinja::Template& ChatTemplate::chosen(bool with_tools) const {
   }
   if (choice->error) throw *choice->error;
   return *choice->parsed;
+}
+
+bool ChatTemplate::mentions(std::string_view word) const {
+  return std::any_of(choices_.begin(), choices_.end(),
+                     [&](const Choice& c) { return c.text.find(word) != std::string::npos; });
 }
 
 AttributedText ChatTemplate::write(const Json& variables) const {

@@ -5,6 +5,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -50,9 +51,12 @@ class ChatTemplate {
   AttributedText write_continued(const nlohmann::ordered_json& variables) const;
   std::string render(const nlohmann::ordered_json& variables) const { return write(variables).text; }
 
+  // Whether the text of one of the templates has this word.
+  bool mentions(std::string_view word) const;
+
  private:
   struct Choice {
-    std::string name;
+    std::string name, text;
     std::optional<jinja::Template> parsed;
     std::optional<Error> error;  // why it is not
   };

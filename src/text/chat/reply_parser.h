@@ -1,7 +1,7 @@
 // Splits a streamed answer into reasoning, content and calls of tools, on text: it does not matter how tags were cut
 // into tokens. What comes out, put together, is the same however the text was cut into pieces.
 //
-//   ReplyParser parser({.format = format, .starts_inside = prompt_opens_reasoning(prompt), .tools = &tools});
+//   ReplyParser parser({.format = format, .starts_inside = prompt_opens_reasoning(prompt, format), .tools = tools});
 //   for each piece of valid UTF-8:  show(parser.push(piece));
 //   show(parser.finish());
 //
@@ -41,8 +41,18 @@ struct ReplySyntax {
   ReplyFormat format;
   bool starts_inside = false;          // the prompt ended inside reasoning
   std::shared_ptr<const Tools> tools;  // none: nothing is a call, and its text is content
+  bool one_call = false;               // behind the first call nothing is told
+
+  // Every tag that has a meaning here.
+  std::vector<std::string_view> tags() const;
 };
 
+// Reasoning begins inside, or where the reply, after white space, begins with the tag; opened once more before it
+// says anything, it is opened once. The first closing tag ends it; later ones are content. Line breaks next to a tag
+// are dropped.
+//
+// Calls are found in content and in reasoning (there only of tools that are offered, since models write about calls
+// there). White space next to a call is dropped.
 class ReplyParser {
  public:
   explicit ReplyParser(ReplySyntax syntax);
@@ -50,8 +60,8 @@ class ReplyParser {
   ReplyParser(ReplyParser&&) noexcept;
   ReplyParser& operator=(ReplyParser&&) noexcept;
 
-  // What the piece makes certain. Held back is what may still become a tag or a call, and line breaks, which are
-  // dropped next to a tag.
+  // What the piece makes certain. Held back is what may still become a tag or a call, and white space that is dropped
+  // next to one.
   ReplyParts push(std::string_view piece);
   // The end of the answer: what was held back.
   ReplyParts finish();
@@ -60,6 +70,10 @@ class ReplyParser {
   // Whether what comes now is certainly reasoning, certainly behind it.
   bool in_reasoning() const;
   bool in_content() const;
+  // Where content begins in what was pushed, in bytes: behind reasoning, its tag and line breaks; once it is known.
+  std::optional<size_t> content_begin() const;
+  // After the call with ReplySyntax::one_call: held_bytes() is then what stands behind it.
+  bool ended() const;
 
  private:
   class State;

@@ -18,12 +18,16 @@ class Tools {
   // The JSON schema of an argument: what "properties" of the tool's parameters says of it ($ref is followed within
   // the parameters). nullptr where tool or argument are not declared.
   const nlohmann::ordered_json* argument(std::string_view tool, std::string_view name) const;
+  // What a schema within the tool's parameters stands for: itself, or where its "$ref" leads; nullptr where that is
+  // nowhere.
+  const nlohmann::ordered_json* resolved(std::string_view tool, const nlohmann::ordered_json& schema) const;
 
  private:
   struct Tool {
     std::string name;
     nlohmann::ordered_json parameters;
   };
+  static constexpr int kMostHops = 16;  // of a $ref that leads to another
   const Tool* find(std::string_view name) const;
 
   std::vector<Tool> tools_;

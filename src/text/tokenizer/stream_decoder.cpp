@@ -1,11 +1,17 @@
 #include "text/tokenizer/stream_decoder.h"
 
+#include <algorithm>
+
 #include "text/unicode.h"
 
 namespace cachalot {
 
+bool StreamDecoder::skips(int id) const {
+  return skip_special_ && tokenizer_.is_special(id) && std::find(kept_.begin(), kept_.end(), id) == kept_.end();
+}
+
 std::string StreamDecoder::push(int id) {
-  if (skip_special_ && tokenizer_.is_special(id)) return "";
+  if (skips(id)) return "";
   pending_ += tokenizer_.bytes(id);
   size_t done = 0;
   while (done < pending_.size()) {
