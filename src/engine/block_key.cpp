@@ -36,11 +36,10 @@ BlockKey KeyMaker::root(std::string_view facts) {
   return end();
 }
 
-BlockKey KeyMaker::next(const BlockKey& before, std::span<const int32_t> tokens, std::optional<uint64_t> forms) {
+BlockKey KeyMaker::next(const BlockKey& before, std::span<const RowName> rows) {
   begin();
   add(std::as_bytes(std::span(before.words)));
-  add(std::as_bytes(tokens));
-  if (forms) add(std::as_bytes(std::span(&*forms, 1)));
+  add(std::as_bytes(rows));
   return end();
 }
 

@@ -3,9 +3,9 @@
 #pragma once
 
 #include <array>
+#include <compare>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string_view>
 
@@ -13,8 +13,12 @@ namespace cachalot {
 
 struct BlockKey {
   std::array<uint64_t, 4> words{};
-  bool operator==(const BlockKey&) const = default;
+  auto operator<=>(const BlockKey&) const = default;
 };
+
+// What decides a row's bits besides the rows before it: its token, and in the lowest bit which form of its arithmetic
+// it takes, 0 where rows have but one.
+using RowName = uint32_t;
 
 class KeyMaker {
  public:
@@ -23,9 +27,8 @@ class KeyMaker {
 
   // The key that stands before the first block, of whatever matters besides the tokens.
   BlockKey root(std::string_view facts);
-  // The key of a block whose tokens are these, behind that of the block before. Bit i of `forms`: something of its
-  // i-th row that changes the arithmetic; none where rows have but one form.
-  BlockKey next(const BlockKey& before, std::span<const int32_t> tokens, std::optional<uint64_t> forms);
+  // The key of a block of these rows, behind that of the block before.
+  BlockKey next(const BlockKey& before, std::span<const RowName> rows);
 
  private:
   void begin();

@@ -4,6 +4,9 @@
 // A block is held by so many (its count), or by nobody. One that nobody holds stays *reusable* as long as it has a
 // name: it is found again by that, until the room is needed; the least recently used goes first. Without a name it is
 // *free*. Slots of recurrent states are such blocks, too.
+//
+// A name is a key, or the rows that a block begins with, or both: a full block is found by its key, and whatever has
+// rows of its own by a beginning that is shorter.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +15,7 @@
 #include <vector>
 
 #include "engine/block_key.h"
+#include "engine/row_index.h"
 
 namespace cachalot {
 
@@ -32,10 +36,17 @@ class BlockPool {
   void release(int32_t block);
 
   int count(int32_t block) const { return at(block).count; }
-  bool named(int32_t block) const { return at(block).named; }
+  bool named(int32_t block) const { return at(block).keyed || rows(block) > 0; }
   std::optional<int32_t> find(const BlockKey& key) const;
-  // Names a block that is held. It stays without a name when another has that one already.
+  // Names a block that is held. It stays without a key when another has that one already.
   void name(int32_t block, const BlockKey& key);
+  // The block behind `before` that begins with most of these rows.
+  RowIndex::Nearest nearest(const BlockKey& before, std::span<const RowName> rows) const {
+    return rows_.nearest(before, rows);
+  }
+  // Names a block that is held by the rows that it begins with. None where another has all of them.
+  void name_rows(int32_t block, const BlockKey& before, std::span<const RowName> rows);
+  int rows(int32_t block) const { return rows_.rows(block); }  // that it is named by
   void forget_name(int32_t block);
 
   // CHECKs that every block is in one state alone, and that `counts` say who holds it.
@@ -43,11 +54,11 @@ class BlockPool {
 
  private:
   // Those that nobody holds are in a ring: from the end mark, the last of blocks_, first free ones, then reusable
-  // ones, least recently used first. Those of one bucket of names are in a list.
+  // ones, least recently used first. Those of one bucket of keys are in a list.
   struct Block {
     BlockKey key;
     int count = 0;
-    bool named = false;
+    bool keyed = false;
     int32_t before = -1, after = -1;
     int32_t next_in_bucket = -1;
   };
@@ -56,10 +67,12 @@ class BlockPool {
   int32_t end_mark() const { return static_cast<int32_t>(blocks_.size()) - 1; }
   void link(int32_t block, int32_t before);
   void unlink(int32_t block);
+  void forget_key(int32_t block);
   size_t bucket(const BlockKey& key) const { return key.words[0] & (buckets_.size() - 1); }
 
   std::vector<Block> blocks_;
   std::vector<int32_t> buckets_;
+  RowIndex rows_;
   int free_ = 0, reusable_ = 0;
   int64_t evictions_ = 0;
 };

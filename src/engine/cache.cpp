@@ -4,14 +4,14 @@
 #include <utility>
 
 #include "base/check.h"
-#include "ops/batch.h"
 
 namespace cachalot {
 
 // The block at whose end a slot that has `tokens` rows is a snapshot: the last row's chunk follows it.
 static int snapshot_blocks(int tokens) { return std::max(0, tokens - 1) / kBlockTokens; }
 
-Cache::Cache(const CacheShape& shape) : windows_(shape.group_windows), states_(shape.state_slots) {
+Cache::Cache(const CacheShape& shape)
+    : windows_(shape.group_windows), latent_(shape.latent), states_(shape.state_slots) {
   CHECK(shape.group_windows.size() == shape.blocks_of_group.size());
   pools_.reserve(shape.blocks_of_group.size());
   for (const int blocks : shape.blocks_of_group) pools_.emplace_back(blocks);
@@ -26,13 +26,27 @@ CacheStatistics Cache::statistics() const {
 
 // -- Reuse
 
+Cache::RowNames Cache::names_of(const CacheText& text, int block, int end) const {
+  const int first = block * kBlockTokens;
+  RowNames rows;
+  rows.count = static_cast<size_t>(std::clamp(end - first, 0, kBlockTokens));
+  for (size_t i = 0; i < rows.count; ++i)
+    rows.names[i] = 2 * static_cast<RowName>(text.tokens[static_cast<size_t>(first) + i]);
+  if (!latent_) return rows;
+  const BatchSequence forms{.rows = static_cast<int>(rows.count), .first_position = first, .expanded = text.expanded};
+  for_each_form(forms, [&](int position, int count, bool expanded) {
+    for (int p = position; p < position + count; ++p) rows.names[static_cast<size_t>(p - first)] += expanded;
+  });
+  return rows;
+}
+
 int Cache::first_visible_block(int group, int position) const {
   return window(group) == 0 ? 0 : std::max(0, position - window(group) + 1) / kBlockTokens;
 }
 
 // So many leading blocks can stand for a computed prefix: of every group there are those that the next row sees, and
 // with recurrent layers there is a snapshot.
-int Cache::findable(Keys keys, int most) const {
+int Cache::findable(std::span<const BlockKey> keys, int most) const {
   most = std::min(most, static_cast<int>(keys.size()) - 1);
   std::vector<int> run(pools_.size());  // of blocks that are there, up to this one
   int best = 0;
@@ -50,47 +64,71 @@ int Cache::findable(Keys keys, int most) const {
   return best;
 }
 
-int Cache::find(CacheHold& hold, Keys keys, int most) {
-  const int n = findable(keys, most);
-  std::vector<std::vector<int32_t>> tables(pools_.size());
-  for (auto& table : tables) table.resize(static_cast<size_t>(n), -1);
+// So many rows of the block after those are there in every group. The next row sees no block besides that it did not
+// see before.
+int Cache::findable_rows(const CacheText& text, int block, int most) const {
+  if (found_together() > 1) return 0;
+  const RowNames rows = names_of(text, block, most);
+  auto common = static_cast<int>(rows.count);
   for (int g = 0; g < groups(); ++g)
-    for (int b = first_visible_block(g, n * kBlockTokens); b < n; ++b) {
-      int32_t& block = tables[static_cast<size_t>(g)][static_cast<size_t>(b)];
-      block = *pool(g).find(keys[static_cast<size_t>(b) + 1]);
-      pools_[static_cast<size_t>(g)].hold(block);
-    }
+    common = std::min(common, pool(g).nearest(text.keys[static_cast<size_t>(block)], rows).rows);
+  return common;
+}
+
+int Cache::find(CacheHold& hold, const CacheText& text, int most) {
+  const int n = findable(text.keys, most / kBlockTokens), more = findable_rows(text, n, most);
+  const int tokens = n * kBlockTokens + more;
+  std::vector<std::vector<int32_t>> tables(pools_.size());
+  for (auto& table : tables) table.resize(static_cast<size_t>(blocks_of(tokens)), -1);
+  const RowNames rows = names_of(text, n, tokens);
+  for (int g = 0; g < groups(); ++g) {
+    auto& table = tables[static_cast<size_t>(g)];
+    for (int b = first_visible_block(g, tokens); b < n; ++b)
+      table[static_cast<size_t>(b)] = *pool(g).find(text.keys[static_cast<size_t>(b) + 1]);
+    if (more > 0) table.back() = pool(g).nearest(text.keys[static_cast<size_t>(n)], rows).block;
+    for (const int32_t block : table)
+      if (block >= 0) pools_[static_cast<size_t>(g)].hold(block);
+  }
   hold.tables = std::move(tables);
+  hold.tokens = tokens;
+  hold.tail = more > 0 ? CacheHold::Tail::borrowed : CacheHold::Tail::own;
   hold.state_tokens = 0;
   if (n > 0 && states_.blocks() > 0) {
-    hold.state_slot = *states_.find(keys[static_cast<size_t>(n)]);
+    hold.state_slot = *states_.find(text.keys[static_cast<size_t>(n)]);
     states_.hold(hold.state_slot);
   }
-  return n * kBlockTokens;
+  return tokens;
 }
 
 // -- Room to write
 
-// Blocks that must be taken: new ones, and one for each that others hold, too.
-int Cache::needed(const CacheHold& hold, int group, int first, int rows) const {
-  const auto& table = hold.tables[static_cast<size_t>(group)];
-  int needed = std::max(0, blocks_of(first + rows) - static_cast<int>(table.size()));
-  for (auto b = static_cast<size_t>(first / kBlockTokens); b < table.size(); ++b)
-    needed += pool(group).count(table[b]) > 1;
-  return needed;
+// Whether others need the block that the next row belongs to.
+bool Cache::shares_tail(const CacheHold& hold, int group) const {
+  if (hold.tail != CacheHold::Tail::borrowed) return false;
+  return pool(group).count(hold.tables[static_cast<size_t>(group)].back()) > 1;
 }
 
-void Cache::own_blocks(CacheHold& hold, int group, int first, int rows, std::vector<CacheCopy>& copies) {
+int Cache::needed(const CacheHold& hold, int group, int tokens) const {
+  const auto there = static_cast<int>(hold.tables[static_cast<size_t>(group)].size());
+  return std::max(0, blocks_of(tokens) - there) + shares_tail(hold, group);
+}
+
+// Makes a borrowed block one to write into. Returns whether it is a copy.
+bool Cache::own_tail(CacheHold& hold, int group, bool has_room, std::vector<CacheCopy>& copies) {
   BlockPool& pool = pools_[static_cast<size_t>(group)];
-  auto& table = hold.tables[static_cast<size_t>(group)];
-  for (auto b = static_cast<size_t>(first / kBlockTokens); b < table.size(); ++b) {
-    if (pool.count(table[b]) == 1) continue;
-    const int32_t own = *pool.take();
-    copies.push_back({CacheCopy::Of::block, group, table[b], own});
-    pool.release(std::exchange(table[b], own));
-    ++statistics_.block_copies;
+  int32_t& block = hold.tables[static_cast<size_t>(group)].back();
+  if (!shares_tail(hold, group)) {
+    if (pool.rows(block) <= hold.tokens % kBlockTokens) return false;
+    if (!has_room) {
+      pool.forget_name(block);
+      return false;
+    }
   }
-  while (static_cast<int>(table.size()) < blocks_of(first + rows)) table.push_back(*pool.take());
+  const int32_t own = *pool.take();
+  copies.push_back({CacheCopy::Of::block, group, block, own});
+  pool.release(std::exchange(block, own));
+  ++statistics_.block_copies;
+  return true;
 }
 
 // A slot for this sequence alone. There is one: each that runs holds at most one.
@@ -110,36 +148,63 @@ void Cache::own_state(CacheHold& hold, std::vector<CacheCopy>& copies) {
   ++statistics_.state_copies;
 }
 
-bool Cache::prepare(CacheHold& hold, int first, int rows, std::vector<CacheCopy>& copies) {
-  size_t most_copies = copies.size() + 1;
+bool Cache::prepare(CacheHold& hold, int rows, std::vector<CacheCopy>& copies) {
+  const int blocks = blocks_of(hold.tokens + rows);
   for (int g = 0; g < groups(); ++g) {
-    const int blocks = needed(hold, g, first, rows);
-    if (blocks > pool(g).available()) return false;
-    most_copies += static_cast<size_t>(blocks);
-    hold.tables[static_cast<size_t>(g)].reserve(static_cast<size_t>(blocks_of(first + rows)));
+    if (needed(hold, g, hold.tokens + rows) > pool(g).available()) return false;
+    hold.tables[static_cast<size_t>(g)].reserve(static_cast<size_t>(blocks));
   }
+  const size_t most_copies = copies.size() + pools_.size() + 1;
   if (copies.capacity() < most_copies) copies.reserve(2 * most_copies);
-  for (int g = 0; g < groups(); ++g) own_blocks(hold, g, first, rows, copies);
+  if (hold.tail == CacheHold::Tail::borrowed) {
+    bool copied = false;
+    for (int g = 0; g < groups(); ++g)
+      copied |= own_tail(hold, g, needed(hold, g, hold.tokens + rows) < pool(g).available(), copies);
+    hold.tail = copied ? CacheHold::Tail::copied : CacheHold::Tail::own;
+  }
+  for (int g = 0; g < groups(); ++g) {
+    auto& table = hold.tables[static_cast<size_t>(g)];
+    while (static_cast<int>(table.size()) < blocks) table.push_back(*pools_[static_cast<size_t>(g)].take());
+  }
   if (states_.blocks() > 0) own_state(hold, copies);
   return true;
 }
 
-void Cache::commit(CacheHold& hold, Keys keys, int before, int tokens) {
+void Cache::name_rows(const CacheHold& hold, const CacheText& text) {
+  const int block = hold.tokens / kBlockTokens;
+  if (found_together() > 1 || hold.tail != CacheHold::Tail::own || hold.tokens % kBlockTokens == 0) return;
+  const auto at = static_cast<size_t>(block);
+  const RowNames rows = names_of(text, block, hold.tokens);
+  for (int g = 0; g < groups(); ++g)
+    pools_[static_cast<size_t>(g)].name_rows(hold.tables[static_cast<size_t>(g)][at], text.keys[at], rows);
+}
+
+void Cache::commit(CacheHold& hold, const CacheText& text, int tokens, bool name_all_rows) {
   if (hold.state_slot >= 0) hold.state_tokens = tokens;
+  for (int b = hold.tokens / kBlockTokens; b < tokens / kBlockTokens; ++b) {
+    const auto at = static_cast<size_t>(b);
+    const RowNames rows = names_of(text, b, tokens);
+    for (int g = 0; g < groups(); ++g) {
+      BlockPool& pool = pools_[static_cast<size_t>(g)];
+      pool.name(hold.tables[static_cast<size_t>(g)][at], text.keys[at + 1]);
+      pool.name_rows(hold.tables[static_cast<size_t>(g)][at], text.keys[at], rows);
+    }
+  }
+  hold.tokens = tokens;
+  hold.tail = CacheHold::Tail::own;
+  if (name_all_rows) name_rows(hold, text);
   for (int g = 0; g < groups(); ++g) {
-    BlockPool& pool = pools_[static_cast<size_t>(g)];
     auto& table = hold.tables[static_cast<size_t>(g)];
-    for (auto b = static_cast<size_t>(before / kBlockTokens); b < static_cast<size_t>(tokens / kBlockTokens); ++b)
-      pool.name(table[b], keys[b + 1]);
     // The next query stands at position `tokens`.
     for (int b = first_visible_block(g, tokens) - 1; b >= 0 && table[static_cast<size_t>(b)] >= 0; --b)
-      pool.release(std::exchange(table[static_cast<size_t>(b)], -1));
+      pools_[static_cast<size_t>(g)].release(std::exchange(table[static_cast<size_t>(b)], -1));
   }
 }
 
 // -- Snapshots, forks, ends
 
-void Cache::snapshot(const CacheHold& hold, Keys keys, const std::function<void(int from, int to)>& copy) {
+void Cache::snapshot(const CacheHold& hold, std::span<const BlockKey> keys,
+                     const std::function<void(int from, int to)>& copy) {
   if (hold.state_slot < 0 || hold.state_tokens == 0) return;
   const auto n = static_cast<size_t>(snapshot_blocks(hold.state_tokens));
   if (n == 0 || states_.find(keys[n])) return;
@@ -157,15 +222,23 @@ void Cache::snapshot(const CacheHold& hold, Keys keys, const std::function<void(
 }
 
 CacheHold Cache::share(const CacheHold& hold) {
+  CHECK(hold.tail == CacheHold::Tail::own);
   CacheHold other = hold;
-  for (int g = 0; g < groups(); ++g)
-    for (const int32_t block : other.tables[static_cast<size_t>(g)])
+  if (hold.tokens % kBlockTokens > 0) other.tail = CacheHold::Tail::borrowed;
+  for (int g = 0; g < groups(); ++g) {
+    auto& table = other.tables[static_cast<size_t>(g)];
+    table.resize(static_cast<size_t>(blocks_of(hold.tokens)));
+    for (const int32_t block : table)
       if (block >= 0) pools_[static_cast<size_t>(g)].hold(block);
+  }
   if (other.state_slot >= 0) states_.hold(other.state_slot);
   return other;
 }
 
-void Cache::release(CacheHold& hold, Keys keys) {
+void Cache::release(CacheHold& hold, const CacheText& text) {
+  name_rows(hold, text);
+  hold.tokens = 0;
+  hold.tail = CacheHold::Tail::own;
   for (size_t g = 0; g < hold.tables.size(); ++g) {
     // The last ones first, so that what more texts begin with is kept longer.
     auto& table = hold.tables[g];
@@ -176,7 +249,7 @@ void Cache::release(CacheHold& hold, Keys keys) {
   if (const int slot = std::exchange(hold.state_slot, -1); slot >= 0) {
     const auto n = static_cast<size_t>(snapshot_blocks(std::exchange(hold.state_tokens, 0)));
     if (n > 0 && states_.count(slot) == 1 && !states_.named(slot)) {
-      states_.name(slot, keys[n]);
+      states_.name(slot, text.keys[n]);
       statistics_.snapshots += states_.named(slot);
     }
     states_.release(slot);
@@ -189,11 +262,18 @@ void Cache::check_invariants(std::span<const CacheHold* const> holds) const {
     if (hold->state_slot >= 0) ++slots.at(static_cast<size_t>(hold->state_slot));
   states_.check_invariants(slots);
   for (int g = 0; g < groups(); ++g) {
-    std::vector<int> counts(static_cast<size_t>(pool(g).blocks()));
+    std::vector<int> counts(static_cast<size_t>(pool(g).blocks())), writers(counts.size());
     for (const CacheHold* hold : holds) {
       if (hold->tables.empty()) continue;
-      for (const int32_t block : hold->tables[static_cast<size_t>(g)])
+      const auto& table = hold->tables[static_cast<size_t>(g)];
+      for (const int32_t block : table)
         if (block >= 0) ++counts.at(static_cast<size_t>(block));
+      if (hold->tail == CacheHold::Tail::borrowed) continue;
+      for (auto b = static_cast<size_t>(hold->tokens / kBlockTokens); b < table.size(); ++b) {
+        CHECK(++writers.at(static_cast<size_t>(table[b])) == 1, "two write into block {}", table[b]);
+        CHECK(pool(g).rows(table[b]) <= std::max(0, hold->tokens - static_cast<int>(b) * kBlockTokens),
+              "named rows of block {} will be written", table[b]);
+      }
     }
     pool(g).check_invariants(counts);
   }

@@ -21,10 +21,7 @@ std::vector<int> blocks_for(std::span<const int> group_windows, int64_t tokens, 
 }
 
 Scheduler::Scheduler(const SchedulerOptions& options, const CacheShape& shape)
-    : options_(options),
-      cache_(shape),
-      latent_(shape.latent),
-      budget_(options.max_sequences > 1 ? options.step_seconds : 0) {
+    : options_(options), cache_(shape), budget_(options.max_sequences > 1 ? options.step_seconds : 0) {
   CHECK(options.max_rows >= 1 && options.max_sequences >= 1);
   CHECK(shape.state_slots == 0 || shape.state_slots >= options.max_sequences);
 }
@@ -50,9 +47,9 @@ bool Scheduler::has_room_for(const Sequence& next) const {
     const int window = cache_.window(g);
     int64_t whole = cache_.pool(g).in_use(), windowed = blocks_of(options_.max_rows);
     const auto count = [&](const Sequence& s) {
-      const int64_t blocks = blocks_of(std::min(static_cast<int>(s.tokens.size()) + kBlockTokens, s.token_limit));
-      whole += std::max<int64_t>(0, blocks - std::ssize(s.hold.tables[static_cast<size_t>(g)]));
-      windowed += std::min(blocks, blocks_of_window(window));
+      const int tokens = std::min(static_cast<int>(s.tokens.size()) + kBlockTokens, s.token_limit);
+      whole += cache_.needed(s.hold, g, tokens);
+      windowed += std::min<int64_t>(blocks_of(tokens), blocks_of_window(window));
     };
     for (size_t i = 0; i < running_; ++i) count(*begun_[i]);
     count(next);
@@ -61,23 +58,12 @@ bool Scheduler::has_room_for(const Sequence& next) const {
   return true;
 }
 
-// Which rows of a block MLA computes in the expanded form, a bit each.
-static uint64_t expanded_rows(const Sequence& s, int block) {
-  uint64_t bits = 0;
-  const BatchSequence rows{.rows = kBlockTokens, .first_position = block * kBlockTokens, .expanded = s.expanded};
-  for_each_form(rows, [&](int position, int count, bool expanded) {
-    for (int p = position; expanded && p < position + count; ++p) bits |= uint64_t{1} << (p % kBlockTokens);
-  });
-  return bits;
-}
+static CacheText text_of(const Sequence& s) { return {s.keys, s.tokens, s.expanded}; }
 
 // Keys of the blocks that the first `tokens` tokens fill. Allocates nothing where there is room.
 void Scheduler::make_keys(Sequence& s, int tokens) {
-  for (auto b = static_cast<int>(s.keys.size()) - 1; (b + 1) * kBlockTokens <= tokens; ++b) {
-    const auto own = std::span(s.tokens).subspan(static_cast<size_t>(b) * kBlockTokens, kBlockTokens);
-    const auto forms = latent_ ? std::optional(expanded_rows(s, b)) : std::nullopt;
-    s.keys.push_back(key_maker_.next(s.keys.back(), own, forms));
-  }
+  for (auto b = static_cast<int>(s.keys.size()) - 1; (b + 1) * kBlockTokens <= tokens; ++b)
+    s.keys.push_back(key_maker_.next(s.keys.back(), cache_.names_of(text_of(s), b, tokens)));
 }
 
 // At least one row is left to compute: the last one, whose logits choose; and all whose logits are asked for.
@@ -86,7 +72,7 @@ void Scheduler::begin(Sequence& s) {
   make_keys(s, tokens);
   int most = std::min(tokens - 1, s.request.computed_from.value_or(tokens));
   if (s.tells_prompt()) most = std::min(most, std::max(0, s.told - 1));
-  s.cached = cache_.find(s.hold, s.keys, options_.reuse ? most / kBlockTokens : 0);
+  s.cached = cache_.find(s.hold, text_of(s), options_.reuse ? most : 0);
 }
 
 void Scheduler::admit() {
@@ -104,11 +90,13 @@ void Scheduler::admit() {
     ++running_;
     statistics_.found += next->cached > 0;
     statistics_.found_tokens += next->cached;
+    statistics_.found_inside += next->cached % kBlockTokens > 0;
+    statistics_.found_inside_tokens += next->cached % kBlockTokens;
   }
 }
 
 void Scheduler::release(Sequence& s) {
-  cache_.release(s.hold, s.keys);
+  cache_.release(s.hold, text_of(s));
   s.cached = 0;
   s.drafts.clear();
 }
@@ -119,7 +107,7 @@ void Scheduler::release(Sequence& s) {
 bool Scheduler::plan_rows(size_t index, int rows, Plan& plan) {
   Sequence& s = *begun_[index];
   s.keys.reserve(static_cast<size_t>(blocks_of(s.cached + rows)) + 1);
-  while (!cache_.prepare(s.hold, s.cached, rows, plan.copies)) {
+  while (!cache_.prepare(s.hold, rows, plan.copies)) {
     if (index > 0) return false;
     CHECK(running_ > 1, "the first sequence does not fit the cache");
     release(*begun_[--running_]);
@@ -143,7 +131,7 @@ void Scheduler::plan_decoding(Plan& plan) {
     }
     --without_row;  // each of the others is to have one
     const int drafts = std::min(static_cast<int>(s.drafts.size()), plan.rows_left - without_row);
-    if (drafts <= 0 || !cache_.prepare(s.hold, s.cached, 1 + drafts, plan.copies)) continue;
+    if (drafts <= 0 || !cache_.prepare(s.hold, 1 + drafts, plan.copies)) continue;
     plan.rows[i] += drafts;
     plan.rows_left -= drafts;
   }
@@ -230,7 +218,7 @@ void Scheduler::commit(const Work& work, int kept) {
   s.cached += kept;
   s.drafts.clear();
   make_keys(s, s.cached);
-  cache_.commit(s.hold, s.keys, before, s.cached);
+  cache_.commit(s.hold, text_of(s), s.cached, s.cached <= s.prompt_tokens);
   queue_.count(s, work.rows);
   statistics_.rows += kept;
   statistics_.rows_again += std::max(0, std::min(s.computed, s.cached) - before);
@@ -308,6 +296,7 @@ void Scheduler::check_invariants() const {
   for (size_t i = 0; i < begun_.size(); ++i) {
     const Sequence& s = *begun_[i];
     CHECK(i < running_ || s.cached == 0, "what waits holds nothing");
+    CHECK(s.cached == s.hold.tokens);
     holds.push_back(&s.hold);
   }
   cache_.check_invariants(holds);

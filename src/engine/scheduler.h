@@ -44,7 +44,9 @@ std::vector<int> blocks_for(std::span<const int> group_windows, int64_t tokens, 
 struct SchedulerStatistics {
   int64_t begun = 0, preempted = 0, paused = 0, forked = 0;
   int64_t found = 0, found_tokens = 0;  // sequences that began or came back with what the cache had
-  int64_t rows = 0, rows_again = 0;     // kept; those of them that had been computed before
+  int64_t found_inside = 0,
+          found_inside_tokens = 0;   // those whose rows ended inside a block, and rows of such blocks
+  int64_t rows = 0, rows_again = 0;  // kept; those of them that had been computed before
 };
 
 struct SchedulerLoad {
@@ -120,7 +122,6 @@ class Scheduler {
 
   SchedulerOptions options_;
   Cache cache_;
-  bool latent_;
   KeyMaker key_maker_;
   RowBudget budget_;
   FairQueue queue_;                               // those that have not begun

@@ -140,7 +140,7 @@ std::unique_ptr<Sequence> some_request(Random& random, const std::vector<std::ve
   s->tokens.assign(text.begin(), text.begin() + shared);
   for (int i = 0; i < own; ++i) s->tokens.push_back(below(7));
   s->prompt_tokens = static_cast<int>(s->tokens.size());
-  s->token_limit = std::min(kLongest, s->prompt_tokens + 1 + below(150));
+  s->token_limit = std::min(kLongest, s->prompt_tokens + 1 + below(300));
   s->request.caller = std::string(1, static_cast<char>('a' + below(3)));
   if (below(5) == 0) s->request.salt = "x";
   if (below(3) == 0) s->request.answers = 1 + below(5);
@@ -156,7 +156,8 @@ std::unique_ptr<Sequence> some_request(Random& random, const std::vector<std::ve
 
 TEST_P(CacheLoad, EverybodySeesItsOwnTextAndGetsTheAnswerThatItGetsAlone) {
   const Mix& mix = GetParam();
-  int64_t preempted = 0, found = 0, forked = 0, block_copies = 0, state_copies = 0, evictions = 0, again = 0;
+  int64_t preempted = 0, found = 0, inside = 0, forked = 0, block_copies = 0, state_copies = 0, evictions = 0,
+          again = 0;
   int finished = 0, cancelled = 0, failed = 0, accepted = 0;
   for (uint64_t seed = 1; seed <= 40 && !HasFailure(); ++seed) {
     SCOPED_TRACE(seed);
@@ -192,7 +193,7 @@ TEST_P(CacheLoad, EverybodySeesItsOwnTextAndGetsTheAnswerThatItGetsAlone) {
     EXPECT_EQ(engine.scheduler.cache().states().in_use(), 0);
     const SchedulerStatistics s = engine.scheduler.statistics();
     const CacheStatistics c = engine.scheduler.cache().statistics();
-    preempted += s.preempted, found += s.found, forked += s.forked, again += s.rows_again;
+    preempted += s.preempted, found += s.found, inside += s.found_inside, forked += s.forked, again += s.rows_again;
     block_copies += c.block_copies, state_copies += c.state_copies, evictions += c.evictions;
     finished += engine.finished, cancelled += engine.cancelled, failed += engine.failed, accepted += engine.accepted;
   }
@@ -201,12 +202,18 @@ TEST_P(CacheLoad, EverybodySeesItsOwnTextAndGetsTheAnswerThatItGetsAlone) {
   EXPECT_GT(failed, 20);
   EXPECT_GT(accepted, 1000);
   EXPECT_GT(found, 300);
+  if (mix.states)
+    EXPECT_EQ(inside, 0) << "states are found where chunks begin";
+  else
+    EXPECT_GT(inside, 300);
   EXPECT_GT(forked, 300);
   EXPECT_GT(evictions, 300);
   std::printf(
-      "%s: finished %d cancelled %d failed %d found %ld forked %ld evictions %ld preempted %ld again %ld copies %ld "
+      "%s: finished %d cancelled %d failed %d found %ld (%ld inside blocks) forked %ld evictions %ld preempted %ld "
+      "again %ld copies %ld "
       "%ld\n",
-      mix.name, finished, cancelled, failed, found, forked, evictions, preempted, again, block_copies, state_copies);
+      mix.name, finished, cancelled, failed, found, inside, forked, evictions, preempted, again, block_copies,
+      state_copies);
   EXPECT_GT(block_copies, mix.windows.empty() ? -1 : 100);
   EXPECT_GT(state_copies, mix.states ? 100 : -1);
   EXPECT_GT(preempted, mix.block_share < 100 ? 20 : -1);
