@@ -324,8 +324,10 @@ void EngineThread::note(Job& job, Event& event, double now) {
 void EngineThread::note_beginning(Job& job, const Event& event) {
   job.begun = true;
   job.queued = std::max(0.0, event.begun - job.arrived);
-  const int64_t evictions = engine_.cache().statistics().evictions;
-  job.queue->tell(PromptHistory::begun(job.asked, event.cached_tokens, evictions));
+  const Cache& cache = engine_.cache();
+  job.queue->tell(PromptHistory::begun(job.asked, {.tokens = event.cached_tokens,
+                                                   .evictions = cache.statistics().evictions,
+                                                   .together = cache.found_together()}));
   if (options_.metrics) options_.metrics->began(job.queued, job.prompt_tokens, event.cached_tokens);
 }
 

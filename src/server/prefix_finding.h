@@ -7,10 +7,10 @@ namespace cachalot {
 
 struct PrefixFinding {
   enum class Why {
-    all,         // all full blocks were found, but the last row, which is always computed
+    all,         // all rows were found that can be: the last one is always computed
     fresh,       // nothing asked before began so
-    short_,      // what it shares with an earlier text is shorter than a block
-    differs,     // all full blocks up to where it leaves the text that it has most in common with were found
+    short_,      // what it shares with an earlier text is shorter than what is found at once (recurrent layers)
+    differs,     // all rows were found up to where it leaves the text that it has most in common with
     unfinished,  // that text's rows had not all been computed: they were meanwhile, or it was cancelled
     evicted,     // the room of that text's blocks has been needed since
     other_rows,  // that text's rows have other bits: RoPE by length, or latent attention's form

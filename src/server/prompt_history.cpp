@@ -13,8 +13,6 @@ static int common_beginning(std::span<const int32_t> a, std::span<const int32_t>
   return static_cast<int>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin());
 }
 
-static int full_blocks(int tokens) { return tokens / kBlockTokens * kBlockTokens; }
-
 PromptHistory::Asked PromptHistory::ask(const Request& request) {
   Asked asked{
       .own = std::make_shared<Text>(Text{.caller = request.caller, .salt = request.salt, .tokens = request.prompt}),
@@ -31,8 +29,7 @@ PromptHistory::Asked PromptHistory::ask(const Request& request) {
     asked.nearest = *text;
   }
   const int last = static_cast<int>(own.tokens.size()) - 1;
-  asked.asks_for_rows =
-      request.prompt_logprobs >= 0 || request.computed_from.value_or(last) < full_blocks(std::max(0, last));
+  asked.asks_for_rows = request.prompt_logprobs >= 0 || request.computed_from.value_or(last) < last;
   texts_.push_back(asked.own);
   if (of_this_one > limits_.prompts_of_one) forget(oldest_of_this_one);
   asked.own->remembered = true;
@@ -61,38 +58,40 @@ void PromptHistory::add(const Asked& asked, int32_t token) noexcept {
   } catch (const std::bad_alloc&) { text.whole = false; }
 }
 
-PrefixFinding PromptHistory::begun(const Asked& asked, int cached_tokens, int64_t evictions) {
+// The last token of an answer has no row, and of a text that is not at its end rows of one block more may be missing.
+PrefixFinding PromptHistory::begun(const Asked& asked, const Found& found) {
   using Why = PrefixFinding::Why;
-  PrefixFinding f{.cached_tokens = cached_tokens};
+  PrefixFinding f{.cached_tokens = found.tokens};
   f.prompt_tokens = static_cast<int>(asked.own->tokens.size());
-  f.common_tokens = std::max(asked.common, cached_tokens);
-  const int most = full_blocks(f.prompt_tokens - 1);
-  if (asked.asks_for_rows && cached_tokens < most)
+  f.common_tokens = std::max(asked.common, found.tokens);
+  const auto findable = [&](int rows) { return rows / found.together * found.together; };
+  const int most = findable(f.prompt_tokens - 1);
+  const auto all_of = [&](int rows) { return found.tokens >= findable(rows); };
+  if (asked.asks_for_rows && found.tokens < most)
     f.why = Why::asked;
   else if (f.common_tokens == 0)
     f.why = Why::fresh;
-  else if (f.common_tokens < kBlockTokens || most == 0)
+  else if (f.common_tokens < found.together || most == 0)
     f.why = Why::short_;
-  else if (cached_tokens >= most)
+  else if (found.tokens >= most)
     f.why = Why::all;
-  else if (cached_tokens >= full_blocks(f.common_tokens))
+  else if (all_of(f.common_tokens - 1))
     f.why = Why::differs;
-  else if (!asked.nearest->computed)
+  else if (!asked.nearest->computed || (!asked.nearest->ended && all_of(f.common_tokens - kBlockTokens)))
     f.why = Why::unfinished;
   else
-    f.why = evictions > asked.nearest->last_evictions ? Why::evicted : Why::other_rows;
-  asked.own->last_evictions = evictions;
+    f.why = found.evictions > asked.nearest->last_evictions ? Why::evicted : Why::other_rows;
+  asked.own->last_evictions = found.evictions;
   return f;
 }
 
 static std::string reason(const PrefixFinding& f) {
   using Why = PrefixFinding::Why;
   switch (f.why) {
-    case Why::all: return fmt::format("all full blocks of {} but the last row", kBlockTokens);
+    case Why::all: return "all but what is always computed";
     case Why::fresh: return "nothing asked of late began so";
     case Why::short_:
-      return fmt::format("an earlier text has {} tokens in common with it, and a block has {}", f.common_tokens,
-                         kBlockTokens);
+      return fmt::format("an earlier text has {} tokens in common with it, too few to be found", f.common_tokens);
     case Why::differs: return fmt::format("it leaves what was asked of late after {} tokens", f.common_tokens);
     case Why::unfinished:
       return fmt::format("an earlier text has {} tokens in common with it, whose rows had not all been computed",

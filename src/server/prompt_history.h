@@ -29,6 +29,7 @@ class PromptHistory {
     std::string caller, salt;
     std::vector<int32_t> tokens;
     bool computed = false;       // all of the prompt's rows
+    bool ended = false;          // nothing will be added
     bool whole = true;           // no token of the answer is missing
     bool remembered = false;     // is among texts_
     int64_t last_evictions = 0;  // the cache's count when its rows were last used
@@ -42,13 +43,22 @@ class PromptHistory {
   };
   // Remembers a request's prompt. Throws std::bad_alloc before anything has changed.
   Asked ask(const Request& request);
-  // It has begun, with so many of its tokens found. `evictions`: of the cache, so far.
-  static PrefixFinding begun(const Asked& asked, int cached_tokens, int64_t evictions);
+  // What the cache says where a request begins.
+  struct Found {
+    int tokens = 0;         // of the prompt
+    int64_t evictions = 0;  // so far
+    int together = 1;       // rows that are found together, all or none (Cache::found_together())
+  };
+  // It has begun.
+  static PrefixFinding begun(const Asked& asked, const Found& found);
   static void computed(const Asked& asked) { asked.own->computed = true; }
   // A token of its first answer. What there is no memory for is not remembered.
   void add(const Asked& asked, int32_t token) noexcept;
   // It has ended: nothing keeps its blocks any more.
-  static void ended(const Asked& asked, int64_t evictions) { asked.own->last_evictions = evictions; }
+  static void ended(const Asked& asked, int64_t evictions) {
+    asked.own->ended = true;
+    asked.own->last_evictions = evictions;
+  }
 
   int64_t tokens() const { return tokens_; }
   size_t prompts() const { return texts_.size(); }

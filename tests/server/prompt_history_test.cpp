@@ -27,14 +27,15 @@ Request request(std::vector<int32_t> prompt, const std::string& caller = "") {
 
 // What is said of a prompt after these were computed, none of whose blocks were evicted.
 PrefixFinding after_others(const std::vector<std::vector<int32_t>>& others, const Request& asked, int cached,
-                           int64_t evictions = 0) {
+                           int64_t evictions = 0, int together = 1) {
   PromptHistory history;
   for (const auto& prompt : others) {
     const auto other = history.ask(request(prompt));
-    PromptHistory::begun(other, 0, 0);
+    PromptHistory::begun(other, {});
     PromptHistory::computed(other);
+    PromptHistory::ended(other, 0);
   }
-  return PromptHistory::begun(history.ask(asked), cached, evictions);
+  return PromptHistory::begun(history.ask(asked), {cached, evictions, together});
 }
 
 }  // namespace
@@ -43,13 +44,13 @@ TEST(PromptHistory, SaysWhyLessWasFound) {
   const auto text = tokens(300);
   EXPECT_EQ(after_others({}, request(text), 0).why, Why::fresh);
   EXPECT_EQ(after_others({tokens(300, 1000)}, request(text), 0).why, Why::fresh);
-  EXPECT_EQ(after_others({text}, request(text), 256).why, Why::all);
+  EXPECT_EQ(after_others({text}, request(text), 299).why, Why::all);
   EXPECT_EQ(after_others({text}, request(tokens(257)), 256).why, Why::all);
-  EXPECT_EQ(after_others({tokens(63)}, request(text), 0).why, Why::short_);
-  EXPECT_EQ(after_others({text}, request(tokens(64)), 0).why, Why::short_) << "its last row is always computed";
+  EXPECT_EQ(after_others({text}, request(tokens(1)), 0).why, Why::short_) << "its last row is always computed";
+  EXPECT_EQ(after_others({tokens(63)}, request(text), 63).why, Why::differs);
 
   const PrefixFinding differs =
-      after_others({tokens(100), tokens(20, 500), tokens(80)}, request(after(tokens(100), 200, 900)), 64);
+      after_others({tokens(100), tokens(20, 500), tokens(80)}, request(after(tokens(100), 200, 900)), 100);
   EXPECT_EQ(differs.why, Why::differs);
   EXPECT_EQ(differs.common_tokens, 100);
   EXPECT_EQ(differs.prompt_tokens, 300);
@@ -61,28 +62,37 @@ TEST(PromptHistory, SaysWhyLessWasFound) {
   EXPECT_EQ(after_others({text}, asks, 0).why, Why::asked);
   asks.prompt_logprobs = -1;
   asks.computed_from = 100;
-  EXPECT_EQ(after_others({text}, asks, 64).why, Why::asked);
+  EXPECT_EQ(after_others({text}, asks, 100).why, Why::asked);
+}
+
+TEST(PromptHistory, KnowsThatRowsMayBeFoundByBlocksAlone) {
+  const auto text = tokens(300);
+  EXPECT_EQ(after_others({text}, request(text), 256, 0, 64).why, Why::all);
+  EXPECT_EQ(after_others({tokens(63)}, request(text), 0, 0, 64).why, Why::short_);
+  EXPECT_EQ(after_others({tokens(100)}, request(text), 64, 0, 64).why, Why::differs);
 }
 
 TEST(PromptHistory, KnowsWhatHasNotBeenComputedYet) {
   PromptHistory history;
   const auto first = history.ask(request(tokens(300)));
   const auto second = history.ask(request(tokens(300)));
-  EXPECT_EQ(PromptHistory::begun(second, 128, 0).why, Why::unfinished);
+  EXPECT_EQ(PromptHistory::begun(second, {.tokens = 128}).why, Why::unfinished);
 }
 
 TEST(PromptHistory, KnowsAnswersToo) {
   PromptHistory history;
   const auto first = history.ask(request(tokens(100)));
-  PromptHistory::begun(first, 0, 0);
+  PromptHistory::begun(first, {});
   PromptHistory::computed(first);
   for (int t = 100; t < 200; ++t) history.add(first, t);
+  EXPECT_EQ(PromptHistory::begun(history.ask(request(after(tokens(200), 9, 900))), {.tokens = 192}).why,
+            Why::unfinished);
   PromptHistory::ended(first, 5);
   const auto next = history.ask(request(after(tokens(200), 100, 900)));
   EXPECT_EQ(next.common, 200);
-  EXPECT_EQ(PromptHistory::begun(next, 192, 5).why, Why::differs);
-  EXPECT_EQ(PromptHistory::begun(next, 64, 5).why, Why::other_rows) << "held until its end, so not evicted";
-  EXPECT_EQ(PromptHistory::begun(next, 64, 6).why, Why::evicted);
+  EXPECT_EQ(PromptHistory::begun(next, {199, 5}).why, Why::differs);
+  EXPECT_EQ(PromptHistory::begun(next, {64, 5}).why, Why::other_rows) << "held until its end, so not evicted";
+  EXPECT_EQ(PromptHistory::begun(next, {64, 6}).why, Why::evicted);
 }
 
 TEST(PromptHistory, NeverTellsOneCallerOfAnother) {

@@ -48,10 +48,9 @@ TEST_P(Reuse, ALaterTurnFindsTheEarlierOnesAndAnswersAsIfItHadNot) {
       EXPECT_GE(first_turn, 1400);
       EXPECT_EQ(found.cached_tokens, 0);
     } else {
-      // All of the turn before but its last block, and where the answer is not what a tokenizer would make of its
-      // text, up to there.
-      EXPECT_GE(found.cached_tokens, first_turn / 64 * 64 - 64) << "turn " << turn;
-      EXPECT_GE(found.cached_tokens, 9 * found.prompt_tokens / 10 - 100) << "turn " << turn;
+      // All of the turn before, and where the answer is not what a tokenizer would make of its text, up to there.
+      EXPECT_GE(found.cached_tokens, first_turn - 1) << "turn " << turn;
+      EXPECT_GE(found.cached_tokens, 9 * found.prompt_tokens / 10 - 40) << "turn " << turn;
     }
     messages.push_back({{"role", "assistant"}, {"content", found.text}});
   }
@@ -96,7 +95,7 @@ TEST_P(LatentReuse, AnEarlierAnswerIsFound) {
   Engine cold(*model.ops, *model.transformer, model.engine_options());
   const Answer found = answer(engine, model, second, options, {}, kNever),
                computed = answer(cold, model, second, options, {}, kNever);
-  EXPECT_GE(found.cached_tokens, end / 64 * 64 - 64);
+  EXPECT_GE(found.cached_tokens, end - 2);
   EXPECT_EQ(found.tokens, computed.tokens);
 }
 
