@@ -211,7 +211,7 @@ TEST_F(EngineThreadFailing, WhatRunsIsMeasured) {
   thread.join();
   const std::string text = metrics.text();
   for (const char* line :
-       {"vllm:prompt_tokens_total{model_name=\"m\"} 308", "vllm:prefix_cache_hits_total{model_name=\"m\"} 64",
+       {"vllm:prompt_tokens_total{model_name=\"m\"} 308", "vllm:prefix_cache_hits_total{model_name=\"m\"} 112",
         "vllm:generation_tokens_total{model_name=\"m\"} 90", "vllm:num_requests_running{model_name=\"m\"} 0",
         "vllm:time_to_first_token_seconds_count{model_name=\"m\"} 3",
         "vllm:inter_token_latency_seconds_count{model_name=\"m\"} 85",

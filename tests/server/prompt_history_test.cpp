@@ -85,10 +85,10 @@ TEST(PromptHistory, KnowsAnswersToo) {
   PromptHistory::begun(first, {});
   PromptHistory::computed(first);
   for (int t = 100; t < 200; ++t) history.add(first, t);
-  EXPECT_EQ(PromptHistory::begun(history.ask(request(after(tokens(200), 9, 900))), {.tokens = 192}).why,
-            Why::unfinished);
+  const Request goes_on = request(after(tokens(200), 100, 900));
+  EXPECT_EQ(PromptHistory::begun(PromptHistory(history).ask(goes_on), {.tokens = 192}).why, Why::unfinished);
   PromptHistory::ended(first, 5);
-  const auto next = history.ask(request(after(tokens(200), 100, 900)));
+  const auto next = history.ask(goes_on);
   EXPECT_EQ(next.common, 200);
   EXPECT_EQ(PromptHistory::begun(next, {199, 5}).why, Why::differs);
   EXPECT_EQ(PromptHistory::begun(next, {64, 5}).why, Why::other_rows) << "held until its end, so not evicted";
