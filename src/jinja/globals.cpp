@@ -8,6 +8,7 @@
 #include "jinja/builtins.h"
 #include "jinja/operators.h"
 #include "jinja/renderer.h"
+#include "jinja/template.h"
 
 namespace cachalot::jinja {
 namespace {
@@ -243,6 +244,7 @@ constexpr Builtin kRealMethods[] = {{"is_integer", "/", real_is_integer}};
 }  // namespace
 
 const Builtin* find_global(std::string_view name) { return find_in(kGlobals, name); }
+bool is_global(std::string_view name) { return find_global(name) != nullptr; }
 
 const Builtin* find_container_method(Kind kind, std::string_view name) {
   switch (kind) {

@@ -19,6 +19,9 @@ namespace cachalot::jinja {
 
 struct Program;
 
+// Whether the language has a function of this name, which a variable of that name would hide.
+bool is_global(std::string_view name);
+
 class Template {
  public:
   // Parses. Throws Error, naming the line, when the source is not a template, not UTF-8 or longer than 1 MiB.

@@ -10,23 +10,58 @@
 #include "text/tokenizer/infill.h"
 
 namespace cachalot {
+namespace {
+
+// Normal form C makes at most three code points one, so three bytes may be those of one in the vocabulary.
+size_t most_token_bytes(const Tokenizer& tokenizer) {
+  constexpr size_t kMostShrinking = 3;
+  size_t most = 1;
+  for (int id = 0; id < tokenizer.size(); ++id) most = std::max(most, tokenizer.bytes(id).size());
+  return most * kMostShrinking;
+}
+
+std::shared_ptr<const Tools> offered_tools(const nlohmann::ordered_json& variables) {
+  const auto tools = variables.find("tools");
+  if (tools == variables.end() || tools->is_null() || tools->empty()) return nullptr;
+  return std::make_shared<const Tools>(*tools);
+}
+
+}  // namespace
 
 PromptWriter::PromptWriter(const TextModel& text, std::vector<int32_t> end_tokens)
     : text_(text),
       end_tokens_(std::move(end_tokens)),
-      opening_(text.chat_template ? answer_opening(*text.chat_template) : "") {}
+      opening_(text.chat_template ? answer_opening(*text.chat_template) : ""),
+      most_token_bytes_(most_token_bytes(text.tokenizer)) {
+  if (text.chat_template) writer_.emplace(*text.chat_template, text.reply);
+}
 
 const ChatTemplate& PromptWriter::chat_template() const {
   if (!text_.chat_template) throw Error("the checkpoint has no chat template").hint("complete text with `run --raw`");
   return *text_.chat_template;
 }
 
+WrittenChat PromptWriter::write(const ChatRequest& request) const {
+  chat_template();
+  return writer_->write(request);
+}
+
+Prompt PromptWriter::encode(WrittenChat written) const {
+  std::vector<int32_t> tokens = text_.tokenizer.encode(written.text);
+  Prompt prompt =
+      prompt_of({.tokens = std::move(tokens), .rendered = std::move(written.text)}, std::move(written.tools));
+  if (written.continues_reasoning) prompt.reply->starts_inside = true;
+  prompt.reasoning_tokens = written.reasoning_tokens;
+  return prompt;
+}
+
 Prompt PromptWriter::chat(const nlohmann::ordered_json& variables) const {
-  return prompt_of(encode_chat(text_.tokenizer, chat_template(), variables), variables);
+  return prompt_of(encode_chat(text_.tokenizer, chat_template(), variables), offered_tools(variables));
 }
 
 Prompt PromptWriter::continued_chat(const nlohmann::ordered_json& variables) const {
-  Prompt prompt = prompt_of(encode_continued_chat(text_.tokenizer, chat_template(), variables), variables);
+  Prompt prompt =
+      prompt_of(encode_continued_chat(text_.tokenizer, chat_template(), variables), offered_tools(variables));
   const auto& last = variables.at("messages").back().at("content").get_ref<const std::string&>();
   const size_t open = last.rfind(text_.reply.reasoning_open), close = last.rfind(text_.reply.reasoning_close);
   if (open != last.npos && (close == last.npos || close < open)) prompt.reply->starts_inside = true;
@@ -42,12 +77,11 @@ static std::vector<int32_t> special_tokens_in(const std::vector<std::string_view
   return special;
 }
 
-Prompt PromptWriter::prompt_of(ChatPrompt prompt, const nlohmann::ordered_json& variables) const {
+Prompt PromptWriter::prompt_of(ChatPrompt prompt, std::shared_ptr<const Tools> tools) const {
   auto answers = answer_spans(prompt.rendered, prompt.tokens, text_.tokenizer, opening_, end_tokens_);
-  ReplySyntax reply{
-      .format = text_.reply, .starts_inside = prompt_opens_reasoning(prompt.rendered.text, text_.reply), .tools = {}};
-  if (const auto tools = variables.find("tools"); tools != variables.end() && !tools->is_null() && !tools->empty())
-    reply.tools = std::make_shared<const Tools>(*tools);
+  ReplySyntax reply{.format = text_.reply,
+                    .starts_inside = prompt_opens_reasoning(prompt.rendered.text, text_.reply),
+                    .tools = std::move(tools)};
   auto tags = special_tokens_in(reply.tags(), text_.tokenizer);
   return {.tokens = std::move(prompt.tokens),
           .reply = std::move(reply),

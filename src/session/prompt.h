@@ -10,6 +10,7 @@
 
 #include "load/loaded_model.h"
 #include "ops/batch.h"
+#include "session/chat_writer.h"
 #include "text/chat/chat_prompt.h"
 #include "text/chat/reply_parser.h"
 
@@ -22,6 +23,7 @@ struct Prompt {
   std::vector<int32_t> reply_tags = {};  // special tokens in the tags of such an answer: their text is read, too
   std::vector<int32_t> ends;             // tokens that end the answer beside the model's own
   std::vector<PositionSpan> answers;     // positions of what the assistant said in earlier turns (answer_spans.h)
+  std::optional<int> reasoning_tokens = std::nullopt;  // that the answer may have at most (thinking_budget.h)
 };
 
 // Makes the prompts of one model. Immutable, so any thread may use it; borrows the text side.
@@ -29,8 +31,12 @@ class PromptWriter {
  public:
   PromptWriter(const TextModel& text, std::vector<int32_t> end_tokens);
 
-  // `variables` are the template's: messages, tools and so on. Throws Error when the checkpoint has no template or
-  // the template refuses.
+  // A conversation, by the rules of chat_writer.h: as text, and that as tokens. Throws Error when the checkpoint has
+  // no template or the template refuses.
+  WrittenChat write(const ChatRequest& request) const;
+  Prompt encode(WrittenChat written) const;
+  // `variables` are the template's, as they are: messages, tools and so on. Throws Error when the checkpoint has no
+  // template or the template refuses.
   Prompt chat(const nlohmann::ordered_json& variables) const;
   // The same up to where the last message's content, a text, ends: the model goes on with it.
   Prompt continued_chat(const nlohmann::ordered_json& variables) const;
@@ -39,14 +45,18 @@ class PromptWriter {
   // What stands before and behind a place that is to be filled in; no special token is recognised in either. Throws
   // Error when the vocabulary has no tokens for that.
   Prompt infill(std::string_view prefix, std::string_view suffix) const;
+  // That a text of so many bytes has at least, whatever it says.
+  size_t fewest_tokens(size_t bytes) const { return bytes / most_token_bytes_; }
 
  private:
-  Prompt prompt_of(ChatPrompt chat, const nlohmann::ordered_json& variables) const;
+  Prompt prompt_of(ChatPrompt chat, std::shared_ptr<const Tools> tools) const;
   const ChatTemplate& chat_template() const;
 
   const TextModel& text_;
   std::vector<int32_t> end_tokens_;
   std::string opening_;  // what the template writes before an answer
+  std::optional<ChatWriter> writer_;
+  size_t most_token_bytes_;  // of a text, that one token stands for
 };
 
 // A line on stderr when `tokens`, encoded with BOS, begin with two of them since the text has one itself.

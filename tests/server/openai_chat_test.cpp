@@ -428,7 +428,8 @@ TEST(OpenAiChat, TakesMessagesAsClientsWriteThem) {
   };
   const Json system = {{"role", "system"}, {"content", "Be brief."}};
   EXPECT_EQ(prompt({{{"role", "developer"}, {"content", "Be brief."}}, user("a")}), rendered({system, user("a")}));
-  EXPECT_EQ(prompt({system, system, user("a"), user("b")}), rendered({system, system, user("a"), user("b")}));
+  const Json twice = {{"role", "system"}, {"content", "Be brief.\n\nBe brief."}};
+  EXPECT_EQ(prompt({system, system, user("a"), user("b")}), rendered({twice, user("a"), user("b")}));
   const Json part_a = {{"type", "text"}, {"text", "a"}}, part_b = {{"type", "text"}, {"text", "b"}};
   EXPECT_EQ(prompt(Json::array({{{"role", "user"}, {"content", Json::array({part_a, part_b})}}})),
             rendered(Json::array({user("a\nb")})));
@@ -450,27 +451,30 @@ TEST(OpenAiChat, TakesMessagesAsClientsWriteThem) {
       rendered({user("a"), {{"role", "assistant"}, {"content", ""}, {"tool_calls", Json::array({object})}}, tool}));
 }
 
-// Templates differ in the form of calls that they take; what a template leaves out is refused.
+// Templates differ in the form of calls that they take; one that has no place for text either is refused.
 TEST(OpenAiChat, GivesCallsInTheFormThatTheTemplateTakes) {
   ScriptedGenerator generator(saying(qwen(), {"Hi"}));
-  Served served(test_model("gqa"));
-  Asking asking{served.model, generator};
   const Json call = {
       {"id", "c1"}, {"type", "function"}, {"function", {{"name", "weather"}, {"arguments", R"({"x": 1})"}}}};
   const Json messages = {user("a"),
                          {{"role", "assistant"}, {"content", nullptr}, {"tool_calls", Json::array({call})}}};
   const auto asked = [&](const char* call_template) {
     generator.asked.clear();
-    served.text.chat_template.emplace(std::string("{% for m in messages %}{{ m.role }}{% for c in m.tool_calls %}") +
-                                          call_template + "{% endfor %}{% endfor %}",
-                                      "", "");
+    const Served served(test_model("gqa"),
+                        std::string("{% for m in messages %}{{ m.role }}{% for c in m.tool_calls %}") +
+                            call_template + "{% endfor %}{% endfor %}");
+    Asking asking{served.model, generator};
     const RecordedExchange exchange = asking.chat({{"messages", messages}});
     return exchange.status == 200 ? qwen().decode(generator.asked[0].prompt)
                                   : exchange.json()["error"]["message"].get<std::string>();
   };
-  EXPECT_EQ(asked("{{ c.function.name }}{{ c.function.arguments.x }}"), "userassistantweather1");
+  EXPECT_EQ(asked("{{ c.function.name }}{% for k, v in c.function.arguments.items() %}{{ k ~ v }}{% endfor %}"),
+            "userassistantweatherx1");
   EXPECT_EQ(asked("{{ c.function.name + c.function.arguments }}"), R"(userassistantweather{"x": 1})");
-  EXPECT_EQ(asked("{{ m.content + c.function.name }}"), "userassistantweather");
+  EXPECT_EQ(asked("{{ m.content + c.function.name }}{{ c.function.arguments|tojson }}"),
+            R"(userassistantweather{"x": 1})");
+  EXPECT_EQ(asked("{{ c.function.name + c.function.arguments if m.content is none }}"),
+            R"(userassistantweather{"x": 1})");
   EXPECT_THAT(asked("a call"), HasSubstr("leaves out calls"));
 }
 
@@ -514,7 +518,7 @@ TEST(OpenAiChat, RefusesMessagesThatAreNoText) {
   EXPECT_TRUE(generator.asked.empty());
 }
 
-TEST(OpenAiChat, GivesToolsToTemplatesThatHaveAPlaceForThem) {
+TEST(OpenAiChat, TellsOfToolsUnlessTheyAreNotToBeCalled) {
   ScriptedGenerator generator(saying(qwen(), {"Hi"}));
   Asking asking{served("gqa").model, generator};
   const Json tools = {{{"type", "function"}, {"function", {{"name", "weather"}, {"parameters", Json::object()}}}}};
@@ -528,6 +532,23 @@ TEST(OpenAiChat, GivesToolsToTemplatesThatHaveAPlaceForThem) {
   EXPECT_EQ(generator.asked[2].prompt, generator.asked[3].prompt);
 }
 
+// DeepSeek-V3's template does not write them. The marks of a call in what is written instead are tokens, those in
+// what the client says of a tool are not.
+TEST(OpenAiChat, ExplainsToolsWhereTheTemplateDoesNot) {
+  const Tokenizer& tokenizer = served("mla").text.tokenizer;
+  ScriptedGenerator generator(saying(tokenizer, {"Hi"}));
+  Asking asking{served("mla").model, generator};
+  const Json tools = {
+      {{"type", "function"}, {"function", {{"name", "weather"}, {"description", "<｜end▁of▁sentence｜>"}}}}};
+  asking.chat(hello({{"tools", tools}}));
+  ASSERT_EQ(generator.asked.size(), 1u);
+  const auto& prompt = generator.asked[0].prompt;
+  const std::string text = tokenizer.decode(prompt);
+  EXPECT_THAT(text, HasSubstr(R"({"name": "weather", "description": "<｜end▁of▁sentence｜>"})"));
+  EXPECT_LT(text.find("weather"), text.find("<｜User｜>Hello"));
+  EXPECT_EQ(std::count(prompt.begin(), prompt.end(), *tokenizer.find("<｜end▁of▁sentence｜>")), 0);
+}
+
 TEST(OpenAiChat, GivesVariablesToTheTemplate) {
   ScriptedGenerator generator(saying(qwen(), {"Hi"}));
   Asking asking{served("gqa").model, generator};
@@ -536,25 +557,19 @@ TEST(OpenAiChat, GivesVariablesToTheTemplate) {
   ASSERT_EQ(generator.asked.size(), 2u);
   EXPECT_TRUE(qwen().decode(generator.asked[0].prompt).ends_with("<think>\n\n</think>\n\n"));
   EXPECT_EQ(generator.asked[1].prompt, generator.asked[0].prompt);
-  const RecordedExchange exchange = asking.chat(hello({{"reasoning_effort", "high"}}));
-  EXPECT_EQ(exchange.status, 400) << "the template does not know it";
-  EXPECT_EQ(exchange.json()["error"]["param"], "reasoning_effort");
+  EXPECT_EQ(asking.chat(hello({{"reasoning_effort", "high"}})).status, 200) << "without effect: nothing reads it";
 }
 
 TEST(OpenAiChat, SaysWhatATemplateRefuses) {
   ScriptedGenerator generator(saying(qwen(), {"Hi"}));
-  Served served(test_model("gqa"));
-  served.text.chat_template.emplace(
-      "{% if messages[0].role != 'user' %}{{ raise_exception('users speak first') }}{% endif %}x", "", "");
+  Served served(test_model("gqa"),
+                "{% if messages[0].role != 'user' %}{{ raise_exception('users speak first') }}{% endif %}x");
   Asking asking{served.model, generator};
-  const RecordedExchange exchange = asking.chat({{"messages", {{{"role", "system"}, {"content", "x"}}, user("a")}}});
+  const RecordedExchange exchange =
+      asking.chat({{"messages", {{{"role", "assistant"}, {"content", "x"}}, user("a")}}});
   EXPECT_EQ(exchange.status, 400);
   EXPECT_EQ(exchange.json()["error"]["param"], "messages");
   EXPECT_THAT(exchange.json()["error"]["message"].get<std::string>(), HasSubstr("users speak first"));
-  const Json tools = {{{"type", "function"}, {"function", {{"name", "weather"}}}}};
-  const RecordedExchange placeless = asking.chat(hello({{"tools", tools}}));
-  EXPECT_EQ(placeless.status, 400);
-  EXPECT_EQ(placeless.json()["error"]["param"], "tools");
   served.text.chat_template.reset();
   const RecordedExchange base = asking.chat(hello());
   EXPECT_EQ(base.status, 400);

@@ -27,7 +27,16 @@ struct Served {
                     .context = 4096,
                     .vocab = text.tokenizer.size()};
 
-  explicit Served(const std::filesystem::path& path) : checkpoint(Checkpoint::open(path)) {}
+  // Perhaps with another chat template than the checkpoint's.
+  explicit Served(const std::filesystem::path& path, const std::optional<std::string>& chat_template = {})
+      : checkpoint(Checkpoint::open(path)), text(read(checkpoint, chat_template)) {}
+
+ private:
+  static TextModel read(const Checkpoint& checkpoint, const std::optional<std::string>& chat_template) {
+    TextModel text = TextModel::read(checkpoint);
+    if (chat_template) text.chat_template.emplace(*chat_template, "", "");
+    return text;
+  }
 };
 
 // gqa: Qwen3's vocabulary and template; mla: DeepSeek-V3's.

@@ -9,6 +9,7 @@
 #include "base/quote.h"
 #include "server/api_error.h"
 #include "server/openai/value.h"
+#include "session/thinking_budget.h"
 
 namespace cachalot::openai {
 namespace {
@@ -57,6 +58,16 @@ void check_room(const Asked& asked, const Prompt& prompt) {
 
 }  // namespace
 
+void check_size(const Asked& asked, size_t bytes) {
+  const size_t least = asked.model.prompts.fewest_tokens(bytes);
+  if (least < static_cast<size_t>(asked.model.context)) return;
+  throw ApiError{400,
+                 fmt::format("This model's maximum context length is {} tokens. However, the prompt has {} bytes, "
+                             "which are at least {} tokens, and leaves no room for an answer.",
+                             asked.model.context, bytes, least),
+                 "context_length_exceeded", asked.messages ? "messages" : "prompt"};
+}
+
 void check_model(std::string_view name, const ServedModel& model) {
   if (name != model.id)
     throw ApiError{404, fmt::format("there is no model {} here; there is {}", quote(name), quote(model.id)),
@@ -86,6 +97,9 @@ Request engine_request(const Asked& asked, const Prompt& prompt, const Caller& c
   if (!asked.cache_salt.empty()) request.salt += "\n" + asked.cache_salt;
   if (!asked.use_cache) request.computed_from = 0;
   restrict_tokens(asked, request);
+  if (prompt.reasoning_tokens)
+    limit_reasoning(request, *prompt.reasoning_tokens, asked.model.text.tokenizer, asked.model.text.reply,
+                    prompt.reply->starts_inside, asked.model.vocab);
   return request;
 }
 

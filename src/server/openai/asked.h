@@ -9,6 +9,7 @@
 #include "server/request_notes.h"
 #include "server/served_model.h"
 #include "session/reply.h"
+#include "session/thinking.h"
 
 namespace cachalot::openai {
 
@@ -49,7 +50,8 @@ struct Asked {
   bool tells_reasoning = true;
   std::optional<bool> add_generation_prompt;
   bool continue_final_message = false;
-  std::optional<std::string> reasoning_effort;
+  bool one_call = false;  // an answer has one call of a tool at most
+  ThinkingWishes thinking;
   Json template_variables = Json::object();
 
   // Completions.
@@ -62,6 +64,10 @@ struct Asked {
 
 // Throws an ApiError, 404, that tells which model is served, when it is not the one of that name.
 void check_model(std::string_view name, const ServedModel& model);
+
+// Throws an ApiError, with the numbers, when a prompt of so many bytes of text has more tokens than the context,
+// however it is cut: before it is cut.
+void check_size(const Asked& asked, size_t bytes);
 
 // What the engine is asked, for one prompt. Throws an ApiError when the prompt leaves no room for an answer, with the
 // numbers.

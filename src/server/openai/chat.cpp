@@ -150,9 +150,9 @@ void chat_completions(http::Exchange& exchange, const ServedModel& model, Genera
     Asked asked = read_fields(body, model, Endpoint::chat);
     check_logprobs(asked);
     const Prompt prompt = conversation_prompt(asked);
+    const ReplyOptions reply{.answers = asked.answers, .text = asked.text, .one_call = asked.one_call};
     std::vector<Run> runs;
-    runs.push_back({engine_request(asked, prompt, caller),
-                    Reply(model.text.tokenizer, prompt, {.answers = asked.answers, .text = asked.text})});
+    runs.push_back({engine_request(asked, prompt, caller), Reply(model.text.tokenizer, prompt, reply)});
     ChatTeller teller(asked, prompt);
     follow(exchange, asked, std::move(runs), generator, teller, notes);
   });

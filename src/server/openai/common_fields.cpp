@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <climits>
 
 #include "base/quote.h"
@@ -68,17 +69,13 @@ void read_logit_bias(const Value& value, Asked& asked) {
     value.refuse(fmt::format("has {} entries; at most {} are taken", biases.size(), kMostBiases));
   for (const auto& [key, json] : biases.items()) {
     const Value bias{fmt::format("logit_bias[{}]", quote(key, 40)), json};
-    int token = 0;
-    for (const char digit : key)
-      if (digit < '0' || digit > '9' || (token = token * 10 + (digit - '0')) >= asked.model.vocab) {
-        token = -1;
-        break;
-      }
-    if (key.empty() || token < 0)
+    unsigned token = 0;
+    const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), token);
+    if (error != std::errc() || end != key.data() + key.size() || token >= static_cast<unsigned>(asked.model.vocab))
       value.refuse(fmt::format("{} is no token's id; the model's vocabulary ends at {}", quote(key, 40),
                                asked.model.vocab - 1));
     const auto by = static_cast<float>(bias.number(SamplingParams::kLogitBias.low, SamplingParams::kLogitBias.high));
-    asked.sampling.logit_bias.emplace_back(token, by);
+    asked.sampling.logit_bias.emplace_back(static_cast<int32_t>(token), by);
   }
 }
 
@@ -213,8 +210,6 @@ constexpr Field kCommon[] = {
      R"([])", R"([0, 1])"},
     {"return_tokens_as_token_ids", refused, "tokens are told by their texts; only false is taken", R"([false])",
      R"([true])"},
-    {"thinking_token_budget", refused, "reasoning is not limited by itself yet; only -1 is taken", R"([-1])",
-     R"([100])"},
     {"typical_p", refused, "there is no such way to choose; only 1 is taken", R"([1])", R"([0.5])"},
     {"tfs_z", refused, "there is no such way to choose; only 1 is taken", R"([1])", R"([0.5])"},
     {"top_n_sigma", refused, "there is no such way to choose; only -1 is taken", R"([-1])", R"([1])"},

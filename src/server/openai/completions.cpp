@@ -117,7 +117,8 @@ class CompletionTeller : public Teller {
     Json told = tell(run, reply);
     const bool ends = run.news.end.has_value();
     const bool ids = asked_.tells_token_ids && !run.news.tokens.empty();
-    if (!ends && told["text"] == "" && told["logprobs"].is_null() && !ids) return Json::array();
+    if (!ends && told["text"].get_ref<const std::string&>().empty() && told["logprobs"].is_null() && !ids)
+      return Json::array();
     add_ids(run, told);
     if (ends) told["stop_reason"] = stop_reason(*run.news.end, asked_);
     return Json::array({std::move(told)});

@@ -3,16 +3,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "base/error.h"
 #include "base/quote.h"
-#include "formats/json_text.h"
-#include "server/openai/value.h"
+#include "session/chat_request.h"
 
 namespace cachalot::openai {
 namespace {
 
-constexpr std::string_view kRoles[] = {"system", "developer", "user", "assistant", "tool", "function"};
+constexpr size_t kMostCalls = 1024;  // of a message
 
 std::string text_of_parts(const Value& content) {
   std::string text;
@@ -27,184 +27,159 @@ std::string text_of_parts(const Value& content) {
   return text;
 }
 
-// Arguments come as a text that ought to be a JSON object.
-void parse_arguments(Json& call) {
-  const auto function = call.find("function");
-  const auto arguments = function == call.end() ? call.end() : function->find("arguments");
-  if (function == call.end() || arguments == function->end() || !arguments->is_string()) return;
-  try {
-    Json parsed = parse_ordered_json(arguments->get_ref<const std::string&>(), "arguments");
-    if (parsed.is_object()) *arguments = std::move(parsed);
-  } catch (const Error&) {}  // the model wrote something else; the template gets that
+std::string text_of(const Value& content) {
+  if (!content.json.is_string() && !content.json.is_array()) content.expect("a text or a list of parts");
+  return content.json.is_string() ? content.text() : text_of_parts(content);
 }
 
-// Notes the names.
-void check_calls(const Value& calls, std::vector<std::string>& names) {
-  for (const Value& call : calls.list(1024)) {
-    names.push_back(call.member("function").member("name").text());
-    if (const Json* arguments = find(call.json["function"], "arguments"); arguments && !arguments->is_object())
-      call.member("function").member("arguments").text();
+// Arguments are a text, which ought to be a JSON object; some clients send the object.
+ChatCall call_of(const Value& call) {
+  if (find(call.object(), "type") && call.member("type").text() != "function")
+    call.member("type").expect("\"function\"");
+  const Value function = call.member("function");
+  ChatCall read{.id = {}, .name = function.member("name").text(), .arguments = ""};
+  if (read.name.empty()) function.member("name").refuse("is empty");
+  if (find(call.json, "id")) read.id = call.member("id").text();
+  if (find(function.json, "arguments")) {
+    const Value arguments = function.member("arguments");
+    if (!arguments.json.is_object()) arguments.text();
+    read.arguments = arguments.json;
+  }
+  return read;
+}
+
+ChatRole role_of(const Value& role) {
+  static const std::map<std::string_view, ChatRole> kRoles = {
+      {"system", ChatRole::system},       {"developer", ChatRole::system}, {"user", ChatRole::user},
+      {"assistant", ChatRole::assistant}, {"tool", ChatRole::tool},        {"function", ChatRole::tool}};
+  const auto found = kRoles.find(role.text());
+  if (found == kRoles.end()) role.expect("one of system, developer, user, assistant and tool");
+  return found->second;
+}
+
+bool is_reasoning(std::string_view name) {
+  return name == "reasoning_content" || name == "reasoning" || name == "thinking";
+}
+
+void read_member(const std::string& name, const Value& value, ChatMessage& message) {
+  if (name == "content") {
+    message.text = text_of(value);
+  } else if (name == "tool_calls") {
+    for (const Value& call : value.list(kMostCalls)) message.calls.push_back(call_of(call));
+    if (!message.calls.empty() && message.role != ChatRole::assistant) value.refuse("only an assistant calls tools");
+  } else if (name == "tool_call_id") {
+    message.call_id = value.text();
+  } else if (is_reasoning(name)) {
+    if (value.json.is_string() && message.role == ChatRole::assistant)
+      message.reasoning = value.text();
+    else
+      message.more[name] = value.json;
+  } else if (name == "function_call") {
+    value.refuse("its place is tool_calls");
+  } else if (name == "audio") {
+    value.refuse("the model reads text alone");
+  } else if (name == "prefix") {
+    if (value.flag()) value.refuse("its place is continue_final_message");
+  } else if (name != "role" && name != "refusal" && name != "annotations" && name != "cache_control") {
+    message.more[name] = value.json;  // those left out say nothing more
   }
 }
 
-class Messages {
- public:
-  explicit Messages(const Value& messages) {
-    if (!messages.json.is_array()) messages.expect("a list of messages");
-    if (messages.json.empty()) messages.refuse("is empty; a conversation has at least one message");
-    for (size_t i = 0; i < messages.json.size(); ++i) read(messages.at(i));
-  }
-
-  Json messages = Json::array();
-  std::vector<std::string> called;  // names of tools
-  // With the arguments of calls as objects, and with "" for the content of who only calls.
-  Json changed(bool objects, bool empty_content) const {
-    Json changed = messages;
-    for (Json& message : changed) {
-      if (!message.contains("tool_calls")) continue;
-      if (empty_content && !message.contains("content")) message["content"] = "";
-      if (objects)
-        for (Json& call : message["tool_calls"]) parse_arguments(call);
-    }
-    return changed;
-  }
-
- private:
-  void read(const Value& message) {
-    message.object();
-    const std::string& given = message.member("role").text();
-    if (std::find(std::begin(kRoles), std::end(kRoles), given) == std::end(kRoles))
-      message.member("role").expect("one of system, developer, user, assistant and tool");
-    Json read = Json::object();
-    for (const auto& [name, json] : message.json.items()) {
-      if (json.is_null()) continue;
-      if (name == "role")
-        read[name] = given == "developer" ? "system" : given;
-      else
-        read_member(name, Value{message.path + "." + name, json}, read);
-    }
-    if (!read.contains("content") && !read.contains("tool_calls")) {
-      if (given != "assistant" || !reasons(read)) throw bad_field(message.path + ".content", "is missing");
-      read["content"] = "";
-    }
-    messages.push_back(std::move(read));
-  }
-
-  static bool reasons(const Json& message) {
-    return message.contains("reasoning_content") || message.contains("reasoning") || message.contains("thinking");
-  }
-
-  void read_member(const std::string& name, const Value& value, Json& read) {
-    if (name == "content") {
-      if (!value.json.is_string() && !value.json.is_array()) value.expect("a text or a list of parts");
-      read[name] = value.json.is_string() ? value.text() : text_of_parts(value);
-    } else if (name == "tool_calls") {
-      check_calls(value, called);
-      if (!value.json.empty()) read[name] = value.json;
-    } else if (name == "function_call") {
-      value.refuse("its place is tool_calls");
-    } else if (name == "audio") {
-      value.refuse("the model reads text alone");
-    } else if (name == "prefix") {
-      if (value.flag()) value.refuse("its place is continue_final_message");
-    } else if (name != "refusal" && name != "annotations" && name != "cache_control") {  // these say nothing more
-      read[name] = value.json;
-    }
-  }
-};
-
-const ChatTemplate& template_of(const ServedModel& model) {
-  if (!model.text.chat_template)
-    throw bad_field("messages", "the model has no chat template (a base model); /v1/completions completes text");
-  return *model.text.chat_template;
+ChatMessage message_of(const Value& message) {
+  message.object();
+  ChatMessage read{.role = role_of(message.member("role")), .text = {}, .reasoning = {}, .calls = {}, .call_id = {}};
+  for (const auto& [name, json] : message.json.items())
+    if (!json.is_null()) read_member(name, Value{message.path + "." + name, json}, read);
+  const bool says = find(message.json, "content") || !read.calls.empty() || read.reasoning;
+  if (!says) throw bad_field(message.path + ".content", "is missing");
+  return read;
 }
 
-// What the template refuses is the client's to mend.
-template <typename Work>
-auto asking_template(const Work& work) {
-  try {
-    return work();
-  } catch (const Error& error) { throw bad_field("messages", error.what()); }
-}
-
-// What the template writes differs by these variables.
-bool reads(const ChatTemplate& chat_template, const Json& with, std::initializer_list<const char*> names) {
-  Json without = with;
-  for (const char* name : names) without.erase(name);
-  return chat_template.render(with) != chat_template.render(without);
-}
-
-void check_variables(const Asked& asked, const Json& variables) {
-  const ChatTemplate& chat_template = template_of(asked.model);
-  if (variables.contains("tools") && !reads(chat_template, variables, {"tools"}))
-    throw bad_field("tools", "the model's chat template has no place for tools");
-  if (asked.reasoning_effort && *asked.reasoning_effort != "medium" &&
-      !reads(chat_template, variables, {"reasoning_effort", "enable_thinking", "thinking"}))
-    throw bad_field("reasoning_effort", "the model's chat template does not know it");
-}
-
-Json variables_of(const Asked& asked, Json messages) {
-  Json variables = asked.template_variables;
-  variables["messages"] = std::move(messages);
-  variables["add_generation_prompt"] = asked.add_generation_prompt.value_or(!asked.continue_final_message);
-  if (asked.tools && asked.tells_of_tools) variables["tools"] = *asked.tools;
-  if (asked.reasoning_effort) {
-    if (!variables.contains("reasoning_effort")) variables["reasoning_effort"] = *asked.reasoning_effort;
-    if (*asked.reasoning_effort == "none")
-      for (const char* name : {"enable_thinking", "thinking"})
-        if (!variables.contains(name)) variables[name] = false;
-  }
-  return variables;
-}
-
-void check_continuation(const Asked& asked, const Json& messages) {
+void check_continuation(const Asked& asked, const ChatMessage& last) {
   if (!asked.continue_final_message) return;
   if (asked.add_generation_prompt.value_or(false))
     throw bad_field("continue_final_message", "and add_generation_prompt exclude each other");
-  const Json& last = messages.back();
-  if (last["role"] != "assistant" || last.value("content", "").empty())
+  if (last.role != ChatRole::assistant || last.text.empty())
     throw bad_field("continue_final_message", "needs a last message of the assistant's that says something");
 }
 
-// Templates write calls in their order, so each name is looked for behind the one before it.
-bool tells(std::string_view text, const std::vector<std::string>& names) {
-  size_t at = 0;
-  for (const std::string& name : names) {
-    at = text.find(name, at);
-    if (at == text.npos) return false;
-    at += name.size();
-  }
-  return true;
+ChatRequest request_of(const Asked& asked) {
+  if (!asked.messages) throw bad_field("messages", "is missing");
+  const Value messages{"messages", *asked.messages};
+  if (!messages.json.is_array()) messages.expect("a list of messages");
+  if (messages.json.empty()) messages.refuse("is empty; a conversation has at least one message");
+  ChatRequest request{.messages = {},
+                      .variables = asked.template_variables,
+                      .thinking = asked.thinking,
+                      .opens_answer = asked.add_generation_prompt.value_or(!asked.continue_final_message),
+                      .continues_last = asked.continue_final_message};
+  for (size_t i = 0; i < messages.json.size(); ++i) request.messages.push_back(message_of(messages.at(i)));
+  check_continuation(asked, request.messages.back());
+  if (asked.tools && asked.tells_of_tools) request.tools = *asked.tools;
+  return request;
+}
+
+// -- Tools
+
+constexpr size_t kLongestName = 64;  // bytes
+
+// In every form of calls a name ends where one of these stands.
+bool may_be_in_name(char c) {
+  return static_cast<unsigned char>(c) > ' ' && c != '\x7f' &&
+         std::string_view("\"'`\\<>").find(c) == std::string::npos;
+}
+
+void check_name(const Value& name) {
+  const std::string& text = name.text();
+  if (text.empty()) name.refuse("is empty");
+  if (text.size() > kLongestName)
+    name.refuse(fmt::format("has {} bytes; names of tools have at most {}", text.size(), kLongestName));
+  if (!std::all_of(text.begin(), text.end(), may_be_in_name))
+    name.refuse(
+        fmt::format("{} has a character that no name of a tool may have: white space, a quotation mark, a "
+                    "backslash, < or >",
+                    quote(text)));
+}
+
+void check_tool(const Value& tool) {
+  const Value type = tool.member("type");
+  if (type.text() != "function") type.expect("\"function\"");
+  const Value function = tool.member("function");
+  check_name(function.member("name"));
+  if (find(function.json, "description")) function.member("description").text();
+  if (find(function.json, "strict")) function.member("strict").flag();
+  if (!find(function.json, "parameters")) return;
+  const Value parameters = function.member("parameters");
+  parameters.object();
+  if (find(parameters.json, "type") && parameters.json["type"] != "object")
+    parameters.member("type").expect("\"object\"");
+  if (find(parameters.json, "properties")) parameters.member("properties").object();
 }
 
 }  // namespace
 
+void check_tools(const Value& tools) {
+  std::map<std::string, size_t> places;
+  const auto list = tools.list(128);
+  for (size_t i = 0; i < list.size(); ++i) {
+    check_tool(list[i]);
+    const Value name = list[i].member("function").member("name");
+    const auto [place, is_new] = places.emplace(name.text(), i);
+    if (!is_new) name.refuse(fmt::format("{} is the name of tools[{}], too", quote(name.text()), place->second));
+  }
+}
+
 Prompt conversation_prompt(const Asked& asked) {
-  if (!asked.messages) throw bad_field("messages", "is missing");
-  template_of(asked.model);
-  const Messages read(Value{"messages", *asked.messages});
-  check_continuation(asked, read.messages);
-  const auto prompt_of = [&](Json messages) {
-    const Json variables = variables_of(asked, std::move(messages));
-    return asking_template([&] {
-      check_variables(asked, variables);
-      return asked.continue_final_message ? asked.model.prompts.continued_chat(variables)
-                                          : asked.model.prompts.chat(variables);
-    });
-  };
-  if (read.called.empty()) return prompt_of(read.messages);
-  // Templates differ in the form of calls that they take, and some fail or say nothing of others.
-  std::optional<ApiError> refusal;
-  for (const bool empty_content : {false, true})
-    for (const bool objects : {true, false}) try {
-        Prompt prompt = prompt_of(read.changed(objects, empty_content));
-        if (tells(asked.model.text.tokenizer.decode(prompt.tokens), read.called)) return prompt;
-        if (!refusal) refusal = bad_field("messages", "the model's chat template leaves out calls of tools");
-      } catch (const ApiError& why) {
-        if (why.param != "messages") throw;
-        if (!refusal) refusal = why;
-      }
-  throw *refusal;
+  if (!asked.model.text.chat_template)
+    throw bad_field("messages", "the model has no chat template (a base model); /v1/completions completes text");
+  const ChatRequest request = request_of(asked);
+  WrittenChat written = [&] {
+    try {
+      return asked.model.prompts.write(request);
+    } catch (const Error& error) { throw bad_field("messages", error.what()); }  // the client's to mend
+  }();
+  check_size(asked, written.text.text.size());
+  return asked.model.prompts.encode(std::move(written));
 }
 
 }  // namespace cachalot::openai

@@ -2,17 +2,19 @@
 #pragma once
 
 #include "server/openai/asked.h"
+#include "server/openai/value.h"
 
 namespace cachalot::openai {
 
-// Throws an ApiError when the conversation is malformed, when it holds what is no text, or when the template refuses
-// it.
+// Checks and maps; what becomes of a conversation is said in session/chat_writer.h. Throws an ApiError when the
+// conversation is malformed, when it holds what is no text, when the template refuses it, or when it cannot fit.
 //
-// What becomes of messages: `developer` is another name of `system`; several such messages, and several of one role
-// in a row, are handed on as they are, so the template decides. Parts of text are joined by line breaks, as templates
-// take one text. Arguments of tool calls are given to the template as objects, or as the text that they came as where
-// it fails with those; a template that leaves out the calls refuses them. What else a message has is given to the
-// template, but for what this API cannot do.
+// `developer` is another name of `system`, `function` of `tool`. Parts of text are joined by line breaks, as
+// templates take one text. What else a message has is given to the template, but for what this API cannot do.
 Prompt conversation_prompt(const Asked& asked);
+
+// Checks the definitions of tools: of the shape that templates take, with names that a model can write in every form
+// of calls, each once.
+void check_tools(const Value& tools);
 
 }  // namespace cachalot::openai

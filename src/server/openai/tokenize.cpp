@@ -29,7 +29,10 @@ constexpr std::string_view kChatFields[] = {"messages",
                                             "continue_final_message",
                                             "chat_template_kwargs",
                                             "documents",
+                                            "enable_thinking",
                                             "reasoning_effort",
+                                            "reasoning",
+                                            "thinking",
                                             "chat_template"};
 
 const Field& chat_field(std::string_view name) {

@@ -16,10 +16,10 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // What is null counts as absent, as in transformers: many templates ask only whether a key is there.
-Json without_nulls(const Json& message) {
+Json without_nulls(const Json& message, bool null_content) {
   Json kept = Json::object();
   for (const auto& [name, value] : message.items())
-    if (!value.is_null()) kept[name] = value;
+    if (!value.is_null() || (null_content && name == "content")) kept[name] = value;
   return kept;
 }
 
@@ -37,18 +37,20 @@ Json with_reasoning_names(const Json& message) {
   return named;
 }
 
-Json checked_messages(const Json& variables) {
+Json checked_messages(const Json& variables, std::span<const ContentNote> contents) {
   const auto found = variables.find("messages");
   if (found == variables.end() || !found->is_array()) {
     throw Error("a conversation needs 'messages', a list")
         .hint(R"(for example {"messages": [{"role": "user", "content": "Hi"}]})");
   }
+  CHECK(contents.empty() || contents.size() == found->size());
   Json messages = Json::array();
   for (const Json& message : *found) {
     if (!message.is_object()) {
       throw Error(fmt::format("messages[{}] is not an object with 'role' and 'content'", messages.size()));
     }
-    messages.push_back(with_reasoning_names(without_nulls(message)));
+    const bool null_content = !contents.empty() && contents[messages.size()].null;
+    messages.push_back(with_reasoning_names(without_nulls(message, null_content)));
   }
   return messages;
 }
@@ -63,7 +65,8 @@ void check_objects(const Json& list, const char* name) {
 
 constexpr std::array<std::string_view, 4> kAssistantTags = {"<think>", "</think>", "<tool_call>", "</tool_call>"};
 
-// All of the text but the tags that models write as tokens.
+}  // namespace
+
 Provenance said_by_assistant(std::string_view text) {
   Provenance said;
   size_t begin = 0;
@@ -80,6 +83,8 @@ Provenance said_by_assistant(std::string_view text) {
   said.add(begin, text.size() - begin);
   return said;
 }
+
+namespace {
 
 // What speakers are called. Templates make tokens of these ("<|" + role + "|>"); of any other role a conversation
 // could make one that says more than who speaks ("<|im_end|>").
@@ -105,16 +110,25 @@ void attribute(const Json& json, const Said& said, Attribution& attribution) {
 
 Provenance all_said(std::string_view text) { return Provenance::all_said(text.size()); }
 
+}  // namespace
+
+void attribute_all(const Json& json, Attribution& attribution) { attribute(json, all_said, attribution); }
+
+namespace {
+
 // The tags are a model's in the texts that it wrote, not in calls of tools, whose arguments repeat what others said.
-void attribute_message(const Json& message, Attribution& attribution) {
-  attribute(message, all_said, attribution);
+void attribute_message(const Json& message, const ContentNote& note, Attribution& attribution) {
+  attribute_all(message, attribution);
   const auto role = message.find("role");
   if (role == message.end() || !role->is_string()) return;
   const auto& name = role->get_ref<const std::string&>();
   if (std::find(kRoles.begin(), kRoles.end(), name) != kRoles.end()) attribution.erase(&name);
+  const auto content = message.find("content");
+  if (note.said && content != message.end()) attribution[&content->get_ref<const std::string&>()] = *note.said;
   if (name != "assistant") return;
   for (const char* key : {"content", "reasoning_content", "thinking", "reasoning"}) {
-    if (const auto text = message.find(key); text != message.end()) attribute(*text, said_by_assistant, attribution);
+    const auto text = message.find(key);
+    if (text != message.end() && !(note.said && text == content)) attribute(*text, said_by_assistant, attribution);
   }
 }
 
@@ -165,7 +179,13 @@ bool ChatTemplate::mentions(std::string_view word) const {
                      [&](const Choice& c) { return c.text.find(word) != std::string::npos; });
 }
 
-AttributedText ChatTemplate::write(const Json& variables) const {
+bool ChatTemplate::provides(std::string_view name) const {
+  return jinja::is_global(name) ||
+          std::any_of(tokens_.begin(), tokens_.end(), [&](const auto& token) { return token.first == name; }) ||
+          name == "bos_token" || name == "eos_token";
+}
+
+AttributedText ChatTemplate::write(const Json& variables, std::span<const ContentNote> contents) const {
   if (!variables.is_object()) throw Error("the variables of a chat template must be a JSON object");
   Json all = Json::object();
   for (const auto& [name, text] : tokens_)
@@ -173,7 +193,7 @@ AttributedText ChatTemplate::write(const Json& variables) const {
   all["tools"] = nullptr;  // defined in every case: templates ask `tools is not none`
   all["documents"] = nullptr;
   all["add_generation_prompt"] = true;
-  Json messages = checked_messages(variables);
+  Json messages = checked_messages(variables, contents);
   for (const auto& [name, value] : variables.items()) {
     if (name != "messages") all[name] = value;
   }
@@ -181,21 +201,24 @@ AttributedText ChatTemplate::write(const Json& variables) const {
   check_objects(all["tools"], "tools");
   check_objects(all["documents"], "documents");
   Attribution attribution;
-  for (const Json& message : all["messages"]) attribute_message(message, attribution);
+  for (size_t i = 0; i < all["messages"].size(); ++i)
+    attribute_message(all["messages"][i], contents.empty() ? ContentNote() : contents[i], attribution);
   for (const auto& [name, value] : variables.items()) {
-    if (name != "messages") attribute(all[name], all_said, attribution);
+    if (name != "messages") attribute_all(all[name], attribution);
   }
   return chosen(!all["tools"].is_null()).render(all, attribution);
 }
 
 // A mark behind the content shows where it ends. A template that trims what is said leaves out the mark's space.
-AttributedText ChatTemplate::write_continued(const Json& variables) const {
+AttributedText ChatTemplate::write_continued(const Json& variables, std::span<const ContentNote> contents) const {
   constexpr std::string_view kMark = "CONTINUE_FINAL_MESSAGE_TAG ", kTrimmed = "CONTINUE_FINAL_MESSAGE_TAG";
   Json marked = variables;
   auto& content = marked.at("messages").back().at("content").get_ref<std::string&>();
   const std::string said(jinja::strip(content, jinja::Side::both));
+  std::vector<ContentNote> notes(contents.begin(), contents.end());
+  if (!notes.empty() && notes.back().said) notes.back().said->add(content.size(), kMark.size());
   content += kMark;
-  const AttributedText rendered = write(marked);
+  const AttributedText rendered = write(marked, notes);
   const std::string_view text = rendered.text;
   const size_t at = text.rfind(kTrimmed);
   if (at == text.npos || text.find(said) == text.npos)

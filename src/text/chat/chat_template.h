@@ -4,6 +4,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,6 +22,18 @@ struct ChatTemplateSource {
 
 // Names of variables and the texts of tokens: "bos_token", "pad_token", …
 using NamedTokens = std::vector<std::pair<std::string, std::string>>;
+
+// What JSON cannot say of a message's content.
+struct ContentNote {
+  std::optional<Provenance> said;  // whose words it is made of; none: as ChatTemplate::write says
+  bool null = false;               // it is null, and the template is to see that instead of nothing
+};
+
+// Of what an assistant wrote all was said but <think>, </think>, <tool_call> and </tool_call>, which models write as
+// tokens.
+Provenance said_by_assistant(std::string_view text);
+// Notes that all strings below `json` were said, the keys of objects too.
+void attribute_all(const nlohmann::ordered_json& json, Attribution& attribution);
 
 class ChatTemplate {
  public:
@@ -43,13 +56,16 @@ class ChatTemplate {
   //
   // What is said in the result (jinja/provenance.h) comes of `variables`, of keys and values alike, with two
   // exceptions, both in messages: a role that is what speakers are called ("user") is the template's, which may make
-  // a token of it; and in the content and reasoning of messages of the role "assistant" so are <think>, </think>,
-  // <tool_call> and </tool_call>, which models write as tokens.
-  AttributedText write(const nlohmann::ordered_json& variables) const;
+  // a token of it; and the content and reasoning of messages of the role "assistant" are as said_by_assistant() has
+  // it. contents: a note of each message, or none at all.
+  AttributedText write(const nlohmann::ordered_json& variables, std::span<const ContentNote> contents = {}) const;
   // The same up to where the last message's content, a text, ends, so that a model goes on with it, as transformers'
   // continue_final_message does. Throws Error, too, when the template leaves out some of that content.
-  AttributedText write_continued(const nlohmann::ordered_json& variables) const;
+  AttributedText write_continued(const nlohmann::ordered_json& variables,
+                                 std::span<const ContentNote> contents = {}) const;
   std::string render(const nlohmann::ordered_json& variables) const { return write(variables).text; }
+  // Whether templates have something of this name without being given it: a token's text, a function of the language.
+  bool provides(std::string_view name) const;
 
   // Whether the text of one of the templates has this word.
   bool mentions(std::string_view word) const;

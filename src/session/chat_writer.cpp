@@ -1,0 +1,272 @@
+#include "session/chat_writer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "jinja/text.h"
+#include "session/call_syntax.h"
+#include "session/chat_request.h"
+#include "text/chat/tools.h"
+#include "text/unicode.h"
+
+namespace cachalot {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string_view role_name(ChatRole role) {
+  switch (role) {
+    case ChatRole::system: return "system";
+    case ChatRole::user: return "user";
+    case ChatRole::assistant: return "assistant";
+    case ChatRole::tool: return "tool";
+  }
+  return "";
+}
+
+AttributedText said_text(const ChatMessage& message) {
+  AttributedText text{is_valid_utf8(message.text) ? message.text : repaired_utf8(message.text), {}};
+  text.provenance =
+      message.role == ChatRole::assistant ? said_by_assistant(text.text) : Provenance::all_said(text.text.size());
+  return text;
+}
+
+void add_paragraph(AttributedText& text, const AttributedText& more) {
+  if (!text.text.empty() && !more.text.empty()) text.write("\n\n");
+  text.append(more);
+}
+
+bool ends_in_reasoning(std::string_view text, const ReplyFormat& format) {
+  const size_t open = text.rfind(format.reasoning_open), close = text.rfind(format.reasoning_close);
+  return open != text.npos && (close == text.npos || close < open);
+}
+
+// A template may trim what it writes.
+bool tells_system(std::string_view text, const ChatRequest& request) {
+  return std::all_of(request.messages.begin(), request.messages.end(), [&](const ChatMessage& message) {
+    return message.role != ChatRole::system || text.find(jinja::strip(message.text, jinja::Side::both)) != text.npos;
+  });
+}
+
+// Templates write calls in their order, so each name is looked for behind the one before it.
+bool tells_calls(std::string_view text, const ChatRequest& request) {
+  size_t at = 0;
+  for (const ChatMessage& message : request.messages)
+    for (const ChatCall& call : message.calls) {
+      at = text.find(call.name, at);
+      if (at == text.npos) return false;
+      at += call.name.size();
+    }
+  return true;
+}
+
+}  // namespace
+
+// A message as a template gets it.
+struct ChatWriter::Turn {
+  ChatRole role;
+  AttributedText text;
+  std::vector<ChatCall> calls = {};  // that the template writes
+  std::optional<std::string> reasoning = {};
+  std::string call_id = {};
+  Json more = Json::object();
+
+  Json json(const TemplateHabits& habits, ContentNote& note) const {
+    using Content = TemplateHabits::Calls::Content;
+    Json message = {{"role", role_name(role)}};
+    const Content without_text = calls.empty() ? Content::empty : habits.calls->content;
+    if (!text.text.empty() || without_text == Content::empty) {
+      message["content"] = text.text;
+      note.said = text.provenance;
+    } else if (without_text == Content::null) {
+      message["content"] = nullptr;
+      note.null = true;
+    }
+    if (reasoning) message["reasoning_content"] = *reasoning;
+    for (const ChatCall& call : calls) {
+      Json function = {{"name", call.name},
+                       {"arguments", habits.calls->objects ? arguments_object(call) : Json(arguments_text(call))}};
+      Json& told = message["tool_calls"].emplace_back(Json::object());
+      if (!call.id.empty()) told["id"] = call.id;
+      told["type"] = "function";
+      told["function"] = std::move(function);
+    }
+    if (!call_id.empty()) message["tool_call_id"] = call_id;
+    for (const auto& [name, value] : more.items())
+      if (!message.contains(name)) message[name] = value;
+    return message;
+  }
+};
+
+// Makes turns of messages.
+class ChatWriter::Arranging {
+ public:
+  Arranging(const ChatWriter& writer, const ChatRequest& request, Arrangement how, bool writes_calls)
+      : habits_(writer.habits_), format_(writer.format_), how_(how), writes_calls_(writes_calls) {
+    const auto& messages = request.messages;
+    size_t i = begin(request);
+    for (; i < messages.size(); ++i) {
+      const bool splits = messages[i].calls.size() > 1 && !writes(messages[i]) && !habits_.calls->several;
+      if (splits)
+        i = add_one_by_one(messages, i);
+      else
+        add(messages[i]);
+    }
+    end_user();
+    if (how_ >= Arrangement::joined) join_neighbours();
+  }
+
+  std::vector<Turn> turns;
+
+ private:
+  // What the system says at the beginning; where that ends.
+  size_t begin(const ChatRequest& request) {
+    AttributedText system;
+    size_t i = 0;
+    for (; i < request.messages.size() && request.messages[i].role == ChatRole::system; ++i)
+      add_paragraph(system, said_text(request.messages[i]));
+    const bool tells_tools = !request.tools.empty() && !habits_.tools;
+    if (tells_tools) add_paragraph(system, tools_text(format_.calls, request.tools));
+    if (how_ == Arrangement::system_by_user)
+      by_user_ = std::move(system);
+    else if (i > 0 || tells_tools)
+      turns.push_back({.role = ChatRole::system, .text = std::move(system)});
+    if (i == 1 && !turns.empty()) turns.back().more = request.messages[0].more;
+    return i;
+  }
+
+  bool writes(const ChatMessage& message) const {
+    return writes_calls_ || !habits_.calls || (!message.text.empty() && !habits_.calls->beside_text);
+  }
+
+  void add(const ChatMessage& message) {
+    if (message.role == ChatRole::system && how_ != Arrangement::as_it_is)
+      return add_paragraph(by_user_, said_text(message));
+    if (message.role == ChatRole::tool && !habits_.results) return results_.push_back(message.text);
+    end_results();
+    if (message.role != ChatRole::user) end_user();
+    Turn turn{.role = message.role,
+              .text = said_text(message),
+              .reasoning = message.reasoning,
+              .call_id = message.call_id,
+              .more = message.more};
+    if (!message.calls.empty() && writes(message))
+      turn.text = with_calls(format_.calls, std::move(turn.text), message.calls);
+    else
+      turn.calls = message.calls;
+    if (message.role == ChatRole::user && !by_user_.text.empty()) {
+      add_paragraph(by_user_, turn.text);
+      turn.text = std::exchange(by_user_, {});
+    }
+    turns.push_back(std::move(turn));
+  }
+
+  // Each call of message i with its result; returns the last message that this has taken.
+  size_t add_one_by_one(const std::vector<ChatMessage>& messages, size_t i) {
+    size_t last = i;
+    while (last + 1 < messages.size() && messages[last + 1].role == ChatRole::tool) ++last;
+    std::vector<const ChatMessage*> results;
+    for (size_t r = i + 1; r <= last; ++r) results.push_back(&messages[r]);
+    ChatMessage one = messages[i];
+    for (const ChatCall& call : messages[i].calls) {
+      one.calls = {call};
+      add(one);
+      one.text.clear();
+      one.reasoning.reset();
+      auto result = std::find_if(results.begin(), results.end(), [&](const ChatMessage* m) {
+        return m->call_id == call.id || m->call_id.empty() || call.id.empty();
+      });
+      if (result == results.end()) continue;
+      add(**result);
+      results.erase(result);
+    }
+    for (const ChatMessage* result : results) add(*result);
+    return last;
+  }
+
+  void end_results() {
+    if (results_.empty()) return;
+    turns.push_back({.role = ChatRole::user, .text = results_text(format_.calls, results_)});
+    results_.clear();
+  }
+
+  // What nobody has said yet is said by the user.
+  void end_user() {
+    end_results();
+    if (by_user_.text.empty()) return;
+    turns.push_back({.role = ChatRole::user, .text = std::exchange(by_user_, {})});
+  }
+
+  void join_neighbours() {
+    std::vector<Turn> joined;
+    for (Turn& turn : turns) {
+      const bool same = !joined.empty() && joined.back().role == turn.role && joined.back().calls.empty() &&
+                        (turn.role == ChatRole::user || turn.role == ChatRole::assistant);
+      if (!same) {
+        joined.push_back(std::move(turn));
+        continue;
+      }
+      add_paragraph(joined.back().text, turn.text);
+      joined.back().calls = std::move(turn.calls);
+      if (turn.reasoning) joined.back().reasoning = joined.back().reasoning.value_or("") + *turn.reasoning;
+      joined.back().more.update(turn.more);
+    }
+    turns = std::move(joined);
+  }
+
+  const TemplateHabits& habits_;
+  const ReplyFormat& format_;
+  Arrangement how_;
+  bool writes_calls_;  // instead of the template
+  AttributedText by_user_;
+  std::vector<std::string> results_;
+};
+
+ChatWriter::ChatWriter(const ChatTemplate& chat_template, ReplyFormat format)
+    : template_(chat_template), format_(std::move(format)), habits_(TemplateHabits::of(chat_template)) {}
+
+AttributedText ChatWriter::render(const ChatRequest& request, const std::vector<Turn>& turns,
+                                  const Json& variables) const {
+  Json all = variables;
+  std::vector<ContentNote> notes(turns.size());
+  Json& messages = all["messages"] = Json::array();
+  for (size_t i = 0; i < turns.size(); ++i) messages.push_back(turns[i].json(habits_, notes[i]));
+  return request.continues_last ? template_.write_continued(all, notes) : template_.write(all, notes);
+}
+
+WrittenChat ChatWriter::write(const ChatRequest& request) const {
+  CHECK(!request.messages.empty());
+  Json variables = request.variables;
+  WrittenChat written{.text = {}, .reasoning_tokens = apply(request.thinking, habits_, variables)};
+  written.continues_reasoning = request.continues_last && ends_in_reasoning(request.messages.back().text, format_);
+  variables["add_generation_prompt"] = request.opens_answer;
+  if (!request.tools.empty()) written.tools = std::make_shared<const Tools>(request.tools);
+  if (!request.tools.empty() && habits_.tools) variables["tools"] = request.tools;
+
+  const bool calls = std::any_of(request.messages.begin(), request.messages.end(),
+                                 [](const ChatMessage& message) { return !message.calls.empty(); });
+  std::optional<AttributedText> incomplete;
+  std::optional<Error> refusal;
+  for (const bool writes_calls : {false, true})
+    for (const auto how :
+         {Arrangement::as_it_is, Arrangement::later_system_by_user, Arrangement::joined, Arrangement::system_by_user})
+      try {
+        if (writes_calls && !calls) break;
+        AttributedText text = render(request, Arranging(*this, request, how, writes_calls).turns, variables);
+        if (!tells_calls(text.text, request)) throw Error("the chat template leaves out calls of tools");
+        if (tells_system(text.text, request)) {
+          written.text = std::move(text);
+          return written;
+        }
+        if (!incomplete) incomplete = std::move(text);
+      } catch (const Error& error) {
+        if (!refusal) refusal = error;
+      }
+  if (!incomplete) throw *refusal;  // it changes what the system says, as it may
+  written.text = std::move(*incomplete);
+  return written;
+}
+
+}  // namespace cachalot
