@@ -44,10 +44,12 @@ bool ends_in_reasoning(std::string_view text, const ReplyFormat& format) {
 }
 
 // A template may trim what it writes.
-bool tells_system(std::string_view text, const ChatRequest& request) {
-  return std::all_of(request.messages.begin(), request.messages.end(), [&](const ChatMessage& message) {
-    return message.role != ChatRole::system || text.find(jinja::strip(message.text, jinja::Side::both)) != text.npos;
-  });
+bool tells_system(std::string_view text, const ChatRequest& request, std::string_view tools) {
+  return text.find(tools) != text.npos &&
+         std::all_of(request.messages.begin(), request.messages.end(), [&](const ChatMessage& message) {
+           return message.role != ChatRole::system ||
+                  text.find(jinja::strip(message.text, jinja::Side::both)) != text.npos;
+         });
 }
 
 // Templates write calls in their order, so each name is looked for behind the one before it.
@@ -103,10 +105,11 @@ struct ChatWriter::Turn {
 // Makes turns of messages.
 class ChatWriter::Arranging {
  public:
-  Arranging(const ChatWriter& writer, const ChatRequest& request, Arrangement how, bool writes_calls)
+  Arranging(const ChatWriter& writer, const ChatRequest& request, const AttributedText& tools, Arrangement how,
+            bool writes_calls)
       : habits_(writer.habits_), format_(writer.format_), how_(how), writes_calls_(writes_calls) {
     const auto& messages = request.messages;
-    size_t i = begin(request);
+    size_t i = begin(request, tools);
     for (; i < messages.size(); ++i) {
       const bool splits = messages[i].calls.size() > 1 && !writes(messages[i]) && !habits_.calls->several;
       if (splits)
@@ -122,16 +125,15 @@ class ChatWriter::Arranging {
 
  private:
   // What the system says at the beginning; where that ends.
-  size_t begin(const ChatRequest& request) {
+  size_t begin(const ChatRequest& request, const AttributedText& tools) {
     AttributedText system;
     size_t i = 0;
     for (; i < request.messages.size() && request.messages[i].role == ChatRole::system; ++i)
       add_paragraph(system, said_text(request.messages[i]));
-    const bool tells_tools = !request.tools.empty() && !habits_.tools;
-    if (tells_tools) add_paragraph(system, tools_text(format_.calls, request.tools));
+    add_paragraph(system, tools);
     if (how_ == Arrangement::system_by_user)
       by_user_ = std::move(system);
-    else if (i > 0 || tells_tools)
+    else if (i > 0 || !tools.text.empty())
       turns.push_back({.role = ChatRole::system, .text = std::move(system)});
     if (i == 1 && !turns.empty()) turns.back().more = request.messages[0].more;
     return i;
@@ -243,7 +245,11 @@ WrittenChat ChatWriter::write(const ChatRequest& request) const {
   written.continues_reasoning = request.continues_last && ends_in_reasoning(request.messages.back().text, format_);
   variables["add_generation_prompt"] = request.opens_answer;
   if (!request.tools.empty()) written.tools = std::make_shared<const Tools>(request.tools);
-  if (!request.tools.empty() && habits_.tools) variables["tools"] = request.tools;
+  AttributedText tools;
+  if (!request.tools.empty() && habits_.tools)
+    variables["tools"] = request.tools;
+  else if (!request.tools.empty())
+    tools = tools_text(format_.calls, request.tools);
 
   const bool calls = std::any_of(request.messages.begin(), request.messages.end(),
                                  [](const ChatMessage& message) { return !message.calls.empty(); });
@@ -254,9 +260,9 @@ WrittenChat ChatWriter::write(const ChatRequest& request) const {
          {Arrangement::as_it_is, Arrangement::later_system_by_user, Arrangement::joined, Arrangement::system_by_user})
       try {
         if (writes_calls && !calls) break;
-        AttributedText text = render(request, Arranging(*this, request, how, writes_calls).turns, variables);
+        AttributedText text = render(request, Arranging(*this, request, tools, how, writes_calls).turns, variables);
         if (!tells_calls(text.text, request)) throw Error("the chat template leaves out calls of tools");
-        if (tells_system(text.text, request)) {
+        if (tells_system(text.text, request, tools.text)) {
           written.text = std::move(text);
           return written;
         }
