@@ -214,17 +214,19 @@ void ReplyParser::State::tell_text(size_t end) {
 }
 
 bool ReplyParser::State::may_be_bare() const {
-  return calls_ && calls_->bare && mode_ == Mode::content && only_calls_ && solid_ <= told_;
+  return calls_ && !calls_->bare.empty() && mode_ == Mode::content && only_calls_ && solid_ <= told_;
 }
 
 bool ReplyParser::State::step_text() {
+  if (may_be_bare()) {
+    look_on(std::min(held_.find_first_not_of(kSpaces, at_), held_.size()));
+    const TagSearch bare = search(text(), calls_->bare);
+    if (bare.found == Found::yes) begin_call();
+    if (bare.found == Found::yes || (bare.found == Found::open && !at_end_)) return bare.found == Found::yes;
+  }
   while (true) {
-    look_on(std::min(held_.find_first_of(may_be_bare() ? "<{" : "<", at_), held_.size()));
+    look_on(std::min(held_.find('<', at_), held_.size()));
     if (text().empty()) break;
-    if (held_[at_] == '{' && may_be_bare()) {
-      begin_call();
-      return true;
-    }
     const TagSearch close = mode_ == Mode::reasoning ? search(text(), {syntax_.format.reasoning_close}) : TagSearch();
     if (close.found == Found::yes) {
       end_reasoning();

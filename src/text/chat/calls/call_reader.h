@@ -35,7 +35,7 @@ struct CallSyntax {
   std::vector<std::string_view> begins;  // what a call may begin with; each begins with '<'
   std::vector<std::string_view> closes;  // what stands behind calls and belongs to them
   std::vector<std::string_view> inner;   // other tags
-  bool bare = false;                     // a call may also begin with '{', where nothing but calls stands before it
+  std::vector<std::string_view> bare;    // what one may begin with, too, where nothing but calls stands before it
   bool quoted = true;                    // values are, so a tag that ends reasoning may stand in one
   // Borrows the tools.
   std::unique_ptr<CallReader> (*reader)(const Tools& tools);

@@ -1,5 +1,6 @@
 #include "text/chat/calls/json_calls.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "text/chat/calls/cursor.h"
@@ -18,20 +19,6 @@ std::optional<std::string> object_text(std::string_view json) {
   return text && text->starts_with('{') ? std::move(text) : std::nullopt;
 }
 
-std::optional<ToolCall> call_of_object(std::string_view json, const JsonScanner& scanned, bool complete) {
-  std::string_view name, arguments = complete ? "" : "null";
-  for (const JsonScanner::Member& m : scanned.members()) {
-    const std::string_view key = json.substr(m.key_begin, m.key_end - m.key_begin),
-                           value = json.substr(m.value_begin, m.value_end - m.value_begin);
-    if (key == R"("name")") name = value;
-    if (key == R"("arguments")" || key == R"("parameters")") arguments = value;
-  }
-  if (!name.starts_with('"')) return std::nullopt;
-  auto said = string_value(name), text = arguments_text(arguments);
-  if (!said || said->empty() || !text) return std::nullopt;
-  return ToolCall{.name = std::move(*said), .arguments = std::move(*text)};
-}
-
 }  // namespace
 
 std::optional<std::string> arguments_text(std::string_view json) {
@@ -42,23 +29,62 @@ std::optional<std::string> arguments_text(std::string_view json) {
   return said->find_first_not_of(kSpaces) == said->npos ? "{}" : object_text(*said);
 }
 
-std::vector<ToolCall> calls_of_json(std::string_view json, const JsonScanner& scanned, bool complete) {
-  std::vector<ToolCall> calls;
-  const auto add = [&](std::string_view object, const JsonScanner& of_object) {
-    auto call = call_of_object(object, of_object, complete);
-    if (call) calls.push_back(std::move(*call));
-    return call.has_value();
-  };
-  if (json.starts_with('{')) {
-    add(json.substr(0, scanned.read_bytes()), scanned);
-    return calls;
+Reading JsonReader::read(std::string_view text, bool ended) {
+  if (!begun_) {
+    tags_ = &*std::find_if(all_tags_.begin(), all_tags_.end(),
+                           [&](const JsonTags& tags) { return text.starts_with(tags.open); });
+    Cursor cursor(text, tags_->open == "{" ? 0 : tags_->open.size(), ended);
+    const Found found = cursor.take_spaces();
+    if (found != Found::yes) return found == Found::open ? Reading::open : Reading::malformed;
+    json_begin_ = cursor.at();
+    begun_ = true;
   }
-  for (const JsonScanner::Member& m : scanned.members()) {
+  const Reading scanned = scanner_.read(text.substr(json_begin_));
+  read_bytes_ = json_begin_ + scanner_.read_bytes();
+  if (scanned != Reading::whole) return ended ? Reading::malformed : scanned;
+  return close(text, ended);
+}
+
+// A call whose closing tag the end cuts off is whole, and one that the next call's tag follows.
+Reading JsonReader::close(std::string_view text, bool ended) {
+  const size_t json_end = json_begin_ + scanner_.read_bytes();
+  if (!tags_->close.empty()) {
+    Cursor cursor(text, json_end, ended);
+    if (const Found found = cursor.take_spaces(); found != Found::yes)
+      return found == Found::open ? Reading::open : Reading::malformed;
+    Cursor at_next = cursor;
+    const Found closed = cursor.take(tags_->close), next = at_next.take(tags_->open);
+    if (closed == Found::no && next == Found::no) return Reading::malformed;
+    if (closed != Found::yes && next != Found::yes && !ended) return Reading::open;
+    read_bytes_ = closed == Found::yes ? cursor.at() : closed == Found::open ? text.size() : json_end;
+  }
+  return read_calls(text.substr(json_begin_, json_end - json_begin_)) ? Reading::whole : Reading::malformed;
+}
+
+bool JsonReader::read_calls(std::string_view json) {
+  if (json.starts_with('{')) return add_call(json, scanner_);
+  for (const JsonScanner::Member& m : scanner_.members()) {
     const std::string_view element = json.substr(m.value_begin, m.value_end - m.value_begin);
     JsonScanner scanner;
-    if (!element.starts_with('{') || scanner.read(element) != Reading::whole || !add(element, scanner)) return {};
+    if (!element.starts_with('{') || scanner.read(element) != Reading::whole || !add_call(element, scanner))
+      return false;
   }
-  return calls;
+  return !calls_.empty();
+}
+
+bool JsonReader::add_call(std::string_view object, const JsonScanner& scanned) {
+  std::string_view name, arguments = tags_->doubtful ? "" : "null";
+  for (const JsonScanner::Member& m : scanned.members()) {
+    const std::string_view key = object.substr(m.key_begin, m.key_end - m.key_begin),
+                           value = object.substr(m.value_begin, m.value_end - m.value_begin);
+    if (key == R"("name")") name = value;
+    if (key == R"("arguments")" || key == R"("parameters")") arguments = value;
+  }
+  if (!name.starts_with('"')) return false;
+  auto said = string_value(name), text = arguments_text(arguments);
+  if (!said || said->empty() || !text || (tags_->doubtful && !tools_.has(*said))) return false;
+  calls_.push_back({.name = std::move(*said), .arguments = std::move(*text)});
+  return true;
 }
 
 }  // namespace cachalot
