@@ -8,7 +8,6 @@
 #include "jinja/text.h"
 #include "session/call_syntax.h"
 #include "session/chat_request.h"
-#include "text/chat/tools.h"
 #include "text/unicode.h"
 
 namespace cachalot {
@@ -36,11 +35,6 @@ AttributedText said_text(const ChatMessage& message) {
 void add_paragraph(AttributedText& text, const AttributedText& more) {
   if (!text.text.empty() && !more.text.empty()) text.write("\n\n");
   text.append(more);
-}
-
-bool ends_in_reasoning(std::string_view text, const ReplyFormat& format) {
-  const size_t open = text.rfind(format.reasoning_open), close = text.rfind(format.reasoning_close);
-  return open != text.npos && (close == text.npos || close < open);
 }
 
 // A template may trim what it writes.
@@ -242,9 +236,7 @@ WrittenChat ChatWriter::write(const ChatRequest& request) const {
   CHECK(!request.messages.empty());
   Json variables = request.variables;
   WrittenChat written{.text = {}, .reasoning_tokens = apply(request.thinking, habits_, variables)};
-  written.continues_reasoning = request.continues_last && ends_in_reasoning(request.messages.back().text, format_);
   variables["add_generation_prompt"] = request.opens_answer;
-  if (!request.tools.empty()) written.tools = std::make_shared<const Tools>(request.tools);
   AttributedText tools;
   if (!request.tools.empty() && habits_.tools)
     variables["tools"] = request.tools;

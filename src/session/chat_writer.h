@@ -17,7 +17,6 @@
 // system said and all names of tools called appear; or the first without the former, where a template changes texts.
 #pragma once
 
-#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <vector>
@@ -29,13 +28,10 @@
 namespace cachalot {
 
 struct ChatRequest;
-class Tools;
 
 struct WrittenChat {
   AttributedText text;
-  std::shared_ptr<const Tools> tools = nullptr;  // that are offered; nullptr: none
-  std::optional<int> reasoning_tokens;           // that the answer may have at most
-  bool continues_reasoning = false;              // it ends within reasoning of the message that is continued
+  std::optional<int> reasoning_tokens;  // that the answer may have at most
 };
 
 class ChatWriter {

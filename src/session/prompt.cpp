@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/quote.h"
 #include "session/answer_spans.h"
+#include "session/chat_request.h"
 #include "text/tokenizer/infill.h"
 
 namespace cachalot {
@@ -20,10 +21,8 @@ size_t most_token_bytes(const Tokenizer& tokenizer) {
   return most * kMostShrinking;
 }
 
-std::shared_ptr<const Tools> offered_tools(const nlohmann::ordered_json& variables) {
-  const auto tools = variables.find("tools");
-  if (tools == variables.end() || tools->is_null() || tools->empty()) return nullptr;
-  return std::make_shared<const Tools>(*tools);
+nlohmann::ordered_json tools_in(const nlohmann::ordered_json& variables) {
+  return variables.value("tools", nlohmann::ordered_json());
 }
 
 }  // namespace
@@ -46,26 +45,27 @@ WrittenChat PromptWriter::write(const ChatRequest& request) const {
   return writer_->write(request);
 }
 
-Prompt PromptWriter::encode(WrittenChat written) const {
+Prompt PromptWriter::encode(const ChatRequest& request, WrittenChat written) const {
   std::vector<int32_t> tokens = text_.tokenizer.encode(written.text);
-  Prompt prompt =
-      prompt_of({.tokens = std::move(tokens), .rendered = std::move(written.text)}, std::move(written.tools));
-  if (written.continues_reasoning) prompt.reply->starts_inside = true;
+  Prompt prompt = prompt_of({.tokens = std::move(tokens), .rendered = std::move(written.text)}, request.tools);
+  if (request.continues_last) continue_text(request.messages.back().text, prompt);
   prompt.reasoning_tokens = written.reasoning_tokens;
   return prompt;
 }
 
 Prompt PromptWriter::chat(const nlohmann::ordered_json& variables) const {
-  return prompt_of(encode_chat(text_.tokenizer, chat_template(), variables), offered_tools(variables));
+  return prompt_of(encode_chat(text_.tokenizer, chat_template(), variables), tools_in(variables));
 }
 
 Prompt PromptWriter::continued_chat(const nlohmann::ordered_json& variables) const {
-  Prompt prompt =
-      prompt_of(encode_continued_chat(text_.tokenizer, chat_template(), variables), offered_tools(variables));
-  const auto& last = variables.at("messages").back().at("content").get_ref<const std::string&>();
+  Prompt prompt = prompt_of(encode_continued_chat(text_.tokenizer, chat_template(), variables), tools_in(variables));
+  continue_text(variables.at("messages").back().at("content").get_ref<const std::string&>(), prompt);
+  return prompt;
+}
+
+void PromptWriter::continue_text(std::string_view last, Prompt& prompt) const {
   const size_t open = last.rfind(text_.reply.reasoning_open), close = last.rfind(text_.reply.reasoning_close);
   if (open != last.npos && (close == last.npos || close < open)) prompt.reply->starts_inside = true;
-  return prompt;
 }
 
 static std::vector<int32_t> special_tokens_in(const std::vector<std::string_view>& tags, const Tokenizer& tokenizer) {
@@ -77,11 +77,11 @@ static std::vector<int32_t> special_tokens_in(const std::vector<std::string_view
   return special;
 }
 
-Prompt PromptWriter::prompt_of(ChatPrompt prompt, std::shared_ptr<const Tools> tools) const {
+Prompt PromptWriter::prompt_of(ChatPrompt prompt, const nlohmann::ordered_json& tools) const {
   auto answers = answer_spans(prompt.rendered, prompt.tokens, text_.tokenizer, opening_, end_tokens_);
   ReplySyntax reply{.format = text_.reply,
                     .starts_inside = prompt_opens_reasoning(prompt.rendered.text, text_.reply),
-                    .tools = std::move(tools)};
+                    .tools = tools.empty() ? nullptr : std::make_shared<const Tools>(tools)};
   auto tags = special_tokens_in(reply.tags(), text_.tokenizer);
   return {.tokens = std::move(prompt.tokens),
           .reply = std::move(reply),

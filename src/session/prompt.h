@@ -31,10 +31,10 @@ class PromptWriter {
  public:
   PromptWriter(const TextModel& text, std::vector<int32_t> end_tokens);
 
-  // A conversation, by the rules of chat_writer.h: as text, and that as tokens. Throws Error when the checkpoint has
-  // no template or the template refuses.
+  // A conversation by the rules of chat_writer.h, as text, and that text as tokens. Throws Error when the checkpoint
+  // has no template or the template refuses.
   WrittenChat write(const ChatRequest& request) const;
-  Prompt encode(WrittenChat written) const;
+  Prompt encode(const ChatRequest& request, WrittenChat written) const;
   // `variables` are the template's, as they are: messages, tools and so on. Throws Error when the checkpoint has no
   // template or the template refuses.
   Prompt chat(const nlohmann::ordered_json& variables) const;
@@ -49,7 +49,9 @@ class PromptWriter {
   size_t fewest_tokens(size_t bytes) const { return bytes / most_token_bytes_; }
 
  private:
-  Prompt prompt_of(ChatPrompt chat, std::shared_ptr<const Tools> tools) const;
+  // `tools` is a list; it may be null.
+  Prompt prompt_of(ChatPrompt chat, const nlohmann::ordered_json& tools) const;
+  void continue_text(std::string_view last, Prompt& prompt) const;
   const ChatTemplate& chat_template() const;
 
   const TextModel& text_;

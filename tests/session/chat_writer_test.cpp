@@ -16,6 +16,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 const std::filesystem::path kTemplates = CACHALOT_SOURCE_DIR "/tests/goldens/templates";
 
@@ -128,6 +129,38 @@ TEST(ChatWriter, ArrangesEveryConversationForEveryTemplate) {
   }
   EXPECT_EQ(writers.size(), golden["forms"].size());
   EXPECT_EQ(golden["cases"].size(), golden["forms"].size() * golden["requests"].size());
+}
+
+// Qwen3 keeps the reasoning of the tools' loop that is not over, DeepSeek keeps none.
+TEST(ChatWriter, KeepsTheReasoningThatTheTemplateKeeps) {
+  const Json golden = read_json(kTemplates / "requests.json");
+  const auto written = [&](const char* name, const char* request) {
+    const ChatTemplate chat_template = template_named(name, golden);
+    return ChatWriter(chat_template, {}).write(request_of(golden["requests"][request])).text.text;
+  };
+  EXPECT_THAT(written("qwen3", "open loop"), HasSubstr("<think>\nI must look.\n</think>\n\n<tool_call>"));
+  for (const char* name : {"qwen3", "deepseek_v3", "deepseek_r1_distill.jinja", "deepseek_v3_1.jinja"})
+    EXPECT_THAT(written(name, "loop"), Not(HasSubstr("I must look."))) << name;
+  EXPECT_THAT(written("deepseek_v3", "open loop"), Not(HasSubstr("I must look.")));
+}
+
+// Where a template writes both, what stands between reasoning and answer is what a spent limit makes the model say.
+TEST(ChatWriter, EndsReasoningAsTemplatesDo) {
+  const Json golden = read_json(kTemplates / "requests.json");
+  const Json messages = {{{"role", "user"}, {"content", "A question."}},
+                         {{"role", "assistant"}, {"content", "So."}, {"reasoning_content", "Because."}}};
+  int both = 0;
+  for (const auto& [name, form] : golden["forms"].items()) {
+    std::string text;
+    try {
+      text = template_named(name, golden).render({{"messages", messages}, {"add_generation_prompt", false}});
+    } catch (const Error&) { continue; }
+    const size_t thought = text.find("Because."), answer = text.find("So.");
+    if (thought == text.npos || answer == text.npos) continue;
+    ++both;
+    EXPECT_EQ(text.substr(thought + 8, answer - thought - 8), ReplyFormat().reasoning_end) << name;
+  }
+  EXPECT_GE(both, 4);
 }
 
 // What was said is no mark of a call, what is written around it is.

@@ -29,6 +29,7 @@ struct Given {
 };
 
 Given given_text(const Asked& asked, const std::string& text) {
+  check_size(asked, text.size());
   const Tokenizer& tokenizer = asked.model.text.tokenizer;
   const bool whole = asked.add_special_tokens;
   return {.prompt = {.tokens = whole ? tokenizer.encode_with_bos(text) : tokenizer.encode(text),
@@ -46,6 +47,7 @@ Given given_tokens(const Asked& asked, std::vector<int> tokens) {
 Given given_infill(const Asked& asked, const Value& prompt) {
   if (!prompt.json.is_string()) prompt.expect("one text, where there is a suffix");
   if (asked.echo) throw bad_field("echo", "and suffix exclude each other");
+  check_size(asked, prompt.text().size() + asked.suffix->size());
   try {
     return {.prompt = asked.model.prompts.infill(prompt.text(), *asked.suffix), .text = {}};
   } catch (const Error& error) { throw bad_field("suffix", error.what()); }

@@ -169,7 +169,7 @@ void check_tools(const Value& tools) {
   }
 }
 
-Prompt conversation_prompt(const Asked& asked) {
+Prompt conversation_prompt(const Asked& asked, bool to_answer) {
   if (!asked.model.text.chat_template)
     throw bad_field("messages", "the model has no chat template (a base model); /v1/completions completes text");
   const ChatRequest request = request_of(asked);
@@ -178,8 +178,8 @@ Prompt conversation_prompt(const Asked& asked) {
       return asked.model.prompts.write(request);
     } catch (const Error& error) { throw bad_field("messages", error.what()); }  // the client's to mend
   }();
-  check_size(asked, written.text.text.size());
-  return asked.model.prompts.encode(std::move(written));
+  if (to_answer) check_size(asked, written.text.text.size());
+  return asked.model.prompts.encode(request, std::move(written));
 }
 
 }  // namespace cachalot::openai

@@ -70,7 +70,7 @@ std::vector<int> tokens_of(const Tokenizing& asked) {
     if (asked.text) throw bad_field("messages", "and a text exclude each other");
     if (asked.add_special.value_or(false))
       throw bad_field("add_special_tokens", "the template writes them; only false is taken");
-    return conversation_prompt(asked.chat).tokens;
+    return conversation_prompt(asked.chat, /*to_answer=*/false).tokens;
   }
   if (!asked.text) throw bad_field("prompt", "is missing");
   const Tokenizer& tokenizer = asked.chat.model.text.tokenizer;
