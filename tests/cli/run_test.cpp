@@ -130,7 +130,33 @@ TEST_F(Run, ABaseModelWithoutATemplateCompletesRawAndSaysSo) {
   EXPECT_THAT(o.err, HasSubstr("no chat template"));
   EXPECT_EQ(o.json()["tokens"], answer({kQuestion, "--raw", "--max-tokens", "4"})["tokens"]);
   EXPECT_EQ(run({"run", path("base"), "x", "--system", "y"}).status, 1);
+  EXPECT_EQ(run({"run", path("base"), "x", "--tools", "y"}).status, 1);
   EXPECT_EQ(run({"chat", path("base")}, "x\n").status, 1);
+}
+
+TEST_F(Run, ToolsAreOfferedToTheModel) {
+  write_file(folder_ / "tools.json",
+             R"([{"type": "function", "function": {"name": "now", "parameters": {"type": "object"}}}])");
+  // A template of Qwen3's writes them into the system turn.
+  fs::copy(kShipped, folder_ / "tools", fs::copy_options::recursive);
+  fs::copy_file(fs::path(CACHALOT_SOURCE_DIR) / "tests/goldens/templates/chatml_qwen3.jinja",
+                folder_ / "tools" / "chat_template.jinja", fs::copy_options::overwrite_existing);
+  const auto ask = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"run", path("tools"), kQuestion, "--json", "--max-tokens", "0", "--threads", "1"});
+    return run(more);
+  };
+  const Outcome without = ask({}), with = ask({"--tools", path("tools.json")});
+  ASSERT_EQ(with.status, 0) << with.err;
+  EXPECT_GT(with.json()["prompt_tokens"], without.json()["prompt_tokens"].get<int>() + 50);
+  EXPECT_EQ(with.json()["tool_calls"], Json::array());
+
+  EXPECT_EQ(ask({"--tools", path("none.json")}).status, 1);
+  for (const char* bad : {"{}", "[1]", R"([{"type": "function"}])", "[", R"([{"function": {"name": ""}}])"}) {
+    write_file(folder_ / "bad.json", bad);
+    const Outcome o = ask({"--tools", path("bad.json")});
+    EXPECT_EQ(o.status, 1) << bad;
+    EXPECT_THAT(o.err, HasSubstr("bad.json"));
+  }
 }
 
 TEST_F(Run, AUserCannotForgeTheEndOfATurn) {

@@ -90,6 +90,7 @@ TEST_F(Usage, ValuesOutOfRangeAreRefused) {
       {"run", kShipped, "x", "--top-k", "99999999999999999999"},
       {"run", kShipped, "x", "--max-tokens", "-1"},
       {"run", kShipped, "x", "--raw", "--system", "y"},
+      {"run", kShipped, "x", "--raw", "--tools", "y"},
       {"run", kShipped, "x", "--stop"},
       {"run", kShipped, "x", "--stop", ""},
       {"run", kShipped},

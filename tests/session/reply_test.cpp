@@ -116,6 +116,117 @@ TEST(Reply, KeepsTheStopTextThatIsIncluded) {
   EXPECT_THAT(kept.tokens, ElementsAre("one", " two"));
 }
 
+const std::string kCall = "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Oslo\"}}\n</tool_call>",
+                  kShown = R"({weather {"city": "Oslo"}})";
+
+Prompt offering(CallForm form) {
+  return {.tokens = {1, 2, 3}, .reply = testing::syntax_of(form), .ends = {}, .answers = {}};
+}
+
+std::string joined(const std::vector<std::string>& told) {
+  std::string all;
+  for (const auto& one : told) all += one == "-" ? "" : one;
+  return all;
+}
+
+TEST(Reply, TellsCallsAndTheirTokens) {
+  const std::string text = "<think>\nHm.\n</think>\n\nI look.\n" + kCall + "\n";
+  const auto tokens = qwen().encode(text);
+  const Told told_all = told(tokens, offering(CallForm::tagged_json), {});
+  EXPECT_EQ(joined(told_all.texts), "[H][m][.]I look." + kShown);
+  EXPECT_EQ(joined(told_all.tokens), text);
+  EXPECT_EQ(told_all.usage.reasoning_tokens, static_cast<int>(qwen().encode("<think>\nHm.\n</think>\n\n").size()));
+  EXPECT_EQ(told_all.usage.completion_tokens, static_cast<int>(tokens.size()));
+}
+
+TEST(Reply, EndsBehindTheOneCall) {
+  Reply reply(qwen(), offering(CallForm::tagged_json), {.answers = 1, .text = {}, .one_call = true});
+  ReplyParts parts;
+  std::string tokens;
+  std::optional<ReplyEnd> end;
+  for (const int token : qwen().encode("Look. " + kCall + kCall + "Done")) {
+    if (reply.ended()) break;
+    auto news = reply.push(token_event(token));
+    if (!news) continue;
+    append(parts, std::move(news->parts));
+    for (const ReplyToken& told : news->tokens) tokens += qwen().piece(told.token);
+    end = news->end;
+  }
+  EXPECT_EQ(testing::shown(parts), "Look." + kShown);
+  EXPECT_EQ(tokens, "Look. " + kCall);
+  ASSERT_TRUE(end);
+  EXPECT_EQ(end->reason, FinishReason::stop);
+  EXPECT_EQ(end->stop_text, "");
+}
+
+TEST(Reply, AStopTextCutsACallWhichIsTextThen) {
+  const Told cut = told(qwen().encode(kCall), offering(CallForm::tagged_json), {.stops = {"Oslo"}});
+  EXPECT_EQ(joined(cut.texts), "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"");
+  ASSERT_TRUE(cut.end);
+  EXPECT_EQ(cut.end->stop_text, "Oslo");
+  EXPECT_EQ(cut.usage.reasoning_tokens, 0);
+}
+
+// Every border between tokens, and what a step with guesses brings at once, in two vocabularies: one has the tags as
+// tokens, the other spells them.
+TEST(Reply, IsTheSameHoweverTextIsCutIntoTokens) {
+  const std::pair<CallForm, std::string> answers[] = {
+      {CallForm::tagged_json, "<think>\nHm 🌧\n</think>\n\nA\n" + kCall + "\n" + kCall + " b"},
+      {CallForm::tagged_xml,
+       "A <tool_call>\n<function=weather>\n<parameter=city>\n東京 </parameter>x\n</parameter>\n<parameter=days>\n3\n"
+       "</parameter>\n</function>\n</tool_call>"},
+      {CallForm::deepseek_v3,
+       "Hm.</think>A<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>weather\n```json\n{\"city\": "
+       "\"é\"}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>"},
+      {CallForm::deepseek_v31,
+       "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>now<｜tool▁sep｜>{}<｜tool▁call▁end｜><｜tool▁call▁begin｜>now<"
+       "｜tool▁sep｜>{}"
+       "<｜tool▁call▁end｜><｜tool▁calls▁end｜>"},
+      {CallForm::dsml,
+       "\n\n<｜DSML｜function_calls>\n<｜DSML｜invoke name=\"weather\">\n<｜DSML｜parameter name=\"city\" "
+       "string=\"true\">Oslo</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜function_calls>"},
+      {CallForm::llama_json,
+       R"({"name": "weather", "parameters": {"city": "Oslo"}}; {"name": "now", "parameters": {}})"}};
+  const Tokenizer deepseek(read_hf_vocabulary(vocabulary_folder("deepseek_v3")));
+  for (const Tokenizer* tokenizer : {&qwen(), &deepseek})
+    for (const auto& [form, text] : answers)
+      for (const bool special : {true, false}) {
+        SCOPED_TRACE(text);
+        const Prompt prompt = offering(form);
+        AnswerStream stream(*tokenizer, prompt, {});
+        ReplyParts parts;
+        for (const int token : tokenizer->encode(text, special)) append(parts, stream.push(token));
+        append(parts, stream.finish());
+        EXPECT_EQ(parts, testing::parsed(*prompt.reply, {text}));
+      }
+}
+
+// A vocabulary may call the tags special, and special tokens give no text.
+TEST(Reply, ReadsTagsThatAreSpecialTokens) {
+  Vocabulary vocabulary = read_hf_vocabulary(vocabulary_folder("qwen3"));
+  for (auto& token : vocabulary.added)
+    if (token.content == "<tool_call>" || token.content == "</tool_call>" || token.content == "<think>")
+      token.special = true;
+  TextModel text{.tokenizer = Tokenizer(vocabulary),
+                 .chat_template = ChatTemplate("{% for m in messages %}{{ m.content }}{% endfor %}", "", ""),
+                 .reply = {.calls = CallForm::tagged_json}};
+  ASSERT_TRUE(text.tokenizer.is_special(*text.tokenizer.find("<tool_call>")));
+  const PromptWriter prompts(text, {});
+  nlohmann::ordered_json variables = {{"messages", {{{"role", "user"}, {"content", "Hi"}}}}};
+  const auto answer = [&] {
+    const Prompt prompt = prompts.chat(variables);
+    AnswerStream stream(text.tokenizer, prompt, {});
+    ReplyParts parts;
+    for (const int token : text.tokenizer.encode("<think>Hm.</think>\n" + kCall + "<|im_end|>"))
+      append(parts, stream.push(token));
+    append(parts, stream.finish());
+    return testing::shown(parts);
+  };
+  EXPECT_EQ(answer(), "[Hm.]{\"name\": \"weather\", \"arguments\": {\"city\": \"Oslo\"}}\n") << "no tools";
+  variables["tools"] = {{{"name", "weather"}}};
+  EXPECT_EQ(answer(), "[Hm.]" + kShown);
+}
+
 TEST(Reply, GathersThePromptsLogprobs) {
   Reply reply(qwen(), kRaw, {});
   Event event = token_event(5);

@@ -59,15 +59,13 @@ std::optional<std::string> integer(std::string_view text) {
   return whole ? std::optional<std::string>(text) : std::nullopt;
 }
 
-std::optional<std::string> value_of_type(std::string_view type, std::string_view value) {
-  const std::string_view text = without_spaces_around(value);
+std::optional<std::string> scalar(std::string_view type, std::string_view text) {
   if (type == "integer") return integer(text);
   if (type == "number" || type == "float") return is_json_number(text) ? json_text(text) : std::nullopt;
   if (type == "boolean") {
     if (is_any_of(text, {"true"})) return "true";
     if (is_any_of(text, {"false"})) return "false";
   }
-  if (type == "string") return json_string(value);
   return std::nullopt;
 }
 
@@ -92,7 +90,7 @@ std::string typed_value(const Tools& tools, std::string_view tool, std::string_v
   if ((allows("array") && text.starts_with('[')) || (allows("object") && text.starts_with('{')))
     if (auto json = json_text(text)) return std::move(*json);
   for (const std::string& type : types)
-    if (auto json = value_of_type(type, value)) return std::move(*json);
+    if (auto json = scalar(type, text)) return std::move(*json);
   return json_string(value);
 }
 

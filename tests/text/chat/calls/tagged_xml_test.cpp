@@ -54,13 +54,14 @@ TEST(TaggedXml, ValuesHaveTheDeclaredTypes) {
   expect_value("any", "5", R"("5")");
 }
 
-TEST(TaggedXml, OfSeveralTypesTheFirstThatFitsCounts) {
+TEST(TaggedXml, OfSeveralTypesAStringCountsLast) {
   expect_value("maybe", "null", "null");
   expect_value("maybe", "None", "null");
   expect_value("maybe", "5", R"("5")");
   expect_value("number_or_text", "5", "5");
   expect_value("number_or_text", "five", R"("five")");
-  expect_value("text_or_number", "5", R"("5")");
+  expect_value("text_or_number", "5", "5");
+  expect_value("text_or_number", "5 apples", R"("5 apples")");
   expect_value("text_or_list", R"(["a"])", R"(["a"])");
   expect_value("text_or_list", "a", R"("a")");
   expect_value("days_or_not", "null", "null");
@@ -73,8 +74,7 @@ TEST(TaggedXml, OfSeveralTypesTheFirstThatFitsCounts) {
 }
 
 TEST(TaggedXml, ValuesMayLookLikeTags) {
-  for (const char* value : {"</parameter>x", "a </parameter> b", "</function>", "<parameter=days>",
-                            "x <parameter=a> y", "</function>\n</tool_call>", "<tool_call>", "</tool_call>",
+  for (const char* value : {"</parameter>x", "a </parameter> b", "</function>", "x <parameter=a> y", "</function>\n</tool_call>", "<tool_call>", "</tool_call>",
                             "<function=now>", "<", "</", "<think></think>", "\n</function>\n<x>"})
     expect_shown(kSyntax, call("write", parameter("city", value) + parameter("days", "1")) + "\nB",
                  "{write {\"city\": " + nlohmann::json(value).dump() + ", \"days\": 1}}B");
