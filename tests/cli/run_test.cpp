@@ -142,7 +142,8 @@ TEST_F(Run, ToolsAreOfferedToTheModel) {
   fs::copy_file(fs::path(CACHALOT_SOURCE_DIR) / "tests/goldens/templates/chatml_qwen3.jinja",
                 folder_ / "tools" / "chat_template.jinja", fs::copy_options::overwrite_existing);
   const auto ask = [&](std::vector<std::string> more) {
-    more.insert(more.begin(), {"run", path("tools"), kQuestion, "--json", "--max-tokens", "0", "--threads", "1"});
+    more.insert(more.begin(), {"run", path("tools"), kQuestion, "--json", "--max-tokens", "0", "--context", "1024",
+                               "--threads", "1"});
     return run(more);
   };
   const Outcome without = ask({}), with = ask({"--tools", path("tools.json")});

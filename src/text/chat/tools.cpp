@@ -29,14 +29,19 @@ const Tools::Tool* Tools::find(std::string_view name) const {
   return found == tools_.end() ? nullptr : &*found;
 }
 
-const Json* Tools::argument(std::string_view tool, std::string_view name) const {
+const Json* Tools::arguments(std::string_view tool) const {
   const Tool* found = find(tool);
   const Json* schema = found ? resolved(tool, found->parameters) : nullptr;
   if (!schema || !schema->is_object()) return nullptr;
   const auto properties = schema->find("properties");
-  if (properties == schema->end() || !properties->is_object()) return nullptr;
-  const auto argument = properties->find(name);
-  return argument == properties->end() ? nullptr : resolved(tool, *argument);
+  return properties == schema->end() || !properties->is_object() ? nullptr : &*properties;
+}
+
+const Json* Tools::argument(std::string_view tool, std::string_view name) const {
+  const Json* declared = arguments(tool);
+  if (!declared) return nullptr;
+  const auto argument = declared->find(name);
+  return argument == declared->end() ? nullptr : resolved(tool, *argument);
 }
 
 const Json* Tools::resolved(std::string_view tool, const Json& schema) const {

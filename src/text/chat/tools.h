@@ -15,8 +15,9 @@ class Tools {
 
   bool empty() const { return tools_.empty(); }
   bool has(std::string_view name) const { return find(name) != nullptr; }
-  // The JSON schema of an argument: what "properties" of the tool's parameters says of it ($ref is followed within
-  // the parameters). nullptr where tool or argument are not declared.
+  // "properties" of the tool's parameters; nullptr where there are none.
+  const nlohmann::ordered_json* arguments(std::string_view tool) const;
+  // What they say of one: its JSON schema ($ref is followed within the parameters). nullptr where it is not declared.
   const nlohmann::ordered_json* argument(std::string_view tool, std::string_view name) const;
   // What a schema within the tool's parameters stands for: itself, or where its "$ref" leads; nullptr where that is
   // nowhere.

@@ -154,8 +154,8 @@ Found ParametersReader::read_value_leniently(Cursor& cursor) {
   return Found::no;
 }
 
-// Whether what stands behind a closing tag goes on as a call does. A second closing tag, on a line of its own, is one
-// too many.
+// Whether what stands behind a closing tag goes on as a call does: it ends, or names the next argument, one that is
+// declared, as far as any is. A second closing tag, on a line of its own, is one too many.
 Found ParametersReader::value_ends(const Cursor& behind_tag, int tags) const {
   constexpr int kMostTags = 2;
   Cursor cursor = behind_tag;
@@ -163,15 +163,22 @@ Found ParametersReader::value_ends(const Cursor& behind_tag, int tags) const {
   if (spaces != Found::yes) return spaces;
   const Found ends = cursor.take(tags_.call_end);
   if (ends == Found::yes || is_cut(ends, cursor)) return Found::yes;
-  const Found goes_on = cursor.take(tags_.parameter);
-  if (goes_on == Found::yes) return goes_on;
-  const size_t tag = behind_tag.at() - tags_.parameter_end.size();
-  const Found doubled = tags < kMostTags && (tags > 0 || begins_line(cursor.text(), tag))
-                            ? cursor.take(tags_.parameter_end)
-                            : Found::no;
+  std::string name;
+  size_t named = 0;
+  Cursor next = cursor;
+  Found goes_on = next.take(tags_.parameter);
+  if (goes_on == Found::yes) goes_on = take_name(next, tags_.named, name, named);
+  if (goes_on == Found::yes) return lenient_ || is_known(name) ? Found::yes : Found::no;
+  const bool second = tags > 0 || begins_line(cursor.text(), behind_tag.at() - tags_.parameter_end.size());
+  const Found doubled = second && tags < kMostTags ? cursor.take(tags_.parameter_end) : Found::no;
   if (doubled == Found::yes) return value_ends(cursor, tags + 1);
   const bool open = ends == Found::open || goes_on == Found::open || doubled == Found::open;
   return open && !cursor.ended() ? Found::open : Found::no;
+}
+
+bool ParametersReader::is_known(std::string_view argument) const {
+  const auto* declared = tools_.arguments(name_);
+  return !declared || declared->empty() || declared->contains(argument);
 }
 
 bool ParametersReader::call_ends(Cursor at) const {

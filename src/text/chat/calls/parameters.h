@@ -43,6 +43,7 @@ class ParametersReader : public CallReader {
   Found read_value(Cursor& cursor);
   Found read_value_leniently(Cursor& cursor);
   Found value_ends(const Cursor& behind_tag, int tags = 0) const;
+  bool is_known(std::string_view argument) const;
   bool call_ends(Cursor at) const;
   bool begins_line(std::string_view text, size_t at) const;
   void end_value(std::string_view text, size_t end);

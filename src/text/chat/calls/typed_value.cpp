@@ -69,6 +69,50 @@ std::optional<std::string> scalar(std::string_view type, std::string_view text) 
   return std::nullopt;
 }
 
+// A list or object as Python writes it, which models also learnt to: its quotes and words become JSON's.
+std::string without_python(std::string_view text) {
+  std::string json;
+  for (size_t at = 0; at < text.size();) {
+    const char quote = text[at];
+    if (quote == '"' || quote == '\'') {
+      json += '"';
+      for (++at; at < text.size() && text[at] != quote; ++at) {
+        if (text[at] == '\\' && at + 1 < text.size()) {
+          if (text[++at] != '\'') json += '\\';
+        } else if (text[at] == '"') {
+          json += '\\';
+        }
+        json += text[at];
+      }
+      json += '"';
+      ++at;
+      continue;
+    }
+    const auto word = [&](std::string_view python, std::string_view instead) {
+      if (!text.substr(at).starts_with(python)) return false;
+      json += instead;
+      at += python.size();
+      return true;
+    };
+    if (!word("True", "true") && !word("False", "false") && !word("None", "null")) json += text[at++];
+  }
+  return json;
+}
+
+// A list or object as JSON, as Python writes it, or within a JSON string.
+std::optional<std::string> list_or_object(std::string_view text) {
+  std::string inner;
+  if (text.starts_with('"')) {
+    const auto json = json_text(text);
+    if (!json) return std::nullopt;
+    inner = Json::parse(*json).get<std::string>();
+    text = without_spaces_around(inner);
+  }
+  if (!text.starts_with('[') && !text.starts_with('{')) return std::nullopt;
+  auto json = json_text(text);
+  return json ? json : json_text(without_python(text));
+}
+
 }  // namespace
 
 std::string json_string(std::string_view text) {
@@ -87,8 +131,9 @@ std::string typed_value(const Tools& tools, std::string_view tool, std::string_v
       types.empty() || std::all_of(types.begin(), types.end(), [](auto& type) { return type == "string"; });
   // Templates write what Python calls None; models write it for other types, too.
   if (!plain && (allows("null") || !allows("string")) && is_any_of(text, {"null", "none"})) return "null";
-  if ((allows("array") && text.starts_with('[')) || (allows("object") && text.starts_with('{')))
-    if (auto json = json_text(text)) return std::move(*json);
+  if (allows("array") || allows("object"))
+    if (auto json = list_or_object(text); json && allows(json->starts_with('[') ? "array" : "object"))
+      return std::move(*json);
   for (const std::string& type : types)
     if (auto json = scalar(type, text)) return std::move(*json);
   return json_string(value);

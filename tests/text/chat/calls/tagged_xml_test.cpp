@@ -49,7 +49,11 @@ TEST(TaggedXml, ValuesHaveTheDeclaredTypes) {
   expect_value("list", "a, b", R"("a, b")");
   expect_value("object", "{\"a\": {\"b\": [1.50]}}", "{\"a\": {\"b\": [1.50]}}");
   expect_value("object", "{\"a\": \"x\ny\"}", R"({"a": "x\ny"})");
-  expect_value("object", "{'a': 1}", R"("{'a': 1}")");
+  expect_value("object", R"({'a': "it's", 'b': 'say "x"', 'c': [True, None, 'don\'t']})",
+               R"({"a": "it's", "b": "say \"x\"", "c": [true, null, "don't"]})");
+  expect_value("object", R"("{'a': 1}")", R"({"a": 1})");
+  expect_value("object", "{'a': 1", R"("{'a': 1")");
+  expect_value("object", "[1]", R"("[1]")");
   expect_value("undeclared", "5", R"("5")");
   expect_value("any", "5", R"("5")");
 }
@@ -74,13 +78,26 @@ TEST(TaggedXml, OfSeveralTypesAStringCountsLast) {
 }
 
 TEST(TaggedXml, ValuesMayLookLikeTags) {
-  for (const char* value : {"</parameter>x", "a </parameter> b", "</function>", "x <parameter=a> y", "</function>\n</tool_call>", "<tool_call>", "</tool_call>",
-                            "<function=now>", "<", "</", "<think></think>", "\n</function>\n<x>"})
+  for (const char* value :
+       {"</parameter>x", "a </parameter> b", "</function>", "x <parameter=a> y", "</function>\n</tool_call>",
+        "<tool_call>", "</tool_call>", "<function=now>", "<", "</", "<think></think>", "\n</function>\n<x>"})
     expect_shown(kSyntax, call("write", parameter("city", value) + parameter("days", "1")) + "\nB",
                  "{write {\"city\": " + nlohmann::json(value).dump() + ", \"days\": 1}}B");
   const std::string inner = call("write", parameter("city", "x") + parameter("share", "1"));
   expect_shown(kSyntax, call("write", parameter("city", inner)) + call("now", ""),
                "{write {\"city\": " + nlohmann::json(inner).dump() + "}}{now {}}");
+}
+
+// Lines that look like the next argument: with the name of none, or of one that was there.
+TEST(TaggedXml, LinesOfValuesMayLookLikeArguments) {
+  for (const std::string value :
+       {"t = (\n</parameter>\n<parameter=new>\nx\n</parameter>\n)", "(\n<parameter=days>\nx\n</parameter>\n)",
+        "(\n<parameter=new>\n</parameter>\n)", "\"<tool_call>\\n\",\n\"\\n</parameter>\\n\",\n\"</function>\\n\","})
+    expect_shown(kSyntax, call("write", parameter("days", "1") + parameter("city", value)) + "\n" + call("now", ""),
+                 "{write {\"days\": 1, \"city\": " + nlohmann::json(value).dump() + "}}{now {}}");
+  // What is not declared is an argument where it cannot be meant otherwise.
+  expect_shown(kSyntax, call("weather", parameter("days", "1") + parameter("new", "x")),
+               R"({weather {"days": 1, "new": "x"}})");
 }
 
 TEST(TaggedXml, SeveralStandBesideText) {
