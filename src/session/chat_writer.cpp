@@ -159,10 +159,13 @@ class ChatWriter::Arranging {
     turns.push_back(std::move(turn));
   }
 
-  // Each call of message i with its result; returns the last message that this has taken.
+  // Each call of message i with its result, of as many as there are calls; what comes beyond these stays behind them.
+  // Returns the last message that this has taken.
   size_t add_one_by_one(const std::vector<ChatMessage>& messages, size_t i) {
     size_t last = i;
-    while (last + 1 < messages.size() && messages[last + 1].role == ChatRole::tool) ++last;
+    while (last + 1 < messages.size() && messages[last + 1].role == ChatRole::tool &&
+           last - i < messages[i].calls.size())
+      ++last;
     std::vector<const ChatMessage*> results;
     for (size_t r = i + 1; r <= last; ++r) results.push_back(&messages[r]);
     ChatMessage one = messages[i];
@@ -221,7 +224,7 @@ class ChatWriter::Arranging {
 };
 
 ChatWriter::ChatWriter(const ChatTemplate& chat_template, ReplyFormat format)
-    : template_(chat_template), format_(std::move(format)), habits_(TemplateHabits::of(chat_template)) {}
+    : template_(chat_template), format_(format), habits_(TemplateHabits::of(chat_template)) {}
 
 AttributedText ChatWriter::render(const ChatRequest& request, const std::vector<Turn>& turns,
                                   const Json& variables) const {
