@@ -57,6 +57,41 @@ std::string last_words(const Response& response) {
   return answer_head(response, Length::whole, {.keep_alive = false}) + response.body;
 }
 
+// -- Who waits for a request
+
+void IdleConnections::Waiter::begins() {
+  const std::lock_guard lock(all_.mutex_);
+  auto& list = is_told_ ? all_.told_ : all_.waiting_;
+  list.splice(list.end(), own_);
+  if (all_.all_ended_) all_.tell(*this);
+}
+
+void IdleConnections::Waiter::ends() {
+  const std::lock_guard lock(all_.mutex_);
+  if (own_.empty()) own_.splice(own_.end(), is_told_ ? all_.told_ : all_.waiting_, place_);
+}
+
+void IdleConnections::tell(Waiter& waiter) {
+  if (std::exchange(waiter.is_told_, true)) return;
+  waiter.told_.wake();
+  told_.splice(told_.end(), waiting_, waiter.place_);
+}
+
+bool IdleConnections::end_one() {
+  const std::lock_guard lock(mutex_);
+  if (waiting_.empty()) return false;
+  tell(*waiting_.front());
+  return true;
+}
+
+void IdleConnections::end_all() {
+  const std::lock_guard lock(mutex_);
+  all_ended_ = true;
+  while (!waiting_.empty()) tell(*waiting_.front());
+}
+
+// -- Requests and answers
+
 // The share of one request's body in what all may hold.
 class Connection::Body {
  public:
@@ -139,10 +174,11 @@ class Connection::Answer final : public Exchange {
   Length length_ = Length::whole;
 };
 
-Connection::Connection(Descriptor fd, std::string remote, Service& service)
+Connection::Connection(Descriptor fd, std::string remote, IdleConnections::Waiter& waiter, Service& service)
     : service_(service),
       remote_(std::move(remote)),
       socket_(std::move(fd), service.ending, service.limits.write_time),
+      waiter_(waiter),
       parser_(service.limits) {}
 
 void Connection::serve() noexcept {
@@ -193,7 +229,9 @@ bool Connection::read_request(Body& body) {
     const auto until = stage == Stage::idle   ? begun + limits.idle_time
                        : stage == Stage::head ? begun + limits.head_time
                                               : std::min(last, begun + slowest) + limits.body_time;
-    const Socket::Read read = socket_.read(buffer, until, stage == Stage::idle ? &service_.stopping : nullptr);
+    if (stage == Stage::idle) waiter_.begins();
+    const Socket::Read read = socket_.read(buffer, until, stage == Stage::idle ? &waiter_.told() : nullptr);
+    waiter_.ends();
     if (read.news == Socket::News::timeout && stage != Stage::idle)
       throw Refused{408, stage == Stage::head ? "The headers came too slowly." : "The body came too slowly."};
     if (read.news == Socket::News::closed && stage != Stage::idle)

@@ -49,7 +49,7 @@ struct Server::State {
       : service{limits, std::move(handler), std::move(refusal)}, listeners(listen_on(host, port)) {
     address = listeners.front().address;
     this->port = listeners.front().port;
-    ask_for_descriptors(static_cast<size_t>(limits.connections) * 3 + 64);  // sockets, and what requests wait with
+    ask_for_descriptors(static_cast<size_t>(limits.connections) * 4 + 64);  // sockets, and what requests wait with
     const SignalsHeld held;                                                 // signals are the main thread's
     try {
       acceptor = std::thread([this] { accept_all(); });
@@ -74,8 +74,11 @@ struct Server::State {
 
  private:
   struct Served {
+    Served(std::string from, IdleConnections& idle) : remote(std::move(from)), waiter(idle) {}
+
     Descriptor socket;
     std::string remote;
+    IdleConnections::Waiter waiter;
     bool ended = false;
     std::thread thread;
   };
@@ -113,7 +116,7 @@ void Server::State::stop() {
   // Not closed alone: while accept_all() polls them, they would go on listening.
   for (const Listener& listener : listeners) shutdown(listener.socket.get(), SHUT_RDWR);
   listeners.clear();
-  service.stopping.wake();
+  service.idle.end_all();
 }
 
 bool Server::State::wait(std::chrono::milliseconds time) {
@@ -152,7 +155,8 @@ bool Server::State::accept_one(size_t listener) {
   std::string remote;
   Descriptor client = next_client(listener, remote);
   if (client) {
-    if (open < service.limits.connections)
+    // One that is told to end for it does so at once, or after the request that came meanwhile.
+    if (open < service.limits.connections || service.idle.end_one())
       serve(std::move(client), std::move(remote));
     else
       turn_away(std::move(client), "The server has as many connections as it may; try again later.");
@@ -184,7 +188,12 @@ void Server::State::use_spare(size_t listener) {
 
 void Server::State::serve(Descriptor socket, std::string remote) {
   std::list<Served> one;
-  one.push_back({std::move(socket), std::move(remote)});
+  try {
+    one.emplace_back(std::move(remote), service.idle);
+  } catch (const std::system_error&) {
+    return turn_away(std::move(socket), "The server has no descriptor left; try again later.");
+  }
+  one.front().socket = std::move(socket);
   try {
     const std::lock_guard lock(mutex);  // so run() finds its thread in the list
     one.front().thread = std::thread([this, &one = one.front()] { run(one); });
@@ -197,7 +206,7 @@ void Server::State::serve(Descriptor socket, std::string remote) {
 
 void Server::State::run(Served& one) noexcept {
   try {
-    Connection(std::move(one.socket), std::move(one.remote), service).serve();
+    Connection(std::move(one.socket), std::move(one.remote), one.waiter, service).serve();
   } catch (...) { say("cachalot: warning: there is no memory for a connection\n"); }
   const std::lock_guard lock(mutex);
   one.ended = true;

@@ -81,7 +81,7 @@ using Refusal = std::function<Response(int status, std::string_view why)>;
 using Handler = std::function<void(Exchange&)>;
 
 struct Limits {
-  int connections = 1024;  // one more is told 503
+  int connections = 1024;  // for one more the one that has been idle longest is closed; without such it is told 503
   size_t header_bytes = size_t{64} << 10;
   size_t body_bytes = size_t{64} << 20;
   size_t all_body_bytes = size_t{1} << 30;       // of all connections together; who comes beyond it is told 503

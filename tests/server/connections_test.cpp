@@ -83,7 +83,9 @@ TEST(Connections, TheConnectionBeyondTheLastIsToldSoAndLaterOnesAreServed) {
   for (auto* client : {&one, &two}) {
     (*client)->send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     EXPECT_EQ((*client)->answer().status, 200);
+    (*client)->send("GET / HT");  // it is in a request
   }
+  std::this_thread::sleep_for(50ms);
   Client three(server.port());
   three.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello");
   EXPECT_EQ(three.answer().status, 503);
@@ -94,6 +96,27 @@ TEST(Connections, TheConnectionBeyondTheLastIsToldSoAndLaterOnesAreServed) {
   Client four(server.port());
   four.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
   EXPECT_EQ(four.answer().status, 200);
+}
+
+TEST(Connections, TheOneThatHasBeenIdleLongestGivesWayToANewOne) {
+  ServerUnderTest server({}, {.connections = 3, .idle_time = 20s, .linger_time = 20s});
+  std::list<Client> clients;
+  const auto asks = [](Client& client) {
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    return client.answer().status;
+  };
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(asks(clients.emplace_back(server.port())), 200);
+  std::this_thread::sleep_for(50ms);
+  EXPECT_EQ(asks(clients.front()), 200) << "so it is idle anew, and the second one longest";
+  std::this_thread::sleep_for(50ms);
+  EXPECT_EQ(asks(clients.emplace_back(server.port())), 200);
+  EXPECT_EQ(std::next(clients.begin())->all(), "");
+  EXPECT_TRUE(server.comes([&] { return server->connections() == 3; }));
+  for (const auto client : {clients.begin(), std::next(clients.begin(), 2), std::next(clients.begin(), 3)})
+    EXPECT_EQ(asks(*client), 200);
+  // Fifty more come and go, and nobody is told that there is no room.
+  for (int i = 0; i < 50; ++i) EXPECT_EQ(asks(clients.emplace_back(server.port())), 200) << i;
+  EXPECT_TRUE(server.comes([&] { return server->connections() == 3; }));
 }
 
 // While it lives, this process can have no further descriptor.
