@@ -312,7 +312,8 @@ ApiError Router::not_found(const http::Request& request) const {
   if (near.size() > 1 && near.ends_with('/')) near.pop_back();
   if (near.starts_with("/v1/v1/")) near.erase(0, 3);
   std::string hint;
-  for (const std::string& path : {near, "/v1" + near, near.starts_with("/v1/") ? near.substr(3) : near})
+  const std::string first = near == "/" || near == "/v1" ? "/v1/models" : near;  // who looks what is here
+  for (const std::string& path : {first, "/v1" + near, near.starts_with("/v1/") ? near.substr(3) : near})
     if (hint.empty() && !methods_of(path).empty()) hint = fmt::format(" Did you mean {}?", quote(path));
   return {404, fmt::format("There is no {} here.{}", quote(request.path), hint), "not_found"};
 }

@@ -95,6 +95,8 @@ TEST_F(RouterTest, AWrongPathIsNamedAndTheRightOneGuessed) {
   EXPECT_EQ(none.error(), "There is no '/v1/chat' here.");
   EXPECT_EQ(none.error("type"), "invalid_request_error");
   EXPECT_EQ(none.error("param"), "null");
+  for (const char* path : {"/", "/v1", "/v1/"})
+    EXPECT_THAT(ask("GET", path).error(), HasSubstr("Did you mean '/v1/models'?")) << path;
   for (const char* path : {"/chat/completions", "/v1//chat/completions", "/v1/v1/chat/completions",
                            "//v1/chat/completions", "/v1/chat/completions/"})
     EXPECT_THAT(ask("POST", path).error(), HasSubstr("Did you mean '/v1/chat/completions'?")) << path;
