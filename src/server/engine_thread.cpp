@@ -38,8 +38,11 @@ struct EngineThread::Job {
   PromptHistory::Asked asked;
   bool begun = false;
   double queued = 0, first = 0, last = 0;  // seconds that it waited; when its first token came, and the latest
-  std::vector<double> last_of_answer;      // 0: none
-  int64_t tokens = 0;
+  struct Answer {
+    double last = 0;  // when its latest token came; 0: none has
+    int64_t tokens = 0;
+  };
+  std::vector<Answer> of_answer;
 };
 
 struct EngineThread::Mailbox {
@@ -129,7 +132,7 @@ Generation EngineThread::start(Request request) {
   job->request = std::move(request);
   job->arrived = now;
   job->news.reserve(static_cast<size_t>(job->answers));
-  job->last_of_answer.resize(static_cast<size_t>(job->answers));
+  job->of_answer.resize(static_cast<size_t>(job->answers));
   Generation generation(job->queue, [mailbox = mailbox_, job](std::optional<int> answer) {
     if (job->ended) return;
     const std::lock_guard cancelling(mailbox->mutex);
@@ -332,21 +335,27 @@ void EngineThread::note_beginning(Job& job, const Event& event) {
 }
 
 void EngineThread::note_token(Job& job, const Event& event, double now) {
-  ++job.tokens;
+  Job::Answer& answer = job.of_answer[static_cast<size_t>(event.answer)];
+  ++answer.tokens;
   if (event.answer == 0) history_.add(job.asked, *event.token);
-  double& last = job.last_of_answer[static_cast<size_t>(event.answer)];
   if (options_.metrics && job.first == 0) options_.metrics->first_token(now - job.arrived);
-  if (options_.metrics && last > 0 && now > last) options_.metrics->between_tokens(now - last);
+  if (options_.metrics && answer.last > 0 && now > answer.last) options_.metrics->between_tokens(now - answer.last);
   if (job.first == 0) job.first = now;
-  job.last = last = now;
+  job.last = answer.last = now;
 }
 
 void EngineThread::note_end(Job& job, double now) {
   PromptHistory::ended(job.asked, engine_.cache().statistics().evictions);
   if (!options_.metrics) return;
+  int64_t tokens = 0, longest = 0;
+  for (const Job::Answer& answer : job.of_answer) {
+    tokens += answer.tokens;
+    longest = std::max(longest, answer.tokens);
+  }
   options_.metrics->request_ended({.prompt_tokens = job.prompt_tokens,
                                    .answers = job.answers,
-                                   .tokens = job.tokens,
+                                   .tokens = tokens,
+                                   .longest = longest,
                                    .queued = job.queued,
                                    .whole = now - job.arrived,
                                    .first = job.first - job.arrived - job.queued,

@@ -67,9 +67,8 @@ struct Metrics::Series {
   Gauge& gauge(const char* name, const char* help, const prometheus::Labels& more = {}) {
     return prometheus::BuildGauge().Name(name).Help(help).Labels(labels).Register(registry).Add(more);
   }
-  Histogram& histogram(const char* name, const char* help, Buckets buckets) {
-    return prometheus::BuildHistogram().Name(name).Help(help).Labels(labels).Register(registry).Add(
-        {}, std::move(buckets));
+  Histogram& histogram(const char* name, const char* help, const Buckets& buckets) {
+    return prometheus::BuildHistogram().Name(name).Help(help).Labels(labels).Register(registry).Add({}, buckets);
   }
 
   // -- What runs
@@ -90,7 +89,7 @@ struct Metrics::Series {
   Gauge& blocks_findable = gauge("cachalot_cache_blocks", kBlocksHelp, {{"state", "findable"}});
   Gauge& blocks_empty = gauge("cachalot_cache_blocks", kBlocksHelp, {{"state", "empty"}});
   Followed evictions{counter("cachalot_cache_evictions_total", "Blocks forgotten because their room was needed.")};
-  Followed copies{counter("cachalot_cache_copies_total", "Blocks copied before writing, as others held them, too.")};
+  Followed copies{counter("cachalot_cache_copies_total", "Blocks copied before writing, as others need them, too.")};
   Counter& queries = counter("vllm:prefix_cache_queries_total", "Prompt tokens looked for in the cache.");
   Counter& hits = counter("vllm:prefix_cache_hits_total", "Prompt tokens found in the cache.");
 
@@ -121,6 +120,8 @@ struct Metrics::Series {
       histogram("vllm:request_prompt_tokens", "Prompt tokens of a request.", steps(1, 200000));
   Histogram& request_generated =
       histogram("vllm:request_generation_tokens", "Tokens of a request's answers.", steps(1, 200000));
+  Histogram& longest_answer =
+      histogram("vllm:request_max_num_generation_tokens", "Tokens of a request's longest answer.", steps(1, 200000));
   Histogram& request_answers =
       histogram("vllm:request_params_n", "Answers that a request asks for.", Buckets{1, 2, 5, 10, 20, 50, 100});
   static constexpr const char* kEndsHelp = "Answers by how they ended.";
@@ -222,6 +223,7 @@ void Metrics::request_ended(const Ended& request) {
   s.whole.Observe(request.whole);
   s.request_prompt.Observe(request.prompt_tokens);
   s.request_generated.Observe(static_cast<double>(request.tokens));
+  s.longest_answer.Observe(static_cast<double>(request.longest));
   s.request_answers.Observe(request.answers);
   if (request.tokens == 0) return;
   s.prefill.Observe(request.first);

@@ -36,6 +36,7 @@ class Metrics {
   struct Ended {
     int prompt_tokens = 0, answers = 1;
     int64_t tokens = 0;              // of all answers
+    int64_t longest = 0;             // of the longest one
     double queued = 0, whole = 0;    // seconds
     double first = 0, decoding = 0;  // from its beginning to the first token, and from there to the last one
   };

@@ -1,40 +1,15 @@
 // Steps that fail: whatever throws ends the requests that it was done for, and nothing else changes for the others.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <functional>
 #include <map>
-#include <new>
 #include <type_traits>
 
 #include "base/error.h"
 #include "engine/engine.h"
 #include "ops/forwarding.h"
 #include "support/goldens.h"
-
-// -- Memory that runs out
-
-// While armed, the allocation after `left` others fails, once.
-static struct {
-  bool armed = false;
-  int left = 0;
-} allocations;
-
-// Not inlined, lest one of a pair is and the compiler takes it for a mismatch.
-[[gnu::noinline]] void* operator new(size_t bytes) {
-  if (allocations.armed && allocations.left-- == 0) {
-    allocations.armed = false;
-    throw std::bad_alloc();
-  }
-  if (void* memory = std::malloc(bytes > 0 ? bytes : 1)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void* operator new(size_t bytes, const std::nothrow_t&) noexcept {  // std::stable_sort's
-  return std::malloc(bytes > 0 ? bytes : 1);
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+#include "support/scarce_memory.h"
 
 namespace cachalot::testing {
 
@@ -199,7 +174,7 @@ class FailingStep : public ::testing::TestWithParam<Case> {
       try {
         events = engine.step();
       } catch (const std::bad_alloc&) {}
-      allocations.armed = false;
+      scarce_memory.failing = 0;
       engine.check_invariants();
       for (const Event& event : events) {
         Outcome& outcome = outcomes[{event.request, event.answer}];
@@ -278,8 +253,8 @@ TEST_P(FailingStep, MemoryThatRunsOutAnywhereEndsNoMoreThanTheStepsOwnRequests) 
       SCOPED_TRACE("step " + std::to_string(failing_step) + ", allocation " + std::to_string(n));
       const int failed = run_all(
           [&](int step) {
-            if (step == failing_step) allocations = {.armed = true, .left = n};
-            if (step == failing_step + 1) reached = allocations.left < 0;
+            if (step == failing_step) scarce_memory = {.spared = n, .failing = 1};
+            if (step == failing_step + 1) reached = scarce_memory.spared < 0;
           },
           "out of memory");
       EXPECT_LE(failed, kMostFailed);
@@ -296,7 +271,7 @@ TEST_P(FailingStep, ASamplerThatFailsEndsItsOwnRequestAlone) {
     SCOPED_TRACE("allocation " + std::to_string(n));
     int left = 1;
     ops.after_logits = [&] {  // of the first step, in which requests choose
-      if (left-- == 1) allocations = {.armed = true, .left = n};
+      if (left-- == 1) scarce_memory = {.spared = n, .failing = 1};
     };
     ++times[run_all([](int) {}, "out of memory")];
   }

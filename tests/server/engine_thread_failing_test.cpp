@@ -2,32 +2,12 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <cstdlib>
-#include <new>
 
 #include "ops/forwarding.h"
 #include "server/engine_thread.h"
 #include "server/generations.h"
 #include "support/goldens.h"
-
-// While positive, so many further allocations of this thread fail.
-static thread_local int failing_allocations = 0;
-
-// Not inlined, lest one of a pair is and the compiler takes it for a mismatch.
-[[gnu::noinline]] void* operator new(size_t bytes) {
-  if (failing_allocations > 0) {
-    --failing_allocations;
-    throw std::bad_alloc();
-  }
-  if (void* memory = std::malloc(bytes > 0 ? bytes : 1)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void* operator new(size_t bytes, const std::nothrow_t&) noexcept {  // std::stable_sort's
-  return std::malloc(bytes > 0 ? bytes : 1);
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+#include "support/scarce_memory.h"
 
 namespace cachalot::testing {
 namespace {
@@ -54,9 +34,9 @@ class Clock {
   Clock(Phase at, std::function<bool()> fails) : at_(at), fails_(std::move(fails)) {}
   double operator()() {
     if (std::this_thread::get_id() == test_thread_) return 1;
-    failing_allocations = 0;  // what was handed on without asking for memory
+    scarce_memory = {};  // what was handed on without asking for memory
     const bool fails = phase_ == at_ && fails_();
-    if (fails) failing_allocations = at_ == before_step ? 1 : 3;
+    if (fails) scarce_memory = {.failing = at_ == before_step ? 1 : 3};
     failed += fails;
     if (!fails || at_ != before_step) phase_ = (phase_ + 1) % 4;  // a step that is not planned is tried again
     return 1;
@@ -214,6 +194,7 @@ TEST_F(EngineThreadFailing, WhatRunsIsMeasured) {
        {"vllm:prompt_tokens_total{model_name=\"m\"} 308", "vllm:prefix_cache_hits_total{model_name=\"m\"} 112",
         "vllm:generation_tokens_total{model_name=\"m\"} 90", "vllm:num_requests_running{model_name=\"m\"} 0",
         "vllm:time_to_first_token_seconds_count{model_name=\"m\"} 3",
+        "vllm:request_max_num_generation_tokens_sum{model_name=\"m\"} 70",
         "vllm:inter_token_latency_seconds_count{model_name=\"m\"} 85",
         "vllm:request_success_total{model_name=\"m\",finished_reason=\"length\"} 5",
         "vllm:e2e_request_latency_seconds_count{model_name=\"m\"} 3",

@@ -43,7 +43,8 @@ TEST(Metrics, TellWhatWasRecordedUnderTheNamesThatDashboardsKnow) {
   for (const char* name :
        {"vllm:time_to_first_token_seconds", "vllm:inter_token_latency_seconds", "vllm:request_queue_time_seconds",
         "vllm:request_prefill_time_seconds", "vllm:request_decode_time_seconds", "vllm:e2e_request_latency_seconds",
-        "vllm:request_prompt_tokens", "vllm:request_generation_tokens", "vllm:request_time_per_output_token_seconds"})
+        "vllm:request_prompt_tokens", "vllm:request_generation_tokens", "vllm:request_max_num_generation_tokens",
+        "vllm:request_time_per_output_token_seconds"})
     EXPECT_EQ(value(text, std::string(name) + "_count" + label), "1") << name;
   EXPECT_EQ(value(text, "vllm:time_to_first_token_seconds_sum" + label), "0.75");
   const std::string in = label.substr(0, label.size() - 1);
