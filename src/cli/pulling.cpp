@@ -12,7 +12,6 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/quote.h"
-#include "cli/commands/bench_probes.h"
 #include "cli/commands/inspection.h"
 #include "cli/interrupt.h"
 #include "cli/terminal.h"
@@ -92,27 +91,13 @@ const GgufChoice& chosen(const std::vector<GgufChoice>& choices, const HubName& 
 
 // --- what it is ---
 
-// Middle one of some looks at the memory.
-double measured_bandwidth() {
-  const auto ops = ModelOptions().make_ops();
-  Probes probes(*ops, DType::bf16);
-  std::vector<double> rates;
-  for (int i = 0; i < 5; ++i) rates.push_back(probes.measure().bytes_per_s);
-  return spread(rates).median;
-}
-
-// What a token reads is the time that it takes, when that is more than caches hold.
 void describe_speed(const Inspection& i) {
-  constexpr int64_t kMostCached = int64_t{64} << 20;
-  if (i.read_bytes_per_token < kMostCached) {
-    fact("speed",
-         fmt::format("not by memory: a token reads {}, which caches may hold", bytes_text(i.read_bytes_per_token)));
-    return;
-  }
-  const double bandwidth = measured_bandwidth();
-  fact("speed", fmt::format("up to {} tokens/s: memory gives {}/s now, a token reads {}",
-                            rate_text(bandwidth / static_cast<double>(i.read_bytes_per_token)),
-                            bytes_text(static_cast<int64_t>(bandwidth)), bytes_text(i.read_bytes_per_token)));
+  const auto ops = ModelOptions().make_ops();
+  const std::string reads = "a token reads " + bytes_text(static_cast<int64_t>(i.token_reads.bytes()));
+  const auto seconds = seconds_of_token(*ops, i.token_reads);
+  fact("speed", seconds
+                    ? fmt::format("about {} tokens/s, measured with such weights: {}", rate_text(1 / *seconds), reads)
+                    : fmt::format("not by its weights: {}", reads));
 }
 
 void describe(const Inspection& i, bool with_speed) {
@@ -127,7 +112,7 @@ void describe(const Inspection& i, bool with_speed) {
                                    i.context, memory_text(i.available_bytes));
   if (!m.plan.fits() && m.context > 0) memory += fmt::format("; fits with {} tokens", m.context);
   fact("memory", memory);
-  if (with_speed && i.reasons.empty() && i.spec->causal()) describe_speed(i);
+  if (with_speed && i.decodes()) describe_speed(i);
 }
 
 // Reasons name files of the temporary folder, which is the repository to a reader.

@@ -185,6 +185,20 @@ TEST_F(Inspect, SurvivesConfigsWhoseSizesOverflow) {
               HasSubstr("10^15 numbers"));
 }
 
+TEST_F(Inspect, MeasuresHowFastAModelThatIsNotHereWouldDecode) {
+  const auto rate = [&](const char* weights) {
+    const Json got = json(config("Qwen3-0.6B"), {"--context", "512", "--weights", weights, "--speed"});
+    return got["decode_tokens_per_s"].get<double>();
+  };
+  const double bf16 = rate("bf16"), q4_k = rate("q4_k");
+  EXPECT_GT(bf16, 0.1);
+  EXPECT_LT(bf16, 1000);
+  EXPECT_GT(q4_k, 0.5 * bf16) << "it reads a third of the bytes";
+  EXPECT_TRUE(json(config("Qwen3-0.6B"))["decode_tokens_per_s"].is_null()) << "it is measured when it is asked for";
+  const Outcome tiny = run({"inspect", golden("qwen3/plain"), "--speed"});
+  EXPECT_THAT(tiny.err, HasSubstr("a token reads too few weights to tell by"));
+}
+
 TEST_F(Inspect, ReadsNoWeightsSoFilesOfAnySizeAreShownAtOnce) {
   // A sparse file of 40 GB with a whole header: only a program that stays in the header is fast.
   const std::string header =

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/log.h"
 #include "cli/command.h"
 #include "cli/commands/inspect_report.h"
 #include "cli/pulling.h"
@@ -14,11 +15,16 @@ namespace {
 
 struct InspectOptions {
   ModelOptions model;
-  bool tensors = false, json = false;
+  bool tensors = false, speed = false, json = false;
 };
 
 int inspect(const InspectOptions& o) {
-  const Inspection inspection = inspect_model(find_model(o.model.model, o.model.pull), o.model);
+  Inspection inspection = inspect_model(find_model(o.model.model, o.model.pull), o.model);
+  if (o.speed && inspection.decodes())
+    inspection.token_seconds = seconds_of_token(*o.model.make_ops(), inspection.token_reads);
+  if (o.speed && !inspection.token_seconds)
+    note("no speed is told: {}",
+         inspection.decodes() ? "a token reads too few weights to tell by" : "it decodes nothing");
   if (o.json) {
     using Json = nlohmann::ordered_json;
     fmt::print("{}\n", inspection_json(inspection).dump(-1, ' ', false, Json::error_handler_t::replace));
@@ -36,8 +42,9 @@ Command inspect_command() {
   Command command{.name = "inspect", .about = "Show what a checkpoint holds and whether it runs here"};
   o->model.add_to(command);
   std::erase_if(command.options,
-                [](const Option& option) { return option.name == "--threads"; });  // nothing is computed
+                [](const Option& option) { return option.name == "--threads"; });  // nothing of the model is computed
   command.add({.name = "--tensors", .help = "list every tensor (JSON always does)", .value = &o->tensors});
+  command.add({.name = "--speed", .help = "measure how fast it would decode here", .value = &o->speed});
   add_json_flag(command, o->json);
   command.footer =
       "MODEL may also be a config.json, or a folder with no more than that: what a model needs can be seen before "

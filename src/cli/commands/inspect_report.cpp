@@ -201,6 +201,9 @@ void print_inspection(const Inspection& i) {
     if (i.cache_bytes > 0) print_cache(i);
   }
   print_memory(i);
+  if (i.token_seconds)
+    line("speed", fmt::format("about {} tokens/s, of which each reads {}", rate_text(1 / *i.token_seconds),
+                              memory_text(static_cast<int64_t>(i.token_reads.bytes()))));
   line("runs", !i.reasons.empty()  ? "no"
                : !i.spec->causal() ? "yes, for logits and traces: its windows see ahead, so it generates nothing"
                : !i.has_tokenizer  ? "yes, on token ids: it has no tokenizer"
@@ -249,6 +252,7 @@ Json inspection_json(const Inspection& i) {
                  {"mla", nullptr},
                  {"mtp", spec ? mtp_facts(i) : Json(nullptr)},
                  {"memory", memory_facts(i)},
+                 {"decode_tokens_per_s", i.token_seconds ? Json(1 / *i.token_seconds) : Json(nullptr)},
                  {"tokenizer", i.has_tokenizer},
                  {"runs", i.reasons.empty()},
                  {"reasons", i.reasons},

@@ -173,16 +173,22 @@ MemoryChoice memory_choice(const std::vector<OwnParameter>& parameters, const st
 }
 
 // Of the embedding a token reads a row, unless it is the output head, too; of experts those that it uses.
-int64_t bytes_of_a_token(const std::vector<OwnParameter>& parameters, const LoadOptions& load, const Ops& ops,
-                         const ModelSpec& spec) {
-  double bytes = 0;
+TokenReads reads_of_token(const std::vector<OwnParameter>& parameters, const LoadOptions& load, const Ops& ops,
+                          const ModelSpec& spec) {
+  TokenReads reads{.bytes_of = {}, .width = spec.width};
   for (const auto& [p, own] : parameters) {
     const bool in_module = p.layer >= static_cast<int>(spec.layers.size());
-    if (in_module || p.kind == Parameter::Kind::vector || (p.slot == "embed" && !spec.tied_head)) continue;
+    const bool is_head = p.slot == "head" || (p.slot == "embed" && spec.tied_head);
+    if (in_module || p.kind == Parameter::Kind::vector || (p.slot == "embed" && !is_head)) continue;
+    const DType held = p.held_as(load.weights, own);
     const double share = static_cast<double>(p.active_elements()) / static_cast<double>(p.elements());
-    bytes += share * static_cast<double>(p.held_bytes(ops, p.held_as(load.weights, own)));
+    const double bytes = share * static_cast<double>(p.held_bytes(ops, held));
+    if (is_head)
+      reads.head_held_as = held, reads.head_bytes = bytes;
+    else
+      reads.bytes_of[held] += bytes;
   }
-  return static_cast<int64_t>(bytes);
+  return reads;
 }
 
 // What every type of weights takes, the one that is asked for, and what it lacks.
@@ -217,7 +223,7 @@ void inspect_family(const ModelOptions& o, Inspection& i) {
   const auto parameters =
       i.checkpoint ? bound_parameters(family, *i.spec, load.weights, i) : expected_parameters(*i.config, *i.spec, i);
   measure_memory(parameters, o, ops, i);
-  i.read_bytes_per_token = bytes_of_a_token(parameters, load, ops, *i.spec);
+  i.token_reads = reads_of_token(parameters, load, ops, *i.spec);
   if (i.checkpoint && i.has_tokenizer) TextModel::read(*i.checkpoint);
 }
 

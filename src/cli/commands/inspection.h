@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/commands/decode_speed.h"
 #include "cli/options.h"
 #include "model/parameters.h"
 
@@ -44,9 +45,13 @@ struct Inspection {
   int64_t state_bytes = 0;           // of recurrent layers, without modules: of one sequence, however long
   std::vector<MemoryChoice> memory;  // --weights auto first; with the modules
   int64_t available_bytes = 0;
-  int64_t read_bytes_per_token = 0;  // of weights as they are held, without modules, when one sequence is decoded
+  TokenReads token_reads;               // without modules
+  std::optional<double> token_seconds;  // where they were measured
 
   std::vector<std::string> reasons;  // why it does not run as asked for; empty: it does
+
+  // Whether it does, or would if the weights were here, which is a reason of its own.
+  bool decodes() const { return spec && spec->causal() && reasons.size() == (checkpoint ? 0 : 1); }
 };
 
 // `path`: a checkpoint, a folder that lacks the weights, or a config.json. Throws Error when there is neither a
