@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "base/error.h"
+#include "session/thinking_budget.h"
 
 namespace cachalot {
 
@@ -85,11 +86,15 @@ Answer answer(Engine& engine, const LoadedModel& model, const Prompt& prompt, co
 
   const auto start = Clock::now();
   auto first = start, last = start;  // of the predictions
-  const RequestId id = engine.submit({.prompt = prompt.tokens,
-                                      .sampling = o.sampling,
-                                      .max_tokens = o.max_tokens,
-                                      .end_tokens = model.defaults.end_tokens,
-                                      .absorbed = prompt.answers});
+  Request request{.prompt = prompt.tokens,
+                  .sampling = o.sampling,
+                  .max_tokens = o.max_tokens,
+                  .end_tokens = model.defaults.end_tokens,
+                  .absorbed = prompt.answers};
+  if (prompt.reasoning_tokens)
+    limit_reasoning(request, *prompt.reasoning_tokens, model.text->tokenizer, model.text->reply,
+                    prompt.reply && prompt.reply->starts_inside, model.transformer->spec().vocab);
+  const RequestId id = engine.submit(request);
   for (bool finished = false; !finished;) {
     if (cancelled()) engine.cancel(id);
     for (const Event& event : engine.step()) {

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "session/thinking.h"
@@ -37,5 +38,9 @@ struct ChatRequest {
   bool opens_answer = true;     // the prompt ends where an answer begins
   bool continues_last = false;  // or where the text of the last message, the assistant's, does: the model goes on
 };
+
+// What is wrong with a tool's name, or nothing: in every form of calls a name ends where some characters stand, so a
+// model could not write one that has them.
+std::string fault_of_tool_name(std::string_view name);
 
 }  // namespace cachalot

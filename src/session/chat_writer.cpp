@@ -101,7 +101,7 @@ class ChatWriter::Arranging {
  public:
   Arranging(const ChatWriter& writer, const ChatRequest& request, const AttributedText& tools, Arrangement how,
             bool writes_calls)
-      : habits_(writer.habits_), format_(writer.format_), how_(how), writes_calls_(writes_calls) {
+      : habits_(writer.habits_for(request)), format_(writer.format_), how_(how), writes_calls_(writes_calls) {
     const auto& messages = request.messages;
     size_t i = begin(request, tools);
     for (; i < messages.size(); ++i) {
@@ -224,21 +224,28 @@ class ChatWriter::Arranging {
 };
 
 ChatWriter::ChatWriter(const ChatTemplate& chat_template, ReplyFormat format)
-    : template_(chat_template), format_(format), habits_(TemplateHabits::of(chat_template)) {}
+    : template_(chat_template),
+      format_(format),
+      habits_(TemplateHabits::of(chat_template, /*with_tools=*/false)),
+      habits_with_tools_(TemplateHabits::of(chat_template, /*with_tools=*/true)) {}
+
+const TemplateHabits& ChatWriter::habits_for(const ChatRequest& request) const {
+  return habits_.tools && !request.tools.empty() ? habits_with_tools_ : habits_;
+}
 
 AttributedText ChatWriter::render(const ChatRequest& request, const std::vector<Turn>& turns,
                                   const Json& variables) const {
   Json all = variables;
   std::vector<ContentNote> notes(turns.size());
   Json& messages = all["messages"] = Json::array();
-  for (size_t i = 0; i < turns.size(); ++i) messages.push_back(turns[i].json(habits_, notes[i]));
+  for (size_t i = 0; i < turns.size(); ++i) messages.push_back(turns[i].json(habits_for(request), notes[i]));
   return request.continues_last ? template_.write_continued(all, notes) : template_.write(all, notes);
 }
 
 WrittenChat ChatWriter::write(const ChatRequest& request) const {
   CHECK(!request.messages.empty());
   Json variables = request.variables;
-  WrittenChat written{.text = {}, .reasoning_tokens = apply(request.thinking, habits_, variables)};
+  WrittenChat written{.text = {}, .reasoning_tokens = apply(request.thinking, habits_for(request), variables)};
   variables["add_generation_prompt"] = request.opens_answer;
   AttributedText tools;
   if (!request.tools.empty() && habits_.tools)

@@ -41,7 +41,6 @@ class ChatWriter {
 
   // Throws Error with the template's reason when it refuses all arrangements. There must be a message.
   WrittenChat write(const ChatRequest& request) const;
-  const TemplateHabits& habits() const { return habits_; }
 
  private:
   struct Turn;
@@ -50,9 +49,12 @@ class ChatWriter {
   AttributedText render(const ChatRequest& request, const std::vector<Turn>& turns,
                         const nlohmann::ordered_json& variables) const;
 
+  // Where there are tools that the template writes, and elsewhere.
+  const TemplateHabits& habits_for(const ChatRequest& request) const;
+
   const ChatTemplate& template_;
   ReplyFormat format_;
-  TemplateHabits habits_;
+  TemplateHabits habits_, habits_with_tools_;
 };
 
 }  // namespace cachalot

@@ -1,17 +1,19 @@
 // A conversation with a model: what was said, and answers to what is said next.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "session/answer.h"
+#include "session/chat_request.h"
 
 namespace cachalot {
 
 // Keeps what earlier turns computed in its engine's cache, so a turn computes what is new. Borrows the model.
 class Conversation {
  public:
-  Conversation(const LoadedModel& model, AnswerOptions options);
+  // `wishes`: what every turn asks for; its messages are the conversation's.
+  Conversation(const LoadedModel& model, AnswerOptions options, ChatRequest wishes = {});
 
   // Forgets everything; "" for no system message.
   void start(const std::string& system);
@@ -22,18 +24,16 @@ class Conversation {
   Answer say(const std::string& text, const AnswerSink& sink, const std::function<bool()>& cancelled);
   // Asks the last question again, with another seed, and forgets what was answered. There must be one.
   Answer retry(const AnswerSink& sink, const std::function<bool()>& cancelled);
-  bool can_retry() const { return !asked_.empty(); }
+  bool can_retry() const { return !asked_.messages.empty(); }
 
  private:
-  using Json = nlohmann::ordered_json;
-
   const LoadedModel& model_;
   PromptWriter prompts_;
   Engine engine_;
   AnswerOptions options_;
   std::string system_;
-  Json messages_;  // what was said
-  Json asked_;     // what the model was asked last: messages that end in the user's; empty before that
+  std::vector<ChatMessage> messages_;  // what was said
+  ChatRequest asked_;  // what the model was asked last, with messages that end in the user's; without any before that
 };
 
 }  // namespace cachalot

@@ -35,6 +35,7 @@ class PromptWriter {
   // has no template or the template refuses.
   WrittenChat write(const ChatRequest& request) const;
   Prompt encode(const ChatRequest& request, WrittenChat written) const;
+  Prompt ask(const ChatRequest& request) const { return encode(request, write(request)); }
   // `variables` are the template's, as they are: messages, tools and so on. Throws Error when the checkpoint has no
   // template or the template refuses.
   Prompt chat(const nlohmann::ordered_json& variables) const;

@@ -15,18 +15,19 @@ using Json = nlohmann::ordered_json;
 
 // Words that no template has of its own. Identifiers have the length that the strictest templates ask for.
 constexpr const char *kTool = "probed_tool", *kKey = "probed_key", *kValue = "probed value",
-                     *kOther = "another value", *kText = "probed text", *kResult = "probed result";
+                     *kOther = "another value", *kText = "probed text", *kResult = "probed result",
+                     *kOffered = "offered_tool";
 
 Json user() { return {{"role", "user"}, {"content", "A question."}}; }
 Json assistant() { return {{"role", "assistant"}, {"content", "An answer."}}; }
 Json result(const char* id) { return {{"role", "tool"}, {"tool_call_id", id}, {"content", kResult}}; }
 
-Json definition() {
+Json definition(const char* name) {
   const Json parameters = {{"type", "object"},
-                           {"properties", {{kKey, {{"type", "string"}, {"description", "A key."}}}}},
-                           {"required", Json::array({kKey})}};
+                           {"properties", {{"key", {{"type", "string"}, {"description", "A key."}}}}},
+                           {"required", Json::array({"key"})}};
   return {{"type", "function"},
-          {"function", {{"name", kTool}, {"description", "Does something."}, {"parameters", parameters}}}};
+          {"function", {{"name", name}, {"description", "Does something."}, {"parameters", parameters}}}};
 }
 
 Json call(const char* id, const char* value, bool objects) {
@@ -40,12 +41,13 @@ bool has(std::string_view text, std::string_view words) { return text.find(words
 
 class Asking {
  public:
-  explicit Asking(const ChatTemplate& chat_template) : template_(chat_template) {}
+  Asking(const ChatTemplate& chat_template, bool with_tools) : template_(chat_template), with_tools_(with_tools) {}
 
   // What it writes; none when it refuses.
   std::optional<std::string> writes(const Json& messages, const Json& variables = Json::object()) const {
     Json all = variables;
     all["messages"] = messages;
+    if (with_tools_) all["tools"] = Json::array({definition(kOffered)});
     // Only contents of calls are null, and those are meant.
     std::vector<ContentNote> notes;
     for (const Json& message : messages)
@@ -122,6 +124,7 @@ class Asking {
   }
 
   const ChatTemplate& template_;
+  bool with_tools_;
 };
 
 }  // namespace
@@ -130,10 +133,10 @@ bool TemplateHabits::reads(Effort effort) const {
   return std::find(efforts.begin(), efforts.end(), effort) != efforts.end();
 }
 
-TemplateHabits TemplateHabits::of(const ChatTemplate& chat_template) {
-  const Asking asking(chat_template);
+TemplateHabits TemplateHabits::of(const ChatTemplate& chat_template, bool with_tools) {
+  const Asking asking(chat_template, with_tools);
   TemplateHabits habits;
-  habits.tools = asking.tells({kTool, kKey}, Json::array({user()}), {{"tools", Json::array({definition()})}});
+  habits.tools = Asking(chat_template, /*with_tools=*/true).tells({kOffered}, Json::array({user()}));
   habits.calls = asking.calls();
   habits.results = asking.results(habits.calls);
   habits.switches_thinking = asking.switches_thinking();

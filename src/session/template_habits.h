@@ -29,7 +29,8 @@ struct TemplateHabits {
 
   bool reads(Effort effort) const;
 
-  static TemplateHabits of(const ChatTemplate& chat_template);
+  // with_tools: in conversations that offer some; a checkpoint may have another template for those.
+  static TemplateHabits of(const ChatTemplate& chat_template, bool with_tools);
 };
 
 }  // namespace cachalot

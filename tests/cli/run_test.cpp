@@ -44,6 +44,35 @@ TEST_F(Run, APipeGetsTheAnswerAloneAndStatisticsGoToStderr) {
   EXPECT_THAT(o.out + o.err, Not(HasSubstr("\033")));
 }
 
+TEST_F(Run, ReasoningIsLimitedOrLeftOut) {
+  const Json free = answer({kQuestion, "--temperature", "0"}), off = answer({kQuestion, "--think", "off"}),
+             none = answer({kQuestion, "--template-var", "enable_thinking=false"}),
+             five = answer({kQuestion, "--temperature", "0", "--max-thinking-tokens", "5"}),
+             on = answer({kQuestion, "--temperature", "0", "--think", "on", "--max-thinking-tokens", "1000"});
+  for (const Json& json : {off, none}) {
+    EXPECT_EQ(json["reasoning"], "");
+    EXPECT_NE(json["text"], "");
+  }
+  EXPECT_EQ(five["reasoning"].get<std::string>(), free["reasoning"].get<std::string>().substr(0, 5));
+  EXPECT_THAT(five["text"].get<std::string>(), Not(HasSubstr("think")));
+  EXPECT_NE(five["text"], "");
+  EXPECT_EQ(on["tokens"], free["tokens"]);
+}
+
+TEST_F(Run, AVariableOfTheTemplateIsJsonUnderANameOfItsOwn) {
+  const auto run_with = [&](const char* variable) {
+    return run({"run", kShipped, kQuestion, "--threads", "1", "--template-var", variable});
+  };
+  EXPECT_EQ(run_with("style=\"short\"").status, 0);
+  EXPECT_EQ(run_with("style").status, 2);
+  for (const char* variable : {"style=short", "eos_token=\"x\"", "range=[]", "messages=[]", "tools=[]"}) {
+    const Outcome o = run_with(variable);
+    EXPECT_EQ(o.status, 1) << variable;
+    EXPECT_THAT(o.err, HasSubstr("--template-var")) << variable;
+  }
+  EXPECT_EQ(run({"run", kShipped, kQuestion, "--raw", "--think", "off"}).status, 2);
+}
+
 TEST_F(Run, ThePromptMayComeFromStandardInput) {
   EXPECT_EQ(answer({"-"}, kQuestion)["tokens"], answer({kQuestion})["tokens"]);
   EXPECT_EQ(answer({"-"}, kQuestion + "\n")["tokens"], answer({kQuestion})["tokens"]);

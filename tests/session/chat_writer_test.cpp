@@ -186,6 +186,25 @@ TEST(ChatWriter, KeepsWhatWasSaidApartFromTheMarksOfCalls) {
             ".....................}\n</tool_call>|user:<tool_response>\n................\n</tool_response>|");
 }
 
+// Some checkpoints have a template of its own for conversations with tools.
+TEST(ChatWriter, KnowsTheHabitsOfBothTemplates) {
+  const ChatTemplate two(
+      {{"default", "{% for m in messages %}[{{ m.content }}]{% endfor %}"},
+       {"tool_use",
+        "{{ tools|tojson }}{% for m in messages %}[{{ m.content }}{% for c in m.tool_calls or () %}"
+        "<{{ c.function.name ~ c.function.arguments|tojson }}>{% endfor %}]{% endfor %}"}},
+      {});
+  const ChatWriter writer(two, {});
+  ChatRequest request;
+  request.messages.push_back({.role = ChatRole::user, .text = "Hi"});
+  request.messages.push_back(
+      {.role = ChatRole::assistant, .calls = {{.id = "1", .name = "f", .arguments = R"({"x": 1})"}}});
+  EXPECT_EQ(writer.write(request).text.text,
+            "[Hi][<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": 1}}\n</tool_call>]");
+  request.tools = Json::array({{{"type", "function"}, {"function", {{"name", "f"}}}}});
+  EXPECT_EQ(writer.write(request).text.text, R"([{"type": "function", "function": {"name": "f"}}][Hi][<f{"x": 1}>])");
+}
+
 TEST(ChatWriter, SaysWhatATemplateRefuses) {
   const ChatTemplate picky("{% if messages|length != 2 %}{{ raise_exception('Two, please') }}{% endif %}x", "", "");
   const ChatWriter writer(picky, {});

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/answer_printer.h"
+#include "cli/chat_options.h"
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/line_reader.h"
@@ -14,8 +15,9 @@
 namespace cachalot {
 namespace {
 
-struct ChatOptions {
+struct TalkOptions {
   ModelOptions model;
+  ChatOptions chat;
   SpeculationOptions speculation;
   SamplingOptions sampling;
   std::string system;
@@ -71,7 +73,7 @@ bool obey(const std::string& line, const LoadedModel& model, Conversation& conve
   return true;
 }
 
-int chat(const ChatOptions& o) {
+int chat(const TalkOptions& o) {
   const LoadedModel model = o.model.load(o.speculation);
   if (!model.text->chat_template)
     throw Error("this checkpoint has no chat template, so there is no conversation to have")
@@ -81,7 +83,8 @@ int chat(const ChatOptions& o) {
   model.text->chat_template->check();
   Conversation conversation(
       model,
-      {.sampling = o.sampling.over(model.defaults), .max_tokens = o.sampling.max_tokens, .stops = o.sampling.stops});
+      {.sampling = o.sampling.over(model.defaults), .max_tokens = o.sampling.max_tokens, .stops = o.sampling.stops},
+      o.chat.request(*model.text->chat_template));
   conversation.start(o.system);
   LineReader reader;
   Interrupt interrupt;
@@ -107,10 +110,11 @@ int chat(const ChatOptions& o) {
 }  // namespace
 
 Command chat_command() {
-  auto o = std::make_shared<ChatOptions>();
+  auto o = std::make_shared<TalkOptions>();
   Command command{.name = "chat", .about = "Talk with a model"};
   o->model.add_to(command);
   command.add({.name = "--system", .help = "the system message", .value = &o->system, .type = "TEXT"});
+  o->chat.add_to(command);
   o->speculation.add_to(command);
   o->sampling.add_to(command);
   command.footer = std::string("In the conversation:\n") + kHelp + R"(

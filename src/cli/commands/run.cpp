@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mapped_file.h"
 #include "cli/answer_printer.h"
+#include "cli/chat_options.h"
 #include "cli/command.h"
 #include "cli/input.h"
 #include "cli/interrupt.h"
@@ -22,6 +23,7 @@ struct RunOptions {
   ModelOptions model;
   SamplingOptions sampling;
   SpeculationOptions speculation;
+  ChatOptions chat;
   std::string prompt;
   std::optional<std::string> system, tools;
   bool raw = false, json = false;
@@ -29,13 +31,23 @@ struct RunOptions {
 
 using Json = nlohmann::ordered_json;
 
-// Throws Error when they are none.
+// In the shape that templates take. Throws Error when they are none.
 Json read_tools(const std::string& path) {
-  const Json tools = parse_ordered_json(read_text_file(path), path);
+  Json tools = parse_ordered_json(read_text_file(path), path);
   try {
     static_cast<void>(Tools(tools));
   } catch (Error& error) { throw std::move(error).in(path); }
+  for (Json& tool : tools) {
+    if (!tool.contains("function")) tool = {{"type", "function"}, {"function", tool}};
+    if (const auto fault = fault_of_tool_name(tool["function"]["name"].get_ref<const std::string&>()); !fault.empty())
+      throw Error("the name of a tool " + fault).in(path);
+  }
   return tools;
+}
+
+// What asks for more than a base model can do.
+std::string needs_template(const RunOptions& o) {
+  return o.system ? "--system" : o.tools ? "--tools" : o.chat.given();
 }
 
 Prompt prepare(const RunOptions& o, const TextModel& text, const PromptWriter& prompts) {
@@ -44,20 +56,17 @@ Prompt prepare(const RunOptions& o, const TextModel& text, const PromptWriter& p
   if (o.prompt == "-" && prompt.ends_with('\n'))
     prompt.pop_back();  // the end of a file's last line is no part of a question
   if (!text.chat_template) {
-    if (o.system || o.tools)
-      throw Error(fmt::format("the checkpoint has no chat template, so there is no place for {}",
-                              o.system ? "a system message" : "tools"))
-          .hint(fmt::format("leave {} out; a base model completes the prompt as it is",
-                            o.system ? "--system" : "--tools"));
+    if (const std::string option = needs_template(o); !option.empty())
+      throw Error(fmt::format("the checkpoint has no chat template, so {} has no effect", option))
+          .hint("leave it out; a base model completes the prompt as it is");
     note("the checkpoint has no chat template (a base model): the prompt is completed as it is, as with --raw");
     return prompts.raw(prompt);
   }
-  Json messages = Json::array();
-  if (o.system) messages.push_back({{"role", "system"}, {"content", *o.system}});
-  messages.push_back({{"role", "user"}, {"content", prompt}});
-  Json variables = {{"messages", messages}, {"add_generation_prompt", true}};
-  if (o.tools) variables["tools"] = read_tools(*o.tools);
-  return prompts.chat(variables);
+  ChatRequest request = o.chat.request(*text.chat_template);
+  if (o.system) request.messages.push_back({.role = ChatRole::system, .text = *o.system});
+  request.messages.push_back({.role = ChatRole::user, .text = std::move(prompt)});
+  if (o.tools) request.tools = read_tools(*o.tools);
+  return prompts.ask(request);
 }
 
 Json calls_json(const std::vector<ReplyPart>& calls) {
@@ -128,8 +137,9 @@ Command run_command() {
   command.add({.name = "--raw",
                .help = "complete the text as it is, without the chat template",
                .value = &o->raw,
-               .excludes = {"--system", "--tools"}});
+               .excludes = {"--system", "--tools", "--think", "--max-thinking-tokens", "--template-var"}});
   add_json_flag(command, o->json);
+  o->chat.add_to(command);
   o->speculation.add_to(command);
   o->sampling.add_to(command);
   command.footer = R"(Examples:

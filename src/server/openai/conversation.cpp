@@ -121,31 +121,12 @@ ChatRequest request_of(const Asked& asked) {
 
 // -- Tools
 
-constexpr size_t kLongestName = 64;  // bytes
-
-// In every form of calls a name ends where one of these stands.
-bool may_be_in_name(char c) {
-  return static_cast<unsigned char>(c) > ' ' && c != '\x7f' &&
-         std::string_view("\"'`\\<>").find(c) == std::string::npos;
-}
-
-void check_name(const Value& name) {
-  const std::string& text = name.text();
-  if (text.empty()) name.refuse("is empty");
-  if (text.size() > kLongestName)
-    name.refuse(fmt::format("has {} bytes; names of tools have at most {}", text.size(), kLongestName));
-  if (!std::all_of(text.begin(), text.end(), may_be_in_name))
-    name.refuse(
-        fmt::format("{} has a character that no name of a tool may have: white space, a quotation mark, a "
-                    "backslash, < or >",
-                    quote(text)));
-}
-
 void check_tool(const Value& tool) {
   const Value type = tool.member("type");
   if (type.text() != "function") type.expect("\"function\"");
   const Value function = tool.member("function");
-  check_name(function.member("name"));
+  const Value name = function.member("name");
+  if (const std::string fault = fault_of_tool_name(name.text()); !fault.empty()) name.refuse(fault);
   if (find(function.json, "description")) function.member("description").text();
   if (find(function.json, "strict")) function.member("strict").flag();
   if (!find(function.json, "parameters")) return;
