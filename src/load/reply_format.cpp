@@ -57,10 +57,24 @@ bool reads(CallForm form, const std::string& written) {
          Json::parse(parts[0].text) == kArguments;
 }
 
+// With reasoning, which most templates drop, and without, where some close what was never opened.
+std::string_view written_end(const ReplyFormats& family, const ChatTemplate& chat_template) {
+  const std::string answer = "The answer.";
+  const std::string with_reasoning =
+                        rendered(chat_template, {{"role", "assistant"}, {"content", answer}, {"reasoning_content", "So"}}),
+                    plain = rendered(chat_template, {{"role", "assistant"}, {"content", answer}});
+  for (const std::string_view end : family.reasoning_ends)
+    for (const std::string& text : {with_reasoning, plain})
+      if (text.find(std::string(end) + answer) != text.npos) return end;
+  return family.reasoning_ends.front();
+}
+
 }  // namespace
 
 ReplyFormat reply_format(const ReplyFormats& family, const std::optional<ChatTemplate>& chat_template) {
-  ReplyFormat format{.reasoning_end = family.reasoning_end};
+  ReplyFormat format;
+  if (!family.reasoning_ends.empty())
+    format.reasoning_end = chat_template ? written_end(family, *chat_template) : family.reasoning_ends.front();
   if (family.calls.empty()) return format;
   format.calls = family.calls[0];
   if (!chat_template || family.calls.size() == 1) return format;

@@ -18,6 +18,9 @@ constexpr const char *kTool = "probed_tool", *kKey = "probed_key", *kValue = "pr
                      *kOther = "another value", *kText = "probed text", *kResult = "probed result",
                      *kOffered = "offered_tool";
 
+// Of one answer: what is asked is short, and there are some fifty questions.
+constexpr jinja::Limits kLimits = {.steps = 500'000};
+
 Json user() { return {{"role", "user"}, {"content", "A question."}}; }
 Json assistant() { return {{"role", "assistant"}, {"content", "An answer."}}; }
 Json result(const char* id) { return {{"role", "tool"}, {"tool_call_id", id}, {"content", kResult}}; }
@@ -53,7 +56,7 @@ class Asking {
     for (const Json& message : messages)
       notes.push_back({.said = {}, .null = message.contains("content") && message["content"].is_null()});
     try {
-      return template_.write(all, notes).text;
+      return template_.write(all, notes, kLimits).text;
     } catch (const Error&) { return std::nullopt; }
   }
 

@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 
+#include <chrono>
 #include <map>
 #include <memory>
 
@@ -203,6 +204,15 @@ TEST(ChatWriter, KnowsTheHabitsOfBothTemplates) {
             "[Hi][<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": 1}}\n</tool_call>]");
   request.tools = Json::array({{{"type", "function"}, {"function", {{"name", "f"}}}}});
   EXPECT_EQ(writer.write(request).text.text, R"([{"type": "function", "function": {"name": "f"}}][Hi][<f{"x": 1}>])");
+}
+
+// A checkpoint is not trusted: asking its template has an end.
+TEST(ChatWriter, AsksATemplateThatNeverEndsInShortTime) {
+  const ChatTemplate slow(
+      "{% for a in range(9999) %}{% for b in range(9999) %}{% set c = a * b %}{% endfor %}{% endfor %}x", "", "");
+  const auto start = std::chrono::steady_clock::now();
+  const ChatWriter writer(slow, {});
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
 }
 
 TEST(ChatWriter, SaysWhatATemplateRefuses) {

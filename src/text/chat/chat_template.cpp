@@ -181,11 +181,12 @@ bool ChatTemplate::mentions(std::string_view word) const {
 
 bool ChatTemplate::provides(std::string_view name) const {
   return jinja::is_global(name) ||
-          std::any_of(tokens_.begin(), tokens_.end(), [&](const auto& token) { return token.first == name; }) ||
-          name == "bos_token" || name == "eos_token";
+         std::any_of(tokens_.begin(), tokens_.end(), [&](const auto& token) { return token.first == name; }) ||
+         name == "bos_token" || name == "eos_token";
 }
 
-AttributedText ChatTemplate::write(const Json& variables, std::span<const ContentNote> contents) const {
+AttributedText ChatTemplate::write(const Json& variables, std::span<const ContentNote> contents,
+                                   const jinja::Limits& limits) const {
   if (!variables.is_object()) throw Error("the variables of a chat template must be a JSON object");
   Json all = Json::object();
   for (const auto& [name, text] : tokens_)
@@ -206,7 +207,7 @@ AttributedText ChatTemplate::write(const Json& variables, std::span<const Conten
   for (const auto& [name, value] : variables.items()) {
     if (name != "messages") attribute_all(all[name], attribution);
   }
-  return chosen(!all["tools"].is_null()).render(all, attribution);
+  return chosen(!all["tools"].is_null()).render(all, attribution, limits);
 }
 
 // A mark behind the content shows where it ends. A template that trims what is said leaves out the mark's space.

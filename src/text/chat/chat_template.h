@@ -58,7 +58,8 @@ class ChatTemplate {
   // exceptions, both in messages: a role that is what speakers are called ("user") is the template's, which may make
   // a token of it; and the content and reasoning of messages of the role "assistant" are as said_by_assistant() has
   // it. contents: a note of each message, or none at all.
-  AttributedText write(const nlohmann::ordered_json& variables, std::span<const ContentNote> contents = {}) const;
+  AttributedText write(const nlohmann::ordered_json& variables, std::span<const ContentNote> contents = {},
+                       const jinja::Limits& limits = {}) const;
   // The same up to where the last message's content, a text, ends, so that a model goes on with it, as transformers'
   // continue_final_message does. Throws Error, too, when the template leaves out some of that content.
   AttributedText write_continued(const nlohmann::ordered_json& variables,

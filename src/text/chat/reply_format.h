@@ -27,10 +27,10 @@ struct ReplyFormat {
   CallForm calls = CallForm::none;
 };
 
-// What the answers of a family's models may look like. The first form of calls is that of models whose template does
-// not tell.
+// What the answers of a family's models may look like. The first of each is that of models whose template does not
+// tell.
 struct ReplyFormats {
-  std::string_view reasoning_end = "\n</think>\n\n";
+  std::vector<std::string_view> reasoning_ends = {"\n</think>\n\n", "</think>"};
   std::vector<CallForm> calls = {CallForm::tagged_json};
 };
 
