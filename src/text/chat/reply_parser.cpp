@@ -123,7 +123,7 @@ class ReplyParser::State {
   size_t searched_ = 0;                 // from at_, for the tag that ends reasoning
   size_t in_vain_ = 0;                  // bytes read of what turned out to be no calls
   bool behind_call_ = false;
-  bool only_calls_ = true;  // no content was told
+  bool text_told_ = false;  // of content, since it began or since the last call
   ReplyParts out_;
 };
 
@@ -186,6 +186,7 @@ bool ReplyParser::State::drop_newlines(Mode next) {
 
 void ReplyParser::State::begin_content() {
   mode_ = Mode::content;
+  text_told_ = false;
   at_ = solid_ = told_;
   content_begin_ = pushed_ - held_bytes();
 }
@@ -210,11 +211,11 @@ void ReplyParser::State::tell_text(size_t end) {
   if (end <= told_) return;
   append(out_, {{.kind = kind(), .text = held_.substr(told_, end - told_), .name = {}}});
   told_ = end;
-  if (mode_ == Mode::content) only_calls_ = false;
+  text_told_ = true;
 }
 
 bool ReplyParser::State::may_be_bare() const {
-  return calls_ && !calls_->bare.empty() && mode_ == Mode::content && only_calls_ && solid_ <= told_;
+  return calls_ && !calls_->bare.empty() && mode_ == Mode::content && !text_told_ && solid_ <= told_;
 }
 
 bool ReplyParser::State::step_text() {
@@ -284,6 +285,7 @@ bool ReplyParser::State::tell_calls() {
   drop(at_ + reader_->read_bytes());
   reader_.reset();
   behind_call_ = true;
+  text_told_ = false;
   if (syntax_.one_call) mode_ = Mode::ended;
   return true;
 }

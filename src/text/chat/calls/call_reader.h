@@ -35,8 +35,8 @@ struct CallSyntax {
   std::vector<std::string_view> begins;  // what a call may begin with; each begins with '<'
   std::vector<std::string_view> closes;  // what stands behind calls and belongs to them
   std::vector<std::string_view> inner;   // other tags
-  std::vector<std::string_view> bare;    // what one may begin with, too, where nothing but calls stands before it
-  bool quoted = true;                    // values are, so a tag that ends reasoning may stand in one
+  std::vector<std::string_view> bare;  // what one may begin with, too, where content begins or another call has ended
+  bool quoted = true;                  // values are, so a tag that ends reasoning may stand in one
   // Borrows the tools.
   std::unique_ptr<CallReader> (*reader)(const Tools& tools);
 };

@@ -173,6 +173,7 @@ std::optional<std::string> json_text(std::string_view text) {
     if (scanner.read(text) != Reading::whole || scanner.read_bytes() != text.size()) return std::nullopt;
   }
   std::string json = with_escaped_controls(text);
+  if (json.find('\0') != json.npos) return std::nullopt;  // the parser would take it for the end
   return nlohmann::json::accept(json) ? std::optional(std::move(json)) : std::nullopt;
 }
 

@@ -29,6 +29,10 @@ TEST(Dsml, SaysItselfWhatIsAString) {
   expect_shown(kSyntax, calls(invoke("now", parameter("a", "\n\"x\"\n", true) + parameter("b", "true", false))),
                R"({now {"a": "\n\"x\"\n", "b": true}})");
   expect_shown(kSyntax, calls(invoke("now", parameter("a", "not JSON", false))), R"({now {"a": "not JSON"}})");
+  expect_shown(kSyntax, calls(invoke("now", parameter("a", std::string("1\0x", 3), false))),
+               R"({now {"a": "1\u0000x"}})");
+  expect_shown(kSyntax, calls(invoke("now", parameter("a", std::string("\"a\0\"", 4), false))),
+               R"({now {"a": "a\u0000"}})");
   expect_shown(kSyntax, calls(invoke("weather", "<｜DSML｜parameter name=\"days\">3</｜DSML｜parameter>\n")),
                R"({weather {"days": 3}})");
 }

@@ -19,6 +19,7 @@ TEST(LlamaJson, IsTheWholeAnswer) {
   expect_shown(kSyntax, "<think>\nHm\n</think>\n\n" + kWeather, "[Hm]" + kWeatherShown);
   for (const char* between : {"; ", ";", " ;\n", "\n", "", " "})
     expect_shown(kSyntax, kWeather + between + kNow + between + kWeather, kWeatherShown + "{now {}}" + kWeatherShown);
+  expect_shown(kSyntax, "Look. <|python_tag|>" + kNow + "; " + kWeather, "Look.{now {}}" + kWeatherShown);
   expect_shown(kSyntax, kNow + " I used {now} for this.", "{now {}}I used {now} for this.");
 }
 
