@@ -57,6 +57,13 @@ TagSearch search(std::string_view text, const std::vector<std::string_view>& tag
   return best;
 }
 
+// The length of the longest end of the text that begins the tag without being all of it.
+size_t begun(std::string_view text, std::string_view tag) {
+  for (size_t size = std::min(text.size(), tag.size() - 1); size > 0; --size)
+    if (text.ends_with(tag.substr(0, size))) return size;
+  return 0;
+}
+
 }  // namespace
 
 // The text is held from where nothing is told yet. Each step decides about some of it, and says whether the next may
@@ -99,6 +106,11 @@ class ReplyParser::State {
   void begin_content();
   void end_reasoning();
   void begin_call();
+  struct CallText {
+    std::string_view text;
+    bool ended;
+  };
+  CallText call_text();
   void look_on(size_t to);
   void tell_text(size_t end);
   bool tell_calls();
@@ -250,19 +262,22 @@ void ReplyParser::State::begin_call() {
   searched_ = 0;
 }
 
+// What of the text may be the call: where values are not quoted, the tag that ends reasoning ends it, too. So what
+// may become that tag is not shown to the reader.
+ReplyParser::State::CallText ReplyParser::State::call_text() {
+  const std::string_view close = syntax_.format.reasoning_close;
+  CallText call{.text = text(), .ended = at_end_};
+  if (mode_ != Mode::reasoning || calls_->quoted) return call;
+  const size_t end = call.text.find(close, searched_);
+  searched_ = call.text.size() - std::min(call.text.size(), close.size() - 1);
+  if (end != call.text.npos) return {.text = call.text.substr(0, end), .ended = true};
+  if (!at_end_) call.text.remove_suffix(begun(call.text, close));
+  return call;
+}
+
 bool ReplyParser::State::step_call() {
   tell_text(solid_);
-  std::string_view call = text();
-  bool ended = at_end_;
-  if (mode_ == Mode::reasoning && !calls_->quoted) {
-    const std::string_view close = syntax_.format.reasoning_close;
-    const size_t end = call.find(close, searched_);
-    searched_ = call.size() - std::min(call.size(), close.size() - 1);
-    if (end != call.npos) {
-      call = call.substr(0, end);
-      ended = true;
-    }
-  }
+  const auto [call, ended] = call_text();
   const Reading reading = reader_->read(call, ended);
   if (reading == Reading::open) return false;
   if (reading == Reading::whole && tell_calls()) return true;

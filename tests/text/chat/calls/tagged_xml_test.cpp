@@ -145,6 +145,8 @@ TEST(TaggedXml, WhatIsNoneIsText) {
 TEST(TaggedXml, InReasoningAValueEndsBeforeTheTagThatEndsIt) {
   const ReplySyntax inside = syntax_of(CallForm::tagged_xml, true);
   const std::string weather = call("weather", parameter("city", "Oslo"));
+  expect_shown(inside, "<function=weather>\n" + parameter("city", "Oslo") + "</functio</think>n>",
+               R"({weather {"city": "Oslo"}}n>)");
   expect_shown(inside, "A\n" + weather + "\nB</think>C", R"([A]{weather {"city": "Oslo"}}[B]C)");
   expect_shown(inside, "One writes <tool_call>\n<function=weather>\n<parameter=city>\n so.</think>" + weather,
                "[One writes <tool_call>\n<function=weather>\n<parameter=city>\n so.]{weather {\"city\": \"Oslo\"}}");
