@@ -27,7 +27,7 @@ class RowIndex {
   Nearest nearest(const BlockKey& before, std::span<const RowName> rows) const;
 
   int rows(int32_t block) const { return entries_[static_cast<size_t>(block)].count; }  // 0: it is not in the index
-  // At least one row, and more than any block of the index has all of.
+  // At least one row; no block of the index has all of them.
   void insert(int32_t block, const BlockKey& before, std::span<const RowName> rows);
   void erase(int32_t block);
 

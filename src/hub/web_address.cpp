@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "base/loopback.h"
 #include "base/quote.h"
 
 namespace cachalot {
@@ -27,11 +28,6 @@ std::string part_of(const Url& url, CURLUPart part, unsigned flags = 0) {
   std::string result = text;
   curl_free(text);
   return result;
-}
-
-bool is_loopback(std::string_view host) {
-  const bool numbers = host.find_first_not_of("0123456789.") == host.npos;
-  return host == "localhost" || host == "[::1]" || (numbers && host.starts_with("127."));
 }
 
 Url set(Url url, std::string_view text) {

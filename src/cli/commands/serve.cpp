@@ -13,6 +13,7 @@
 #include "base/ending.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/loopback.h"
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/pulling.h"
@@ -129,8 +130,6 @@ void say_ready(const Service& service) {
        service.address(), service.model().load_ms / 1000, plan.context, plan.scheduler.max_sequences,
        plan.cache_tokens, static_cast<double>(plan.cache_bytes) / (1 << 30));
 }
-
-bool is_loopback(const std::string& host) { return host == "localhost" || host == "::1" || host.starts_with("127."); }
 
 int serve(ServeOptions o) {
   if (o.name.empty()) o.name = public_name(o.model.model);
