@@ -41,7 +41,11 @@ Reading JsonReader::read(std::string_view text, bool ended) {
   }
   const Reading scanned = scanner_.read(text.substr(json_begin_));
   read_bytes_ = json_begin_ + scanner_.read_bytes();
-  if (scanned != Reading::whole) return ended ? Reading::malformed : scanned;
+  // Small models forget the last brace: the arguments are there, and a closing tag or the end follows.
+  const bool forgotten =
+      scanner_.lacks_last_brace() &&
+      (tags_->close.empty() ? scanned == Reading::open && ended : scanned == Reading::malformed || ended);
+  if (scanned != Reading::whole && !forgotten) return ended ? Reading::malformed : scanned;
   return close(text, ended);
 }
 
@@ -73,7 +77,7 @@ bool JsonReader::read_calls(std::string_view json) {
 }
 
 bool JsonReader::add_call(std::string_view object, const JsonScanner& scanned) {
-  std::string_view name, arguments = tags_->doubtful ? "" : "null";
+  std::string_view name, arguments = tags_->doubtful || scanned.lacks_last_brace() ? "" : "null";
   for (const JsonScanner::Member& m : scanned.members()) {
     const std::string_view key = object.substr(m.key_begin, m.key_end - m.key_begin),
                            value = object.substr(m.value_begin, m.value_end - m.value_begin);

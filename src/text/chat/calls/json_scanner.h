@@ -24,6 +24,8 @@ class JsonScanner {
   // Reads on; the text begins with the value and is longer than before, if anything.
   Reading read(std::string_view text);
   size_t read_bytes() const { return at_; }
+  // An object that is whole but for its last brace: where it was read to, that is missing.
+  bool lacks_last_brace() const { return open_ == "{" && next_ == Next::comma_or_close && !in_scalar_; }
   // Of the object or list itself.
   const std::vector<Member>& members() const { return members_; }
 

@@ -23,13 +23,19 @@ TEST(LlamaJson, IsTheWholeAnswer) {
   expect_shown(kSyntax, kNow + " I used {now} for this.", "{now {}}I used {now} for this.");
 }
 
+TEST(LlamaJson, ALastBraceMayBeForgotten) {
+  expect_shown(kSyntax, R"({"name": "now", "parameters": {})", "{now {}}");
+  expect_shown(kSyntax, R"({"name": "now", "parameters": {} and more)",
+               R"({"name": "now", "parameters": {} and more)");
+}
+
 TEST(LlamaJson, WhatIsNoneIsText) {
   for (const std::string& text :
        {std::string("{"), "Here: " + kWeather, std::string(R"({"parameters": {}})"),
         std::string(R"({"name": "now"})"), std::string(R"({"name": "other", "parameters": {}})"),
-        std::string(R"({"name": "now", "parameters": {invalid}})"),
-        std::string(R"({"name": "now", "parameters": {})"), std::string("<|python_tag|>import os"),
-        std::string("{} {}"), std::string(R"({"name": "now", "parameters": []})"), std::string("<|python_tag|>")})
+        std::string(R"({"name": "now", "parameters": {invalid}})"), std::string(R"({"name": "now", "parameters": {)"),
+        std::string("<|python_tag|>import os"), std::string("{} {}"),
+        std::string(R"({"name": "now", "parameters": []})"), std::string("<|python_tag|>")})
     expect_shown(kSyntax, text, text);
 }
 

@@ -25,6 +25,17 @@ TEST(TaggedJson, ArgumentsAreTheModelsOwnText) {
   expect_call(R"({"id": 1, "name": "we\u0061ther", "arguments": {}, "type": "function"})", "weather {}");
 }
 
+TEST(TaggedJson, ALastBraceMayBeForgotten) {
+  expect_call(R"({"name": "weather", "arguments": {"city": "Oslo"})", R"(weather {"city": "Oslo"})");
+  expect_call(R"({"arguments": {"city": "Oslo"} , "name": "weather")", R"(weather {"city": "Oslo"})");
+  const std::string cut = R"(<tool_call>{"name": "weather", "arguments": {"city": "Oslo"})";
+  expect_shown(kSyntax, cut, R"({weather {"city": "Oslo"}})");
+  expect_text(R"(<tool_call>{"name": "weather", "arguments": {"city": "Oslo")");
+  expect_text(R"(<tool_call>{"name": "weather")");  // its arguments may have been about to come
+  expect_text(R"(<tool_call>{"name": "weather"</tool_call>)");
+  expect_text(R"(<tool_call>{"name": "weather", "arguments": {"city": "Oslo"} and more</tool_call>)");
+}
+
 TEST(TaggedJson, ArgumentsMayBeWrittenOtherwise) {
   expect_call(R"({"name": "now"})", "now {}");
   expect_call(R"({"name": "now", "arguments": null})", "now {}");
@@ -89,7 +100,8 @@ TEST(TaggedJson, TheEndMayCutOffTheClosingTag) {
 {"name": "weather", "arguments": {"city": "Oslo"}})";
   for (const char* end : {"", "\n", "\n<", "\n</tool_", "</tool_call", "</tool_call>"})
     expect_shown(kSyntax, call + end, R"({weather {"city": "Oslo"}})");
-  for (size_t size = 1; size < call.size(); ++size) expect_text(call.substr(0, size));
+  for (size_t size = 1; size < call.size() - 1; ++size)
+    expect_text(call.substr(0, size));  // see the last brace above
 }
 
 TEST(TaggedJson, TagsMayBeMissingOrDoubled) {
