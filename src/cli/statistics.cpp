@@ -19,7 +19,8 @@ std::string statistics(const Answer& answer, const EngineOptions& engine) {
   if (answer.finish == FinishReason::length)
     text += full ? fmt::format("; cut off: the context of {} tokens is full", engine.context)
                  : "; cut off by --max-tokens";
-  if (answer.finish == FinishReason::length && answer.text.empty() && !answer.reasoning.empty())
+  if (answer.finish == FinishReason::length && answer.text.empty() && answer.calls.empty() &&
+      !answer.reasoning.empty())
     text += " while reasoning, before the answer";
   if (answer.finish == FinishReason::cancelled) text += "; stopped by Ctrl-C";
   return text;

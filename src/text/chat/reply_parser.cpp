@@ -1,6 +1,7 @@
 #include "text/chat/reply_parser.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "text/chat/calls/call_reader.h"
@@ -48,7 +49,7 @@ struct TagSearch {
   size_t bytes = 0;
 };
 
-TagSearch search(std::string_view text, const std::vector<std::string_view>& tags) {
+TagSearch search(std::string_view text, std::span<const std::string_view> tags) {
   TagSearch best;
   for (const std::string_view tag : tags) {
     if (text.starts_with(tag)) return {Found::yes, tag.size()};
@@ -240,7 +241,8 @@ bool ReplyParser::State::step_text() {
   while (true) {
     look_on(std::min(held_.find('<', at_), held_.size()));
     if (text().empty()) break;
-    const TagSearch close = mode_ == Mode::reasoning ? search(text(), {syntax_.format.reasoning_close}) : TagSearch();
+    const TagSearch close =
+        mode_ == Mode::reasoning ? search(text(), {&syntax_.format.reasoning_close, 1}) : TagSearch();
     if (close.found == Found::yes) {
       end_reasoning();
       return true;
