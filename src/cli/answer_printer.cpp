@@ -2,9 +2,26 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/log.h"
 
 namespace cachalot {
+
+// JSON that was written over several lines. Its strings hold no line breaks.
+static std::string on_one_line(std::string_view json) {
+  constexpr std::string_view kSpaces = " \t\r\n";
+  std::string line;
+  while (true) {
+    const size_t end = json.find('\n'), next = json.find_first_not_of(kSpaces, std::min(end, json.size()));
+    line += json.substr(0, end);
+    if (next == json.npos) return line;
+    line.erase(line.find_last_not_of(kSpaces) + 1);
+    const bool within = line.ends_with('{') || line.ends_with('[') || json[next] == '}' || json[next] == ']';
+    if (!within) line += ' ';
+    json.remove_prefix(next);
+  }
+}
 
 AnswerPrinter::AnswerPrinter()
     : reasoning_stream_(is_terminal(stdout)   ? stdout
@@ -46,7 +63,7 @@ void AnswerPrinter::text(std::string_view piece) {
 }
 
 void AnswerPrinter::call(const ReplyPart& call) {
-  text(fmt::format("{}{}({})\n", last_ == '\n' ? "" : "\n", call.name, call.text));
+  text(fmt::format("{}{}({})\n", last_ == '\n' ? "" : "\n", call.name, on_one_line(call.text)));
 }
 
 void AnswerPrinter::finish() {
