@@ -40,6 +40,7 @@ ThinkingBudget::ThinkingBudget(const Tokenizer& tokenizer, const ReplyFormat& fo
       most_tokens_(most_tokens),
       vocab_(vocab),
       answers_(static_cast<size_t>(answers)) {
+  CHECK(end_.find(close_) != std::string::npos);
   for (Answer& answer : answers_) restart(answer);
 }
 

@@ -19,20 +19,34 @@ std::string read_text(const fs::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-CallForm form(const std::string& family, const std::string& chat_template) {
+ReplyFormat format_of(const std::string& family, const std::string& chat_template) {
   for (const Family* one : all_families())
     if (one->name == family)
       return reply_format(one->replies, ChatTemplate({{"default", chat_template}},
-                                                     {{"bos_token", "<s>"}, {"eos_token", "<｜end▁of▁sentence｜>"}}))
-          .calls;
+                                                     {{"bos_token", "<s>"}, {"eos_token", "<｜end▁of▁sentence｜>"}}));
   ADD_FAILURE() << family;
-  return CallForm::none;
+  return {};
+}
+
+CallForm form(const std::string& family, const std::string& chat_template) {
+  return format_of(family, chat_template).calls;
+}
+
+std::string golden(const std::string& name) {
+  return read_text(fs::path(CACHALOT_SOURCE_DIR) / "tests/goldens/templates" / (name + ".jinja"));
+}
+
+TEST(ReplyFormat, EndsReasoningAsTheTemplateDoes) {
+  for (const auto& [family, name, want] : std::vector<std::tuple<const char*, const char*, const char*>>{
+           {"qwen3", "chatml_qwen3", "\n</think>\n\n"},
+           {"qwen3", "chatml_qwen3_thinking_2507", "\n</think>\n\n"},
+           {"deepseek_v3", "deepseek_v3_1", "</think>"},
+           {"deepseek_v3", "deepseek_r1_february", "\n</think>\n\n"}})  // it drops reasoning: what the family does
+    EXPECT_EQ(format_of(family, golden(name)).reasoning_end, want) << name;
+  EXPECT_EQ(reply_format({}, std::nullopt).reasoning_end, "\n</think>\n\n");
 }
 
 TEST(ReplyFormat, IsWhatTheTemplateWrites) {
-  const auto golden = [](const std::string& name) {
-    return read_text(fs::path(CACHALOT_SOURCE_DIR) / "tests/goldens/templates" / (name + ".jinja"));
-  };
   for (const auto& [family, name, want] : std::vector<std::tuple<const char*, const char*, CallForm>>{
            {"qwen2", "chatml_qwen2_5", CallForm::tagged_json},
            {"qwen2", "chatml_qwq", CallForm::tagged_json},
