@@ -24,7 +24,7 @@ int inspect(const InspectOptions& o) {
     inspection.token_seconds = seconds_of_token(*o.model.make_ops(), inspection.token_reads);
   if (o.speed && !inspection.token_seconds)
     note("no speed is told: {}",
-         inspection.decodes() ? "a token reads too few weights to tell by" : "it decodes nothing");
+         inspection.decodes() ? "a token reads too few weights to tell by" : "it does not decode here");
   if (o.json) {
     using Json = nlohmann::ordered_json;
     fmt::print("{}\n", inspection_json(inspection).dump(-1, ' ', false, Json::error_handler_t::replace));
