@@ -23,16 +23,14 @@ static size_t edits(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
-// What was cut short: --temp, quant.
-static std::optional<std::string> only_one_beginning_with(std::string_view word,
+// What was cut short: --temp, quant. Of several the shortest, of which the word has most.
+static std::optional<std::string> shortest_beginning_with(std::string_view word,
                                                           const std::vector<std::string>& known) {
   constexpr size_t kShortest = 3;  // letters
   if (word.size() < word.find_first_not_of('-') + kShortest) return {};
   std::optional<std::string> found;
   for (const std::string& candidate : known) {
-    if (!candidate.starts_with(word)) continue;
-    if (found) return {};
-    found = candidate;
+    if (candidate.starts_with(word) && (!found || candidate.size() < found->size())) found = candidate;
   }
   return found;
 }
@@ -40,7 +38,7 @@ static std::optional<std::string> only_one_beginning_with(std::string_view word,
 std::string likeliest(std::string_view word, const std::vector<std::string>& known) {
   word = word.substr(0, word.find('='));
   if (word.size() > 40) return {};
-  if (const auto whole = only_one_beginning_with(word, known)) return *whole;
+  if (const auto whole = shortest_beginning_with(word, known)) return *whole;
   std::string best;
   size_t fewest = 1 + word.size() / 3;  // more than that is another word
   for (const std::string& candidate : known) {
