@@ -659,17 +659,18 @@ TEST(OpenAiChat, AMessageOfCallsAloneHasNoContent) {
 TEST(OpenAiChat, StreamedCallsAreThoseOfTheWholeAnswerHoweverTokensCome) {
   const std::vector<std::string> texts = {
       "Both.\n" + written("weather", R"({"city": "Köln"})") + "\n" + written("time", R"({"city": "<think>"})"),
+      "One.\n" + written("time", "{}") + "\nTwo.\n" + written("time", "{}") + written("time", "{}") + "\n\nThree.",
       "No <tool_call> here, and {\"name\": 1}", "<think>\n" + written("time", "{}") + "\n</think>\n\nDone."};
   for (const int step : {1, 2, 3, 7, 1000}) {
     ScriptedGenerator whole(saying(qwen(), texts)), streamed(saying(qwen(), texts), [=](int) { return step; });
-    const Json asked = {{"tools", tools()}, {"n", 3}, {"logprobs", true}, {"seed", 1}};
+    const Json asked = {{"tools", tools()}, {"n", 4}, {"logprobs", true}, {"seed", 1}};
     Asking at_once{served("gqa").model, whole}, in_pieces{served("gqa").model, streamed};
     const Json choices = at_once.chat(hello(asked)).json()["choices"];
     Json and_stream = asked;
     and_stream["stream"] = true;
     RecordedExchange exchange = in_pieces.chat(hello(and_stream));
-    const auto pieces = joined(exchange, 3);
-    for (size_t i = 0; i < 3; ++i) {
+    const auto pieces = joined(exchange, 4);
+    for (size_t i = 0; i < 4; ++i) {
       SCOPED_TRACE(texts[i]);
       const Json& message = choices[i]["message"];
       EXPECT_EQ(pieces[i].content, message["content"].is_null() ? "" : message["content"].get<std::string>());
@@ -679,9 +680,10 @@ TEST(OpenAiChat, StreamedCallsAreThoseOfTheWholeAnswerHoweverTokensCome) {
       EXPECT_EQ(pieces[i].logprobs, choices[i]["logprobs"]["content"]);
     }
     EXPECT_EQ(pieces[0].finish, "tool_calls");
-    EXPECT_EQ(pieces[1].content, texts[1]);
-    EXPECT_EQ(pieces[1].finish, "stop");
-    EXPECT_EQ(pieces[2].calls.size(), 1u);
+    EXPECT_EQ(pieces[1].content, "One.\nTwo.\nThree.");
+    EXPECT_EQ(pieces[2].content, texts[2]);
+    EXPECT_EQ(pieces[2].finish, "stop");
+    EXPECT_EQ(pieces[3].calls.size(), 1u);
   }
 }
 

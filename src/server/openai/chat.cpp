@@ -1,5 +1,6 @@
 // POST /v1/chat/completions.
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "server/json_body.h"
 #include "server/openai/conversation.h"
@@ -14,7 +15,7 @@ namespace {
 class ChatTeller : public Teller {
  public:
   ChatTeller(const Asked& asked, const Prompt& prompt)
-      : asked_(asked), prompt_(prompt), calls_(static_cast<size_t>(asked.answers)) {}
+      : asked_(asked), prompt_(prompt), told_(static_cast<size_t>(asked.answers)) {}
 
   std::string_view id_prefix() const override { return "chatcmpl-"; }
   std::string_view object(bool chunk) const override { return chunk ? "chat.completion.chunk" : "chat.completion"; }
@@ -51,12 +52,20 @@ class ChatTeller : public Teller {
 
   Json choice(const RunNews& run, const Reply&) override {
     const ReplyNews& news = run.news;
-    Json message = {
-        {"role", "assistant"}, {"content", text_of(news.parts, ReplyPart::Kind::content)}, {"refusal", nullptr}};
-    add_reasoning(text_of(news.parts, ReplyPart::Kind::reasoning), message);
-    for (const ReplyPart& part : news.parts)
-      if (part.kind == ReplyPart::Kind::call) message["tool_calls"].push_back(call(part, news.answer));
-    if (message.contains("tool_calls") && message["content"] == "") message["content"] = nullptr;
+    std::string content, reasoning;
+    Json calls = Json::array();
+    for (const ReplyPart& part : news.parts) {
+      if (part.kind == ReplyPart::Kind::call)
+        calls.push_back(call(part, news.answer));
+      else
+        (part.kind == ReplyPart::Kind::content ? content : reasoning) += text(part, news.answer);
+    }
+    Json message = {{"role", "assistant"}, {"content", std::move(content)}, {"refusal", nullptr}};
+    add_reasoning(reasoning, message);
+    if (!calls.empty()) {
+      if (message["content"] == "") message["content"] = nullptr;
+      message["tool_calls"] = std::move(calls);
+    }
     Json told = {{"index", news.answer},
                  {"message", std::move(message)},
                  {"logprobs", asked_.logprobs ? logprobs(news, /*also_empty=*/true) : Json(nullptr)},
@@ -83,9 +92,20 @@ class ChatTeller : public Teller {
     message["reasoning"] = reasoning;
   }
 
+  // What one message has of each kind is one text. Where a call stood within it, the white space is gone, so a line
+  // break stands for it.
+  std::string text(const ReplyPart& part, int answer) {
+    Told& told = told_[static_cast<size_t>(answer)];
+    std::optional<int>& calls_before =
+        part.kind == ReplyPart::Kind::content ? told.content_calls : told.reasoning_calls;
+    const bool resumes = calls_before && *calls_before < told.calls;
+    calls_before = told.calls;
+    return resumes ? "\n" + part.text : part.text;
+  }
+
   // An answer's next call, whose name and whole arguments are known.
   Json call(const ReplyPart& part, int answer) {
-    ++calls_[static_cast<size_t>(answer)];
+    ++told_[static_cast<size_t>(answer)].calls;
     return {{"id", "call_" + random_id()},
             {"type", "function"},
             {"function", {{"name", part.name}, {"arguments", part.text}}}};
@@ -94,21 +114,20 @@ class ChatTeller : public Teller {
   Json delta_of(const ReplyPart& part, int answer) {
     Json delta = Json::object();
     if (part.kind == ReplyPart::Kind::reasoning) {
-      add_reasoning(part.text, delta);
+      add_reasoning(text(part, answer), delta);
     } else if (part.kind == ReplyPart::Kind::content) {
-      delta["content"] = part.text;
+      delta["content"] = text(part, answer);
     } else {
-      const int index = calls_[static_cast<size_t>(answer)];
-      Json told = {{"index", index}};
-      told.update(call(part, answer));
-      delta["tool_calls"] = Json::array({std::move(told)});
+      Json piece = {{"index", told_[static_cast<size_t>(answer)].calls}};
+      piece.update(call(part, answer));
+      delta["tool_calls"] = Json::array({std::move(piece)});
     }
     return delta;
   }
 
   std::string_view finish(const ReplyNews& news) const {
     const std::string_view reason = finish_reason(*news.end);
-    return reason == "stop" && calls_[static_cast<size_t>(news.answer)] > 0 ? "tool_calls" : reason;
+    return reason == "stop" && told_[static_cast<size_t>(news.answer)].calls > 0 ? "tool_calls" : reason;
   }
 
   Json logprobs(const ReplyNews& news, bool also_empty = false) const {
@@ -126,7 +145,11 @@ class ChatTeller : public Teller {
 
   const Asked& asked_;
   const Prompt& prompt_;
-  std::vector<int> calls_;  // of each answer, told so far
+  struct Told {
+    int calls = 0;
+    std::optional<int> content_calls, reasoning_calls;  // that were told before the last of such text
+  };
+  std::vector<Told> told_;  // of each answer, so far
 };
 
 // top_logprobs says how many, logprobs whether.
