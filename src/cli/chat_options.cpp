@@ -58,7 +58,11 @@ ChatRequest ChatOptions::request(const ChatTemplate& chat_template) const {
       if (name == own) throw Error(fmt::format("--template-var: {} is not a variable of its own", quote(name)));
     if (chat_template.provides(name))
       throw Error(fmt::format("--template-var: {} is a name of the template's own", quote(name)));
-    request.variables[name] = parse_ordered_json(given.substr(equals + 1), "--template-var " + name);
+    try {
+      request.variables[name] = parse_ordered_json(given.substr(equals + 1), "--template-var " + name);
+    } catch (Error& error) {
+      throw std::move(error).hint("a text stands in double quotes: --template-var 'name=\"text\"'");
+    }
   }
   request.thinking.read(request.variables);
   if (!think.empty()) request.thinking.on = think == "on";

@@ -11,7 +11,7 @@ namespace cachalot {
 static int snapshot_blocks(int tokens) { return std::max(0, tokens - 1) / kBlockTokens; }
 
 Cache::Cache(const CacheShape& shape)
-    : windows_(shape.group_windows), latent_(shape.latent), states_(shape.state_slots) {
+    : windows_(shape.group_windows), latent_(shape.latent), drafts_(shape.drafts), states_(shape.state_slots) {
   CHECK(shape.group_windows.size() == shape.blocks_of_group.size());
   pools_.reserve(shape.blocks_of_group.size());
   for (const int blocks : shape.blocks_of_group) pools_.emplace_back(blocks);
@@ -75,9 +75,19 @@ int Cache::findable_rows(const CacheText& text, int block, int most) const {
   return common;
 }
 
+// Of so many rows that are there. It has to see no block that is not.
+bool Cache::last_is_computed_anew(int tokens) const {
+  if (!drafts_ || tokens == 0 || found_together() > 1) return false;
+  for (int g = 0; g < groups(); ++g)
+    if (first_visible_block(g, tokens - 1) < first_visible_block(g, tokens)) return false;
+  return true;
+}
+
 int Cache::find(CacheHold& hold, const CacheText& text, int most) {
-  const int n = findable(text.keys, most / kBlockTokens), more = findable_rows(text, n, most);
-  const int tokens = n * kBlockTokens + more;
+  int n = findable(text.keys, most / kBlockTokens), more = findable_rows(text, n, most);
+  const int tokens = n * kBlockTokens + more - last_is_computed_anew(n * kBlockTokens + more);
+  n = tokens / kBlockTokens;
+  more = tokens % kBlockTokens;
   std::vector<std::vector<int32_t>> tables(pools_.size());
   for (auto& table : tables) table.resize(static_cast<size_t>(blocks_of(tokens)), -1);
   const RowNames rows = names_of(text, n, tokens);

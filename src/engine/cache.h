@@ -19,8 +19,8 @@
 // needs blocks and snapshot, so with recurrent layers it is of whole blocks alone; whoever would write into a
 // snapshot gets a copy first.
 //
-// With a module that drafts, its layer's rows depend on the token that follows, so the last row that was found may be
-// of another text's. That changes drafts, never answers.
+// With a module that drafts, its layer's rows depend on the token that follows. That of the last row that is found
+// may be another text's, so that row is computed once more: or drafts would be worse, though answers the same.
 #pragma once
 
 #include <array>
@@ -36,6 +36,7 @@ struct CacheShape {
   std::vector<int> blocks_of_group;  // how many there are
   int state_slots = 0;               // 0: no layer is recurrent. As many at least as sequences run
   bool latent = false;               // rows have two forms (MLA), which their blocks' keys state
+  bool drafts = false;               // a layer's rows depend on the token that follows, too
 };
 
 // The text of a sequence, as the cache names it. Borrowed.
@@ -118,13 +119,14 @@ class Cache {
   int first_visible_block(int group, int position) const;
   int findable(std::span<const BlockKey> keys, int most) const;
   int findable_rows(const CacheText& text, int block, int most) const;
+  bool last_is_computed_anew(int tokens) const;
   bool shares_tail(const CacheHold& hold, int group) const;
   bool own_tail(CacheHold& hold, int group, bool has_room, std::vector<CacheCopy>& copies);
   void own_state(CacheHold& hold, std::vector<CacheCopy>& copies);
   void name_rows(const CacheHold& hold, const CacheText& text);
 
   std::vector<int> windows_;
-  bool latent_;
+  bool latent_, drafts_;
   std::vector<BlockPool> pools_;
   BlockPool states_;
   CacheStatistics statistics_;

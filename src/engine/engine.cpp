@@ -34,7 +34,8 @@ static CacheShape cache_shape(const CacheLayout& layout, const EngineOptions& o)
           .blocks_of_group = cache_blocks(layout, o),
           .state_slots = layout.states.empty() ? 0 : o.scheduler.state_slots(),
           .latent = std::any_of(layout.layers.begin(), layout.layers.end(),
-                                [](const KvCache::Layer& layer) { return layer.latent_dim > 0; })};
+                                [](const KvCache::Layer& layer) { return layer.latent_dim > 0; }),
+          .drafts = o.speculation == Speculation::mtp};
 }
 
 static double system_seconds() {

@@ -11,6 +11,14 @@ static const char* type_of(int status) {
 
 ApiError out_of_memory() { return {503, "The server is out of memory.", "overloaded", {}, kRetryAfter}; }
 
+// Of a refused body the message may quote any part, a field that nobody knows is such a part, and lengths are
+// numbers.
+std::string logged(const ApiError& error) {
+  if (error.status != 400 || error.code == "context_length_exceeded") return error.message;
+  if (error.code == "unknown_field") return "refused: a field that is not known";
+  return error.param.empty() ? "refused: the body is malformed" : "refused: " + error.param;
+}
+
 http::Response openai_error(const ApiError& error) {
   const auto or_null = [](const std::string& text) {
     return text.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(text);

@@ -26,6 +26,9 @@ ApiError out_of_memory();
 // The body; headers that follow from the error are the router's.
 using ErrorShape = std::function<http::Response(const ApiError&)>;
 
+// What the log says of it: without what the client sent, which messages quote.
+std::string logged(const ApiError& error);
+
 // {"error": {"message": …, "type": …, "param": …, "code": …}}
 http::Response openai_error(const ApiError& error);
 

@@ -205,7 +205,7 @@ bool Router::answer(Call& call, const Route*& route) const {
     throw;
   } catch (...) {
     const ApiError error = told_of_exception(call.log);
-    call.log.text("error", error.message);
+    call.log.text("error", logged(error));
     if (call.http.begun()) throw;  // the client sees that the answer breaks off
     http::Response response = route && route->shape ? route->shape(error) : openai_error(error);
     if (error.retry_after) response.headers.add("Retry-After", fmt::format("{}", error.retry_after->count()));

@@ -58,6 +58,23 @@ bool tells_calls(std::string_view text, const ChatRequest& request) {
   return true;
 }
 
+// Templates tell whose a result is by its place alone, so results stand in the order of their calls.
+void order_results(std::vector<ChatMessage>& messages) {
+  for (auto calling = messages.begin(); calling != messages.end(); ++calling) {
+    if (calling->calls.empty()) continue;
+    const auto first = calling + 1;
+    const auto last = std::find_if(first, messages.end(), [](const auto& m) { return m.role != ChatRole::tool; });
+    const auto place = [&](const ChatMessage& result) {
+      return std::find_if(calling->calls.begin(), calling->calls.end(),
+                          [&](const ChatCall& call) { return call.id == result.call_id; });
+    };
+    const bool known = std::all_of(first, last, [&](const ChatMessage& result) {
+      return !result.call_id.empty() && place(result) != calling->calls.end();
+    });
+    if (known) std::stable_sort(first, last, [&](const auto& a, const auto& b) { return place(a) < place(b); });
+  }
+}
+
 }  // namespace
 
 // A message as a template gets it.
@@ -242,8 +259,10 @@ AttributedText ChatWriter::render(const ChatRequest& request, const std::vector<
   return request.continues_last ? template_.write_continued(all, notes) : template_.write(all, notes);
 }
 
-WrittenChat ChatWriter::write(const ChatRequest& request) const {
-  CHECK(!request.messages.empty());
+WrittenChat ChatWriter::write(const ChatRequest& said) const {
+  CHECK(!said.messages.empty());
+  ChatRequest request = said;
+  order_results(request.messages);
   Json variables = request.variables;
   WrittenChat written{.text = {}, .reasoning_tokens = apply(request.thinking, habits_for(request), variables)};
   variables["add_generation_prompt"] = request.opens_answer;

@@ -12,6 +12,7 @@
 //   text, with no content, an empty or a null one beside them. A template that takes one call a message finds each in
 //   a message of its own, followed by its result. What a template leaves out, or takes only without text beside it,
 //   stands in the assistant's text as the model writes it; and results, where it leaves those out, in a user's turn.
+// - Results that name their calls stand in the order of those, since templates tell them apart by their place alone.
 //
 // So the arrangement is the first, of at most eight, that the template does not refuse and in which all that the
 // system said and all names of tools called appear; or the first without the former, where a template changes texts.

@@ -50,6 +50,7 @@ Prompt PromptWriter::encode(const ChatRequest& request, WrittenChat written) con
   Prompt prompt = prompt_of({.tokens = std::move(tokens), .rendered = std::move(written.text)}, request.tools);
   if (request.continues_last) continue_text(request.messages.back().text, prompt);
   prompt.reasoning_tokens = written.reasoning_tokens;
+  prompt.reply->limited = prompt.reasoning_tokens.has_value();
   return prompt;
 }
 

@@ -287,7 +287,10 @@ TEST_P(Reuse, AsOneOfSeveralAnswers) {
       ASSERT_EQ(answers.size(), 5u);
       for (int i = 0; i < 5; ++i) expect_same(wanted[static_cast<size_t>(i)], answers.at({id, i}), "one of five");
       EXPECT_EQ(engine.statistics().forked, 4);
-      if (at_once == 16) { EXPECT_EQ(engine.cache().statistics().block_copies, prompt % kBlockTokens == 0 ? 0 : 4 * engine.cache().groups()); }
+      if (at_once == 16) {
+        EXPECT_EQ(engine.cache().statistics().block_copies,
+                  prompt % kBlockTokens == 0 ? 0 : 4 * engine.cache().groups());
+      }
       if (at_once == 16) { EXPECT_LT(engine.statistics().rows, prompt + 5 * 40) << "the prompt is computed once"; }
     }
   }
@@ -316,7 +319,8 @@ TEST_P(Reuse, WithDrafts) {
     int accepted = 0;
     for (const auto& [key, a] : answers) accepted += a.accepted;
     EXPECT_GT(accepted, 0) << "nothing was guessed right, so nothing is proved";
-    EXPECT_EQ(answers.at({id, 0}).cached_tokens, 160);
+    // A module's row of the last one that is in common knows what followed it there.
+    EXPECT_EQ(answers.at({id, 0}).cached_tokens, form == Speculation::mtp ? 159 : 160);
     expect_same(want, answers.at({id, 0}), "with drafts");
   }
 }

@@ -367,6 +367,23 @@ TEST_F(RouterTest, EachRequestIsALine) {
   EXPECT_EQ(log_.size(), before);
 }
 
+TEST_F(RouterTest, OfARefusedBodyTheLogSaysWhichFieldAndTheAnswerWhy) {
+  chat_ = [](Call& call) { json_body(call.http.request()); };
+  const std::string answered = post({}, R"({"messages": "my password is hunter2 \q"})").error("message");
+  EXPECT_THAT(answered, HasSubstr("hunter2"));
+  EXPECT_EQ(log_.back().at("error"), "refused: the body is malformed");
+  chat_ = [](Call&) { throw ApiError{400, "messages[0]: must be an object, not 'hunter2'", {}, "messages[0]"}; };
+  post();
+  EXPECT_EQ(log_.back().at("error"), "refused: messages[0]");
+  chat_ = [](Call&) { throw ApiError{400, "there is no field 'hunter2'", "unknown_field", "hunter2"}; };
+  post();
+  EXPECT_EQ(log_.back().at("error"), "refused: a field that is not known");
+  chat_ = [](Call&) { throw ApiError{400, "12 tokens are too many", "context_length_exceeded", "messages"}; };
+  post();
+  EXPECT_EQ(log_.back().at("error"), "12 tokens are too many");
+  EXPECT_THAT(lines_, Not(HasSubstr("hunter2")));
+}
+
 TEST_F(RouterTest, WhatHttpRefusesHasTheShapeAndALine) {
   const Response response = router().refuse(503, "There is no room.");
   EXPECT_EQ(response.status, 503);

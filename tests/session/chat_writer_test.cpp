@@ -187,6 +187,31 @@ TEST(ChatWriter, KeepsWhatWasSaidApartFromTheMarksOfCalls) {
             ".....................}\n</tool_call>|user:<tool_response>\n................\n</tool_response>|");
 }
 
+// A template tells whose a result is by its place alone.
+TEST(ChatWriter, ResultsStandInTheOrderOfTheirCalls) {
+  const ChatTemplate plain(
+      "{% for m in messages %}{{ m.content }}{% for c in m.tool_calls or () %}<{{ c.function.name ~ "
+      "c.function.arguments }}>{% endfor %}|{% endfor %}",
+      "", "");
+  const ChatWriter writer(plain, {});
+  const auto written = [&](std::vector<std::pair<std::string, std::string>> results) {
+    ChatRequest request;
+    request.messages.push_back({.role = ChatRole::user, .text = "Hi"});
+    request.messages.push_back({.role = ChatRole::assistant,
+                                .calls = {{.id = "a", .name = "f", .arguments = "1"},
+                                          {.id = "b", .name = "g", .arguments = "2"},
+                                          {.id = "c", .name = "h", .arguments = "3"}}});
+    for (const auto& [id, text] : results)
+      request.messages.push_back({.role = ChatRole::tool, .text = text, .call_id = id});
+    request.messages.push_back({.role = ChatRole::user, .text = "And?"});
+    const std::string text = writer.write(request).text.text;
+    return text.substr(text.find('>', text.find("<h")));
+  };
+  EXPECT_EQ(written({{"a", "A"}, {"b", "B"}, {"c", "C"}}), written({{"c", "C"}, {"a", "A"}, {"b", "B"}}));
+  EXPECT_EQ(written({{"b", "B"}, {"a", "A"}}), ">|A|B|And?|");
+  EXPECT_EQ(written({{"b", "B"}, {"?", "X"}, {"a", "A"}}), ">|B|X|A|And?|") << "nobody knows where X belongs";
+}
+
 // Some checkpoints have a template of its own for conversations with tools.
 TEST(ChatWriter, KnowsTheHabitsOfBothTemplates) {
   const ChatTemplate two(

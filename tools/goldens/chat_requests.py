@@ -213,6 +213,22 @@ def paragraphs(*texts):
     return "\n\n".join(text for text in texts if text)
 
 
+def results_in_order(messages):
+    """Results that all name a call of the message before them, in the order of those calls."""
+    ordered = []
+    for message in messages:
+        ordered.append(message)
+        first = len(ordered) - 1
+        while first > 0 and ordered[first]["role"] == "tool":
+            first -= 1
+        ids = [c["id"] for c in ordered[first].get("calls", [])]
+        results = ordered[first + 1:]
+        following = len(ordered) < len(messages) and messages[len(ordered)]["role"] == "tool"
+        if results and not following and all(r.get("call_id", "") in ids and r["call_id"] for r in results):
+            ordered[first + 1:] = sorted(results, key=lambda r: ids.index(r["call_id"]))
+    return ordered
+
+
 def one_call_a_message(messages):
     """Each call with the result that has its id, or none; what is left of the results comes last."""
     split, i = [], 0
@@ -238,7 +254,7 @@ def arranged(request, facts, arrangement, calls_in_text):
     """arrangement: 0 as it is, 1 later system messages by the user, 2 also neighbours joined, 3 also all of the system's."""
     before, calls_text, results_text, _ = FORMS[facts["form"]]
     in_text = lambda m: calls_in_text or not facts["calls"] or (m["text"] and not facts["beside"])
-    messages = list(request["messages"])
+    messages = results_in_order(request["messages"])
     first = next((i for i, m in enumerate(messages) if m["role"] != "system"), len(messages))
     explained = tools_text(request["tools"], facts["form"]) if request.get("tools") and not facts["tools"] else ""
     system = paragraphs(*[m["text"] for m in messages[:first]], explained)

@@ -53,7 +53,7 @@ ChatRole role_of(const Value& role) {
       {"system", ChatRole::system},       {"developer", ChatRole::system}, {"user", ChatRole::user},
       {"assistant", ChatRole::assistant}, {"tool", ChatRole::tool},        {"function", ChatRole::tool}};
   const auto found = kRoles.find(role.text());
-  if (found == kRoles.end()) role.expect("one of system, developer, user, assistant and tool");
+  if (found == kRoles.end()) role.expect("one of system, developer, user, assistant, tool and function");
   return found->second;
 }
 
@@ -90,8 +90,9 @@ ChatMessage message_of(const Value& message) {
   ChatMessage read{.role = role_of(message.member("role")), .text = {}, .reasoning = {}, .calls = {}, .call_id = {}};
   for (const auto& [name, json] : message.json.items())
     if (!json.is_null()) read_member(name, Value{message.path + "." + name, json}, read);
-  const bool says = find(message.json, "content") || !read.calls.empty() || read.reasoning;
-  if (!says) throw bad_field(message.path + ".content", "is missing");
+  // An assistant may have said nothing.
+  if (!find(message.json, "content") && read.role != ChatRole::assistant)
+    throw bad_field(message.path + ".content", message.json.contains("content") ? "is null" : "is missing");
   return read;
 }
 

@@ -51,9 +51,9 @@ void check_together(const Asked& asked) {
 Asked read_fields(const Json& body, const ServedModel& model, Endpoint endpoint) {
   Asked asked(model);
   for (const auto& [name, json] : body.items()) {
+    if (json.is_null()) continue;
     const Field* field = find_field(name, endpoint);
     if (!field) refuse_unknown(name, endpoint);
-    if (json.is_null()) continue;
     const Value value{name, json};
     if (field->read)
       field->read(value, asked);

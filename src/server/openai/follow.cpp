@@ -220,7 +220,7 @@ void guarded(http::Exchange& exchange, RequestNotes& notes, const std::function<
     if (!exchange.begun()) throw;
     const ApiError error = told_of_failure();
     notes.finish = "error";
-    notes.error = error.message;
+    notes.error = logged(error);
     exchange.write(fmt::format("data: {}\n\ndata: [DONE]\n\n", openai_error(error).body));
   }
 }

@@ -106,6 +106,7 @@ class ReplyParser::State {
   bool drop_newlines(Mode next);
   void begin_content();
   void end_reasoning();
+  void drop_tag(size_t bytes);
   void begin_call();
   struct CallText {
     std::string_view text;
@@ -241,10 +242,14 @@ bool ReplyParser::State::step_text() {
   while (true) {
     look_on(std::min(held_.find('<', at_), held_.size()));
     if (text().empty()) break;
-    const TagSearch close =
-        mode_ == Mode::reasoning ? search(text(), {&syntax_.format.reasoning_close, 1}) : TagSearch();
+    const TagSearch close = mode_ == Mode::reasoning || syntax_.limited
+                                ? search(text(), {&syntax_.format.reasoning_close, 1})
+                                : TagSearch();
     if (close.found == Found::yes) {
-      end_reasoning();
+      if (mode_ == Mode::reasoning)
+        end_reasoning();
+      else
+        drop_tag(close.bytes);
       return true;
     }
     const TagSearch call = calls_ ? search(text(), calls_->begins) : TagSearch();
@@ -257,6 +262,12 @@ bool ReplyParser::State::step_text() {
   }
   tell_text(at_end_ ? held_.size() : solid_);
   return false;
+}
+
+// One that means nothing; what stands around it is told.
+void ReplyParser::State::drop_tag(size_t bytes) {
+  tell_text(at_);
+  drop(at_ + bytes);
 }
 
 void ReplyParser::State::begin_call() {

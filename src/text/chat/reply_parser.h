@@ -41,7 +41,10 @@ struct ReplySyntax {
   ReplyFormat format;
   bool starts_inside = false;          // the prompt ended inside reasoning
   std::shared_ptr<const Tools> tools;  // none: nothing is a call, and its text is content
-  bool one_call = false;               // behind the first call nothing is told
+  // The reasoning has a limit: what ended it was perhaps not the model's own, which may then say so once more.
+  // Closing tags in the content are dropped.
+  bool limited = false;
+  bool one_call = false;  // behind the first call nothing is told
 
   // Every tag that has a meaning here.
   std::vector<std::string_view> tags() const;

@@ -116,6 +116,18 @@ TEST(ReplyParser, EndsBehindTheFirstCallWhereThatIsAskedFor) {
   EXPECT_EQ(parser.held_bytes(), 2u) << "what stands behind the call";
 }
 
+// A model that was interrupted may say once more that its reasoning has ended.
+TEST(ReplyParser, DropsClosingTagsBehindLimitedReasoning) {
+  ReplySyntax syntax = syntax_of(CallForm::tagged_json, /*starts_inside=*/true);
+  const std::string text =
+      "Hm\n</think>\n\n2*3=6\n</think>\n\n6</thin </think><tool_call>{\"name\": \"now\"}</tool_call>";
+  expect_shown(syntax, text, "[Hm]2*3=6\n</think>\n\n6</thin </think>{now {}}");
+  syntax.limited = true;
+  expect_shown(syntax, text, "[Hm]2*3=6\n\n\n6</thin {now {}}");
+  syntax.tools = nullptr;
+  expect_shown(syntax, "</think>A</think></thi", "A</thi");
+}
+
 TEST(ReplyParser, FindsCallsInReasoning) {
   const ReplySyntax inside = syntax_of(CallForm::tagged_json, /*starts_inside=*/true);
   const std::string weather = R"(<tool_call>

@@ -39,14 +39,42 @@ Reading JsonReader::read(std::string_view text, bool ended) {
     json_begin_ = cursor.at();
     begun_ = true;
   }
+  Reading reading;
+  do {
+    goes_on_ = false;
+    reading = read_value(text, ended);
+  } while (reading == Reading::whole && goes_on_);
+  return reading;
+}
+
+Reading JsonReader::read_value(std::string_view text, bool ended) {
   const Reading scanned = scanner_.read(text.substr(json_begin_));
   read_bytes_ = json_begin_ + scanner_.read_bytes();
+  if (tags_->doubtful && !may_be_call(text.substr(json_begin_))) return Reading::malformed;
   // Small models forget the last brace: the arguments are there, and a closing tag or the end follows.
   const bool forgotten =
       scanner_.lacks_last_brace() &&
       (tags_->close.empty() ? scanned == Reading::open && ended : scanned == Reading::malformed || ended);
   if (scanned != Reading::whole && !forgotten) return ended ? Reading::malformed : scanned;
   return close(text, ended);
+}
+
+// Of what may be other text: soon, so that such text need not wait.
+bool JsonReader::may_be_call(std::string_view json) const {
+  constexpr size_t kMostMembers = 8;
+  if (!json.starts_with('{')) return true;
+  if (scanner_.members().size() > kMostMembers) return false;
+  return std::all_of(scanner_.members().begin(), scanner_.members().end(), [&](const JsonScanner::Member& m) {
+    if (m.key_end == 0) return true;
+    const std::string_view key = json.substr(m.key_begin, m.key_end - m.key_begin);
+    if (key == R"("name")" && m.value_end > 0) {
+      const std::string_view value = json.substr(m.value_begin, m.value_end - m.value_begin);
+      const auto name = value.starts_with('"') ? string_value(value) : std::nullopt;
+      return name && tools_.has(*name);
+    }
+    constexpr std::string_view kKeys[] = {R"("name")", R"("arguments")", R"("parameters")", R"("id")", R"("type")"};
+    return std::find(std::begin(kKeys), std::end(kKeys), key) != std::end(kKeys);
+  });
 }
 
 // A call whose closing tag the end cuts off is whole, and one that the next call's tag follows.
@@ -56,6 +84,13 @@ Reading JsonReader::close(std::string_view text, bool ended) {
     Cursor cursor(text, json_end, ended);
     if (const Found found = cursor.take_spaces(); found != Found::yes)
       return found == Found::open ? Reading::open : Reading::malformed;
+    if (cursor.rest().starts_with('{') && !scanner_.lacks_last_brace()) {
+      if (!read_calls(text.substr(json_begin_, json_end - json_begin_))) return Reading::malformed;
+      json_begin_ = cursor.at();
+      scanner_ = JsonScanner();
+      goes_on_ = true;
+      return Reading::whole;
+    }
     Cursor at_next = cursor;
     const Found closed = cursor.take(tags_->close), next = at_next.take(tags_->open);
     if (closed == Found::no && next == Found::no) return Reading::malformed;

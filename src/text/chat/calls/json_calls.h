@@ -22,8 +22,8 @@ struct JsonTags {
   bool doubtful = false;
 };
 
-// {"name": …, "arguments": {…}}, or a list of such objects, between tags. "parameters" is another name of
-// "arguments".
+// {"name": …, "arguments": {…}}, one or several, or a list of such objects, between tags. "parameters" is another
+// name of "arguments".
 class JsonReader : public CallReader {
  public:
   // Borrows both; none of the opening tags begins another.
@@ -34,7 +34,9 @@ class JsonReader : public CallReader {
   std::vector<ToolCall> take_calls() override { return std::move(calls_); }
 
  private:
+  Reading read_value(std::string_view text, bool ended);
   Reading close(std::string_view text, bool ended);
+  bool may_be_call(std::string_view json) const;
   bool read_calls(std::string_view json);
   bool add_call(std::string_view object, const JsonScanner& scanned);
 
@@ -42,7 +44,7 @@ class JsonReader : public CallReader {
   const Tools& tools_;
   const JsonTags* tags_ = nullptr;
   size_t json_begin_ = 0, read_bytes_ = 0;
-  bool begun_ = false;
+  bool begun_ = false, goes_on_ = false;  // goes on: with another object behind the one that was read
   JsonScanner scanner_;
   std::vector<ToolCall> calls_;
 };

@@ -44,12 +44,24 @@ TEST(TaggedJson, MayStandBareInAFenceOrBetweenOtherTags) {
                                   "```json" + kWeather + "```", "```json\n" + kWeather})
     expect_shown(kTagged, text, kWeatherShown);
   expect_shown(kTagged, "<tools>[" + kWeather + ", " + kNow + "]</tools>\nB", kWeatherShown + "{now {}}B");
+  expect_shown(kTagged, "```json\n" + kWeather + "\n" + kNow + "\n```\nB", kWeatherShown + "{now {}}B");
   expect_shown(kTagged, "A\n<tools>" + kNow + "</tools>", "A{now {}}");
   for (const std::string& text :
        {std::string("```json\n{\"name\": \"other\", \"arguments\": {}}\n```"), "A\n```json\n" + kWeather + "\n```",
         std::string("```python\nprint()\n```"), std::string("``"), std::string("<tools>{\"name\": \"now\"}</tools>"),
         "```json\n" + kWeather + ","})
     expect_shown(kTagged, text, text);
+}
+
+// Text that begins as a call might is told as soon as it is known to be none.
+TEST(TaggedJson, OtherJsonDoesNotWait) {
+  for (const std::string& begin : {std::string("```json\n{\n  \"version\":"), std::string("{\"name\": \"my-app\","),
+                                   std::string("{\"id\": 1, \"x\":"), std::string("```json\n{\"name\": 5,")}) {
+    ReplyParser parser(kTagged);
+    EXPECT_EQ(text_of(parser.push(begin), ReplyPart::Kind::content), begin);
+  }
+  ReplyParser parser(kTagged);
+  EXPECT_TRUE(parser.push(R"({"name": "weather", "arg)").empty());
 }
 
 }  // namespace
