@@ -493,7 +493,7 @@ TEST(OpenAiChat, RefusesMessagesThatAreNoText) {
            {{{"role", "user"}, {"content", Json::array({{{"type", "text"}}})}},
             "messages[1].content[0].text",
             "missing"},
-           {{{"role", "user"}, {"content", nullptr}}, "messages[1].content", "missing"},
+           {{{"role", "user"}, {"content", nullptr}}, "messages[1].content", "null"},
            {{{"role", "user"}, {"content", 5}}, "messages[1].content", "5"},
            {{{"role", "assistant"}}, "messages[1].content", "missing"},
            {{{"role", "king"}, {"content", "x"}}, "messages[1].role", "king"},

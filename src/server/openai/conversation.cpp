@@ -90,9 +90,11 @@ ChatMessage message_of(const Value& message) {
   ChatMessage read{.role = role_of(message.member("role")), .text = {}, .reasoning = {}, .calls = {}, .call_id = {}};
   for (const auto& [name, json] : message.json.items())
     if (!json.is_null()) read_member(name, Value{message.path + "." + name, json}, read);
-  // An assistant may have said nothing.
-  if (!find(message.json, "content") && read.role != ChatRole::assistant)
-    throw bad_field(message.path + ".content", message.json.contains("content") ? "is null" : "is missing");
+  // An assistant may have said nothing; then that is written, as null.
+  const bool assistant = read.role == ChatRole::assistant, written = message.json.contains("content");
+  const bool says = find(message.json, "content") || !read.calls.empty() || read.reasoning;
+  if (!says && !(assistant && written))
+    throw bad_field(message.path + ".content", written ? "is null" : "is missing");
   return read;
 }
 
