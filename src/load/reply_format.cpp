@@ -60,8 +60,8 @@ bool reads(CallForm form, const std::string& written) {
 // With reasoning, which most templates drop, and without, where some close what was never opened.
 std::string_view written_end(const ReplyFormats& family, const ChatTemplate& chat_template) {
   const std::string answer = "The answer.";
-  const std::string with_reasoning =
-                        rendered(chat_template, {{"role", "assistant"}, {"content", answer}, {"reasoning_content", "So"}}),
+  const std::string with_reasoning = rendered(
+                        chat_template, {{"role", "assistant"}, {"content", answer}, {"reasoning_content", "So"}}),
                     plain = rendered(chat_template, {{"role", "assistant"}, {"content", answer}});
   for (const std::string_view end : family.reasoning_ends)
     for (const std::string& text : {with_reasoning, plain})
