@@ -12,7 +12,7 @@ using Json = nlohmann::ordered_json;
 
 // The parts of a form, in the language of templates. A call has name, object (its arguments, or what else the model
 // wrote) and text (the same as it was written).
-struct CallSyntax {
+struct CallWording {
   const char* before;   // between an assistant's text and its calls
   const char* calls;    // with `calls`
   const char* results;  // with `results`
@@ -23,14 +23,14 @@ constexpr const char* kTaggedResults = R"({%- for result in results -%}
 {{ '\n' if not loop.first }}{{ '<tool_response>\n' ~ result ~ '\n</tool_response>' }}
 {%- endfor -%})";
 
-constexpr CallSyntax kTaggedJson = {.before = "\n",
-                                    .calls = R"({%- for call in calls -%}
+constexpr CallWording kTaggedJson = {.before = "\n",
+                                     .calls = R"({%- for call in calls -%}
 {{ '\n' if not loop.first }}{{ '<tool_call>\n{"name": ' ~ call.name|tojson ~ ', "arguments": ' ~ call.text ~ '}\n</tool_call>' }}
 {%- endfor -%})",
-                                    .results = kTaggedResults,
-                                    .remark = "Several calls may follow each other, each between tags of its own."};
+                                     .results = kTaggedResults,
+                                     .remark = "Several calls may follow each other, each between tags of its own."};
 
-constexpr CallSyntax kTaggedXml = {
+constexpr CallWording kTaggedXml = {
     .before = "\n",
     .calls = R"({%- for call in calls -%}
 {{ '\n' if not loop.first }}{{ '<tool_call>\n<function=' ~ call.name ~ '>\n' }}
@@ -46,7 +46,7 @@ constexpr CallSyntax kTaggedXml = {
         "Each argument has a block of its own: a text stands there as it is, any other value as JSON. Several "
         "calls may follow each other, each between tags of its own."};
 
-constexpr CallSyntax kDeepSeekV3 = {
+constexpr CallWording kDeepSeekV3 = {
     .before = "",
     .calls = R"({{- '<｜tool▁calls▁begin｜>' -}}
 {%- for call in calls -%}
@@ -60,18 +60,18 @@ constexpr CallSyntax kDeepSeekV3 = {
 {{ '<｜tool▁outputs▁end｜>' }})",
     .remark = "Several calls may stand on lines of their own within the outer marks."};
 
-constexpr CallSyntax kDeepSeekV31 = {.before = "",
-                                     .calls = R"({{- '<｜tool▁calls▁begin｜>' -}}
+constexpr CallWording kDeepSeekV31 = {.before = "",
+                                      .calls = R"({{- '<｜tool▁calls▁begin｜>' -}}
 {%- for call in calls -%}
 {{ '<｜tool▁call▁begin｜>' ~ call.name ~ '<｜tool▁sep｜>' ~ call.text ~ '<｜tool▁call▁end｜>' }}
 {%- endfor -%}
 {{ '<｜tool▁calls▁end｜>' }})",
-                                     .results = R"({%- for result in results -%}
+                                      .results = R"({%- for result in results -%}
 {{ '<｜tool▁output▁begin｜>' ~ result ~ '<｜tool▁output▁end｜>' }}
 {%- endfor -%})",
-                                     .remark = "Several calls may follow each other within the outer marks."};
+                                      .remark = "Several calls may follow each other within the outer marks."};
 
-constexpr CallSyntax kDsml = {
+constexpr CallWording kDsml = {
     .before = "\n\n",
     .calls = R"({{- '<｜DSML｜function_calls>\n' -}}
 {%- for call in calls -%}
@@ -92,14 +92,14 @@ constexpr CallSyntax kDsml = {
         "A text is written as it is with string=\"true\", any other value as JSON with string=\"false\". Several "
         "calls may follow each other within the outer marks."};
 
-constexpr CallSyntax kLlamaJson = {.before = "\n",
-                                   .calls = R"({%- for call in calls -%}
+constexpr CallWording kLlamaJson = {.before = "\n",
+                                    .calls = R"({%- for call in calls -%}
 {{ '\n' if not loop.first }}{{ '{"name": ' ~ call.name|tojson ~ ', "parameters": ' ~ call.text ~ '}' }}
 {%- endfor -%})",
-                                   .results = kTaggedResults,
-                                   .remark = "An answer that calls a tool is the call alone."};
+                                    .results = kTaggedResults,
+                                    .remark = "An answer that calls a tool is the call alone."};
 
-const CallSyntax& syntax_of(CallForm form) {
+const CallWording& syntax_of(CallForm form) {
   switch (form) {
     case CallForm::none:
     case CallForm::tagged_json: return kTaggedJson;
@@ -135,7 +135,7 @@ Json for_template(std::span<const ChatCall> calls) {
 }  // namespace
 
 AttributedText tools_text(CallForm form, const Json& tools) {
-  const CallSyntax& syntax = syntax_of(form);
+  const CallWording& syntax = syntax_of(form);
   const ChatCall example{.id = {}, .name = "NAME", .arguments = {{"PARAMETER", "VALUE"}}};
   const Json variables = {{"tools", tools},
                           {"example", rendered(syntax.calls, {{"calls", for_template({&example, 1})}}, {}).text},
@@ -146,7 +146,7 @@ AttributedText tools_text(CallForm form, const Json& tools) {
 }
 
 AttributedText with_calls(CallForm form, AttributedText text, std::span<const ChatCall> calls) {
-  const CallSyntax& syntax = syntax_of(form);
+  const CallWording& syntax = syntax_of(form);
   const Json variables = {{"calls", for_template(calls)}};
   Attribution said;
   attribute_all(variables["calls"], said);

@@ -58,12 +58,6 @@ Prompt PromptWriter::chat(const nlohmann::ordered_json& variables) const {
   return prompt_of(encode_chat(text_.tokenizer, chat_template(), variables), tools_in(variables));
 }
 
-Prompt PromptWriter::continued_chat(const nlohmann::ordered_json& variables) const {
-  Prompt prompt = prompt_of(encode_continued_chat(text_.tokenizer, chat_template(), variables), tools_in(variables));
-  continue_text(variables.at("messages").back().at("content").get_ref<const std::string&>(), prompt);
-  return prompt;
-}
-
 void PromptWriter::continue_text(std::string_view last, Prompt& prompt) const {
   const size_t open = last.rfind(text_.reply.reasoning_open), close = last.rfind(text_.reply.reasoning_close);
   if (open != last.npos && (close == last.npos || close < open)) prompt.reply->starts_inside = true;

@@ -39,8 +39,6 @@ class PromptWriter {
   // `variables` are the template's, as they are: messages, tools and so on. Throws Error when the checkpoint has no
   // template or the template refuses.
   Prompt chat(const nlohmann::ordered_json& variables) const;
-  // The same up to where the last message's content, a text, ends: the model goes on with it.
-  Prompt continued_chat(const nlohmann::ordered_json& variables) const;
   // Special tokens in the text are recognised; the BOS is added that the checkpoint asks for.
   Prompt raw(std::string_view text) const;
   // What stands before and behind a place that is to be filled in; no special token is recognised in either. Throws

@@ -47,9 +47,4 @@ ChatPrompt encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_temp
   return encoded(tokenizer, chat_template.write(repaired(variables)));
 }
 
-ChatPrompt encode_continued_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
-                                 const Json& variables) {
-  return encoded(tokenizer, chat_template.write_continued(repaired(variables)));
-}
-
 }  // namespace cachalot

@@ -22,8 +22,5 @@ struct ChatPrompt {
 // Malformed UTF-8 in strings becomes U+FFFD. Throws Error when the template fails or refuses.
 ChatPrompt encode_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
                        const nlohmann::ordered_json& variables);
-// The same of ChatTemplate::write_continued.
-ChatPrompt encode_continued_chat(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
-                                 const nlohmann::ordered_json& variables);
 
 }  // namespace cachalot
