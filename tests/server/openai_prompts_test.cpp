@@ -9,7 +9,6 @@
 namespace cachalot::testing {
 namespace {
 
-using openai::Endpoint;
 using ::testing::HasSubstr;
 
 Json function_tool(const std::string& name, const Json& more = Json::object()) {
@@ -166,9 +165,9 @@ TEST(OpenAiPrompts, RefuseToolsThatCannotBeCalled) {
 
 TEST(OpenAiPrompts, SayWhetherOneCallIsWanted) {
   const ServedModel& model = served("gqa").model;
-  EXPECT_FALSE(openai::read_fields(Json::object(), model, Endpoint::chat).one_call);
-  EXPECT_FALSE(openai::read_fields({{"parallel_tool_calls", true}}, model, Endpoint::chat).one_call);
-  EXPECT_TRUE(openai::read_fields({{"parallel_tool_calls", false}}, model, Endpoint::chat).one_call);
+  EXPECT_FALSE(openai::read_chat(Json::object(), model).one_call);
+  EXPECT_FALSE(openai::read_chat({{"parallel_tool_calls", true}}, model).one_call);
+  EXPECT_TRUE(openai::read_chat({{"parallel_tool_calls", false}}, model).one_call);
 }
 
 // DeepSeek-V3's template prints calls where the content is null, and nothing but that.

@@ -3,20 +3,20 @@
 #include <optional>
 
 #include "server/json_body.h"
-#include "server/openai/conversation.h"
-#include "server/openai/fields.h"
-#include "server/openai/follow.h"
+#include "server/openai/choices.h"
 #include "server/openai/logprobs.h"
+#include "server/openai/messages.h"
 #include "server/openai/openai.h"
 
 namespace cachalot::openai {
 namespace {
 
-class ChatTeller : public Teller {
+class ChatTeller : public ChoiceTeller {
  public:
-  ChatTeller(const Asked& asked, const Prompt& prompt)
-      : asked_(asked), prompt_(prompt), told_(static_cast<size_t>(asked.answers)) {}
+  ChatTeller(const AskedChat& asked, const Prompt& prompt)
+      : ChoiceTeller(asked), asked_(asked), prompt_(prompt), told_(static_cast<size_t>(asked.answers)) {}
 
+ protected:
   std::string_view id_prefix() const override { return "chatcmpl-"; }
   std::string_view object(bool chunk) const override { return chunk ? "chat.completion.chunk" : "chat.completion"; }
 
@@ -143,7 +143,7 @@ class ChatTeller : public Teller {
     return both;
   }
 
-  const Asked& asked_;
+  const AskedChat& asked_;
   const Prompt& prompt_;
   struct Told {
     int calls = 0;
@@ -152,33 +152,19 @@ class ChatTeller : public Teller {
   std::vector<Told> told_;  // of each answer, so far
 };
 
-// top_logprobs says how many, logprobs whether.
-void check_logprobs(Asked& asked) {
-  if (asked.wants_logprobs) {
-    asked.logprobs = asked.logprobs.value_or(0);
-  } else {
-    if (asked.logprobs.value_or(0) > 0) throw bad_field("top_logprobs", "may be given only where logprobs is true");
-    asked.logprobs.reset();
-  }
-  if (asked.max_tokens == 0) throw bad_field("max_tokens", "must be at least 1");
-}
-
 }  // namespace
 
 void chat_completions(http::Exchange& exchange, const ServedModel& model, Generator& generator, const Caller& caller,
                       RequestNotes& notes) {
-  guarded(exchange, notes, [&] {
-    notes.model = model.id;
-    const Json body = json_body(exchange.request());
-    Asked asked = read_fields(body, model, Endpoint::chat);
-    check_logprobs(asked);
-    const Prompt prompt = conversation_prompt(asked);
-    const ReplyOptions reply{.answers = asked.answers, .text = asked.text, .one_call = asked.one_call};
-    std::vector<Run> runs;
-    runs.push_back({engine_request(asked, prompt, caller), Reply(model.text.tokenizer, prompt, reply)});
-    ChatTeller teller(asked, prompt);
-    follow(exchange, asked, std::move(runs), generator, teller, notes);
-  });
+  notes.model = model.id;
+  const Json body = json_body(exchange.request());
+  AskedChat asked = read_chat(body, model);
+  read_conversation(asked);
+  const Prompt prompt = chat_prompt(asked);
+  std::vector<Run> runs;
+  runs.push_back(run_of(asked, prompt, caller));
+  ChatTeller teller(asked, prompt);
+  follow(exchange, asked.stream, std::move(runs), generator, teller, notes);
 }
 
 }  // namespace cachalot::openai

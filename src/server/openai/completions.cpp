@@ -7,8 +7,7 @@
 
 #include "base/error.h"
 #include "server/json_body.h"
-#include "server/openai/fields.h"
-#include "server/openai/follow.h"
+#include "server/openai/choices.h"
 #include "server/openai/logprobs.h"
 #include "server/openai/openai.h"
 #include "text/unicode.h"
@@ -28,7 +27,7 @@ struct Given {
   size_t points = code_points(text);
 };
 
-Given given_text(const Asked& asked, const std::string& text) {
+Given given_text(const AskedCompletion& asked, const std::string& text) {
   check_size(asked, text.size());
   const Tokenizer& tokenizer = asked.model.text.tokenizer;
   const bool whole = asked.add_special_tokens;
@@ -39,12 +38,12 @@ Given given_text(const Asked& asked, const std::string& text) {
           .bos = whole && tokenizer.adds_bos()};
 }
 
-Given given_tokens(const Asked& asked, std::vector<int> tokens) {
+Given given_tokens(const AskedCompletion& asked, std::vector<int> tokens) {
   std::string text = asked.echo ? asked.model.text.tokenizer.decode(tokens) : "";
   return {.prompt = {.tokens = std::move(tokens), .ends = {}, .answers = {}}, .text = std::move(text)};
 }
 
-Given given_infill(const Asked& asked, const Value& prompt) {
+Given given_infill(const AskedCompletion& asked, const Value& prompt) {
   if (!prompt.json.is_string()) prompt.expect("one text, where there is a suffix");
   if (asked.echo) throw bad_field("echo", "and suffix exclude each other");
   check_size(asked, prompt.text().size() + asked.suffix->size());
@@ -54,7 +53,7 @@ Given given_infill(const Asked& asked, const Value& prompt) {
 }
 
 // A short body may ask for the log-probabilities of a long prompt many times over.
-void check_told(const Asked& asked, const std::vector<Given>& all) {
+void check_told(const AskedCompletion& asked, const std::vector<Given>& all) {
   if (!asked.echo || !asked.logprobs) return;
   size_t told = 0;
   for (const Given& given : all)
@@ -66,7 +65,7 @@ void check_told(const Asked& asked, const std::vector<Given>& all) {
                                             told, kMostPromptLogprobs));
 }
 
-std::vector<Given> read_prompts(const Asked& asked) {
+std::vector<Given> read_prompts(const AskedCompletion& asked) {
   if (!asked.prompt) throw bad_field("prompt", "is missing");
   const Value value{"prompt", *asked.prompt};
   std::vector<Given> all;
@@ -96,11 +95,15 @@ std::vector<Given> read_prompts(const Asked& asked) {
   return all;
 }
 
-class CompletionTeller : public Teller {
+class CompletionTeller : public ChoiceTeller {
  public:
-  CompletionTeller(const Asked& asked, const std::vector<Given>& given)
-      : asked_(asked), given_(given), choices_(given.size() * static_cast<size_t>(asked.answers)) {}
+  CompletionTeller(const AskedCompletion& asked, const std::vector<Given>& given)
+      : ChoiceTeller(asked),
+        asked_(asked),
+        given_(given),
+        choices_(given.size() * static_cast<size_t>(asked.answers)) {}
 
+ protected:
   std::string_view id_prefix() const override { return "cmpl-"; }
   std::string_view object(bool) const override { return "text_completion"; }
 
@@ -208,7 +211,7 @@ class CompletionTeller : public Teller {
 
   const Tokenizer& tokenizer() const { return asked_.model.text.tokenizer; }
 
-  const Asked& asked_;
+  const AskedCompletion& asked_;
   const std::vector<Given>& given_;
   std::vector<Choice> choices_;
 };
@@ -217,18 +220,14 @@ class CompletionTeller : public Teller {
 
 void completions(http::Exchange& exchange, const ServedModel& model, Generator& generator, const Caller& caller,
                  RequestNotes& notes) {
-  guarded(exchange, notes, [&] {
-    notes.model = model.id;
-    const Json body = json_body(exchange.request());
-    const Asked asked = read_fields(body, model, Endpoint::completions);
-    const std::vector<Given> given = read_prompts(asked);
-    std::vector<Run> runs;
-    for (const Given& one : given)
-      runs.push_back({engine_request(asked, one.prompt, caller),
-                      Reply(model.text.tokenizer, one.prompt, {.answers = asked.answers, .text = asked.text})});
-    CompletionTeller teller(asked, given);
-    follow(exchange, asked, std::move(runs), generator, teller, notes);
-  });
+  notes.model = model.id;
+  const Json body = json_body(exchange.request());
+  const AskedCompletion asked = read_completion(body, model);
+  const std::vector<Given> given = read_prompts(asked);
+  std::vector<Run> runs;
+  for (const Given& one : given) runs.push_back(run_of(asked, one.prompt, caller));
+  CompletionTeller teller(asked, given);
+  follow(exchange, asked.stream, std::move(runs), generator, teller, notes);
 }
 
 }  // namespace cachalot::openai

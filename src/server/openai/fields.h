@@ -1,46 +1,53 @@
-// The fields of requests: what becomes of each, as data. docs/serving.md shows the same table, and a test keeps both
-// equal and tries every field.
-//
-// A field is honoured, or it is without effect since it asks for nothing that an answer shows, or it is refused with
-// an error that names it. A field that is not in the table is refused as well: nobody knows what it was meant to do,
-// and an answer that silently lacks it is worse than none. The table has what the official clients and the common
-// ones send.
+// What the endpoints of OpenAI's older API ask: chat and completions, which both answer with choices.
 #pragma once
 
-#include <span>
-#include <string_view>
+#include <optional>
+#include <string>
 
-#include "server/openai/asked.h"
-#include "server/openai/value.h"
+#include "server/dialect/fields.h"
 
 namespace cachalot::openai {
 
-enum class Use { honoured, without_effect, refused };
+using namespace dialect;
 
-struct Field {
-  std::string_view name;
-  Use use;
-  std::string_view about;  // for the docs: values and their meaning, or why it is without effect, or refused
-  // JSON lists of examples: values that are taken, and values that are refused. Of a refused field the first are all
-  // that are taken, as they ask for nothing.
-  std::string_view taken, refused;
-  void (*read)(const Value& value, Asked& asked) = nullptr;  // none: refused, but for the above
+constexpr size_t kMostPrompts = 2048;                    // of a list, and answers to all of them
+constexpr size_t kMostPromptLogprobs = size_t{4} << 20;  // with echo; those of all choices together
+
+struct AskedChoices : Asked {
+  using Asked::Asked;
+
+  bool usage_at_end = false, usage_always = false;
+  bool usage_options = false;  // stream_options were given
+  bool tells_token_ids = false;
 };
 
-// For fields of both endpoints.
-template <bool Asked::* flag>
-void read_flag(const Value& value, Asked& asked) {
-  asked.*flag = value.flag();
-}
-inline void check_flag(const Value& value, Asked&) { value.flag(); }
+struct AskedChat : AskedChoices {
+  explicit AskedChat(const ServedModel& served) : AskedChoices(served, "messages") {}
 
-enum class Endpoint { chat, completions };
+  const Json* messages = nullptr;
+  const Json* tools = nullptr;
+  bool tells_of_tools = true;
+  bool wants_logprobs = false;
+  bool tells_reasoning = true;
+  std::optional<bool> add_generation_prompt;
+  bool continue_final_message = false;
+};
 
-std::span<const Field> common_fields();
-std::span<const Field> chat_fields();
-std::span<const Field> completion_fields();
+struct AskedCompletion : AskedChoices {
+  explicit AskedCompletion(const ServedModel& served) : AskedChoices(served, "prompt") {}
 
-// Reads a body's fields, of which null counts as absent. Throws an ApiError.
-Asked read_fields(const Json& body, const ServedModel& model, Endpoint endpoint);
+  const Json* prompt = nullptr;
+  std::optional<std::string> suffix;
+  bool add_special_tokens = true;
+  std::optional<int> best_of;
+};
+
+std::span<const Field<AskedChoices>> choice_fields();
+std::span<const Field<AskedChat>> chat_fields();
+std::span<const Field<AskedCompletion>> completion_fields();
+
+// Read a body. Throw an ApiError.
+AskedChat read_chat(const Json& body, const ServedModel& model);
+AskedCompletion read_completion(const Json& body, const ServedModel& model);
 
 }  // namespace cachalot::openai

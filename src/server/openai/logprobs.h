@@ -5,10 +5,12 @@
 #include <string>
 #include <vector>
 
-#include "server/openai/json.h"
+#include "server/dialect/json.h"
 #include "session/reply.h"
 
 namespace cachalot::openai {
+
+using dialect::Json;
 
 // Chat: an entry for one token. `logprobs` is not empty.
 Json chat_logprob(const Tokenizer& tokenizer, const std::vector<TokenLogprob>& logprobs);

@@ -1,8 +1,10 @@
 // GET /v1/models.
-#include "server/openai/asked.h"
+#include "server/dialect/asked.h"
 #include "server/openai/openai.h"
 
 namespace cachalot::openai {
+
+using namespace dialect;
 
 static Json model_json(const ServedModel& model) {
   return {{"id", model.id},

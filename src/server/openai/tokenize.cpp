@@ -2,9 +2,7 @@
 #include <algorithm>
 
 #include "server/json_body.h"
-#include "server/openai/conversation.h"
-#include "server/openai/fields.h"
-#include "server/openai/follow.h"
+#include "server/openai/messages.h"
 #include "server/openai/openai.h"
 #include "text/unicode.h"
 
@@ -15,29 +13,20 @@ namespace {
 struct Tokenizing {
   explicit Tokenizing(const ServedModel& model) : chat(model) {}
 
-  Asked chat;  // with messages, tools, chat_template_kwargs, …
+  AskedChat chat;  // with messages, tools, chat_template_kwargs, …
   const Json* text = nullptr;
   bool from_llama = false;  // "content" instead of "prompt"
   std::optional<bool> add_special;
   bool special = true, strings = false, pieces = false;
 };
 
-constexpr std::string_view kChatFields[] = {"messages",
-                                            "tools",
-                                            "tool_choice",
-                                            "add_generation_prompt",
-                                            "continue_final_message",
-                                            "chat_template_kwargs",
-                                            "documents",
-                                            "enable_thinking",
-                                            "reasoning_effort",
-                                            "reasoning",
-                                            "thinking",
-                                            "chat_template"};
+constexpr std::string_view kChatFields[] = {
+    "messages", "tools", "tool_choice", "add_generation_prompt", "continue_final_message", "reasoning"};
+constexpr std::string_view kConversationFields[] = {"chat_template_kwargs", "documents", "enable_thinking",
+                                                    "reasoning_effort",     "thinking",  "chat_template"};
 
-const Field& chat_field(std::string_view name) {
-  const auto fields = chat_fields();
-  return *std::find_if(fields.begin(), fields.end(), [&](const Field& field) { return field.name == name; });
+bool is_among(std::span<const std::string_view> names, std::string_view name) {
+  return std::ranges::find(names, name) != names.end();
 }
 
 void read_member(const std::string& name, const Value& value, Tokenizing& asked) {
@@ -55,22 +44,23 @@ void read_member(const std::string& name, const Value& value, Tokenizing& asked)
     asked.strings = value.flag();
   } else if (name == "with_pieces") {
     asked.pieces = value.flag();
-  } else if (std::find(std::begin(kChatFields), std::end(kChatFields), name) != std::end(kChatFields)) {
-    const Field& field = chat_field(name);
-    if (!field.read) value.refuse(field.about);
-    field.read(value, asked.chat);
+  } else if (is_among(kChatFields, name)) {
+    find_field(chat_fields(), name)->take(value, asked.chat);
+  } else if (is_among(kConversationFields, name)) {
+    find_field(conversation_fields(), name)->take(value, asked.chat);
   } else {
     value.refuse("there is no such field");
   }
 }
 
 // llama.cpp adds no BOS unless it is asked to, vLLM adds it to a text.
-std::vector<int> tokens_of(const Tokenizing& asked) {
+std::vector<int> tokens_of(Tokenizing& asked) {
   if (asked.chat.messages) {
     if (asked.text) throw bad_field("messages", "and a text exclude each other");
     if (asked.add_special.value_or(false))
       throw bad_field("add_special_tokens", "the template writes them; only false is taken");
-    return conversation_prompt(asked.chat, /*to_answer=*/false).tokens;
+    read_conversation(asked.chat);
+    return chat_prompt(asked.chat, /*to_answer=*/false).tokens;
   }
   if (!asked.text) throw bad_field("prompt", "is missing");
   const Tokenizer& tokenizer = asked.chat.model.text.tokenizer;
@@ -91,47 +81,43 @@ Json piece(const Tokenizer& tokenizer, int id) {
 }  // namespace
 
 void tokenize(http::Exchange& exchange, const ServedModel& model, RequestNotes& notes) {
-  guarded(exchange, notes, [&] {
-    notes.model = model.id;
-    const Json body = json_body(exchange.request());
-    Tokenizing asked(model);
-    for (const auto& [name, json] : body.items())
-      if (!json.is_null()) read_member(name, Value{name, json}, asked);
-    const std::vector<int> tokens = tokens_of(asked);
-    notes.prompt_tokens = static_cast<int>(tokens.size());
-    Json answer = {{"count", tokens.size()}, {"max_model_len", model.context}, {"tokens", Json(tokens)}};
-    if (asked.strings) {
-      Json& strings = answer["token_strs"] = Json::array();
-      for (const int id : tokens) strings.push_back(model.text.tokenizer.piece(id));
-    }
-    if (asked.pieces) {
-      Json& list = answer["tokens"] = Json::array();
-      for (const int id : tokens) list.push_back({{"id", id}, {"piece", piece(model.text.tokenizer, id)}});
-    }
-    exchange.send({.body = dump(answer)});
-  });
+  notes.model = model.id;
+  const Json body = json_body(exchange.request());
+  Tokenizing asked(model);
+  for (const auto& [name, json] : body.items())
+    if (!json.is_null()) read_member(name, Value{name, json}, asked);
+  const std::vector<int> tokens = tokens_of(asked);
+  notes.prompt_tokens = static_cast<int>(tokens.size());
+  Json answer = {{"count", tokens.size()}, {"max_model_len", model.context}, {"tokens", Json(tokens)}};
+  if (asked.strings) {
+    Json& strings = answer["token_strs"] = Json::array();
+    for (const int id : tokens) strings.push_back(model.text.tokenizer.piece(id));
+  }
+  if (asked.pieces) {
+    Json& list = answer["tokens"] = Json::array();
+    for (const int id : tokens) list.push_back({{"id", id}, {"piece", piece(model.text.tokenizer, id)}});
+  }
+  exchange.send({.body = dump(answer)});
 }
 
 void detokenize(http::Exchange& exchange, const ServedModel& model, RequestNotes& notes) {
-  guarded(exchange, notes, [&] {
-    notes.model = model.id;
-    const Json body = json_body(exchange.request());
-    std::optional<std::vector<int>> tokens;
-    for (const auto& [name, json] : body.items()) {
-      if (json.is_null()) continue;
-      const Value value{name, json};
-      if (name == "model")
-        check_model(value.text(), model);
-      else if (name == "tokens")
-        tokens = value.tokens(SIZE_MAX, model.vocab);
-      else
-        value.refuse("there is no such field");
-    }
-    if (!tokens) throw bad_field("tokens", "is missing");
-    notes.prompt_tokens = static_cast<int>(tokens->size());
-    const std::string text = model.text.tokenizer.decode(*tokens);
-    exchange.send({.body = dump({{"prompt", text}, {"content", text}})});
-  });
+  notes.model = model.id;
+  const Json body = json_body(exchange.request());
+  std::optional<std::vector<int>> tokens;
+  for (const auto& [name, json] : body.items()) {
+    if (json.is_null()) continue;
+    const Value value{name, json};
+    if (name == "model")
+      check_model(value.text(), model);
+    else if (name == "tokens")
+      tokens = value.tokens(SIZE_MAX, model.vocab);
+    else
+      value.refuse("there is no such field");
+  }
+  if (!tokens) throw bad_field("tokens", "is missing");
+  notes.prompt_tokens = static_cast<int>(tokens->size());
+  const std::string text = model.text.tokenizer.decode(*tokens);
+  exchange.send({.body = dump({{"prompt", text}, {"content", text}})});
 }
 
 }  // namespace cachalot::openai

@@ -1,4 +1,4 @@
-#include "server/openai/asked.h"
+#include "server/dialect/asked.h"
 
 #include <fmt/format.h>
 
@@ -6,12 +6,13 @@
 #include <memory>
 #include <random>
 
+#include "base/error.h"
 #include "base/quote.h"
 #include "server/api_error.h"
-#include "server/openai/value.h"
+#include "server/dialect/value.h"
 #include "session/thinking_budget.h"
 
-namespace cachalot::openai {
+namespace cachalot::dialect {
 namespace {
 
 using Mask = std::vector<uint64_t>;
@@ -53,7 +54,7 @@ void check_room(const Asked& asked, const Prompt& prompt) {
                  fmt::format("This model's maximum context length is {} tokens. However, the prompt has {} "
                              "tokens, which leaves no room for an answer.",
                              asked.model.context, tokens),
-                 "context_length_exceeded", asked.messages ? "messages" : "prompt"};
+                 "context_length_exceeded", std::string(asked.prompt_field)};
 }
 
 }  // namespace
@@ -65,7 +66,7 @@ void check_size(const Asked& asked, size_t bytes) {
                  fmt::format("This model's maximum context length is {} tokens. However, the prompt has {} bytes, "
                              "which are at least {} tokens, and leaves no room for an answer.",
                              asked.model.context, bytes, least),
-                 "context_length_exceeded", asked.messages ? "messages" : "prompt"};
+                 "context_length_exceeded", std::string(asked.prompt_field)};
 }
 
 void check_model(std::string_view name, const ServedModel& model) {
@@ -103,4 +104,22 @@ Request engine_request(const Asked& asked, const Prompt& prompt, const Caller& c
   return request;
 }
 
-}  // namespace cachalot::openai
+Prompt chat_prompt(const Asked& asked, bool to_answer) {
+  if (!asked.model.text.chat_template)
+    throw bad_field(asked.prompt_field,
+                    "the model has no chat template (a base model); /v1/completions completes text");
+  WrittenChat written = [&] {
+    try {
+      return asked.model.prompts.write(asked.chat);
+    } catch (const Error& error) { throw bad_field(asked.prompt_field, error.what()); }  // the client's to mend
+  }();
+  if (to_answer) check_size(asked, written.text.text.size());
+  return asked.model.prompts.encode(asked.chat, std::move(written));
+}
+
+Run run_of(const Asked& asked, const Prompt& prompt, const Caller& caller) {
+  const ReplyOptions reply{.answers = asked.answers, .text = asked.text, .one_call = asked.one_call};
+  return {engine_request(asked, prompt, caller), Reply(asked.model.text.tokenizer, prompt, reply)};
+}
+
+}  // namespace cachalot::dialect

@@ -1,14 +1,13 @@
-// The fields that both endpoints know.
+// What every endpoint that makes an answer knows: how tokens are chosen, what ends it, what the cache does.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
-#include <climits>
 
 #include "base/quote.h"
-#include "server/openai/fields.h"
+#include "server/dialect/fields.h"
 
-namespace cachalot::openai {
+namespace cachalot::dialect {
 namespace {
 
 using Range = SamplingParams::Range;
@@ -18,9 +17,6 @@ void read_number(const Value& value, Asked& asked) {
   asked.sampling.*param = value.number(range.low, range.high);
 }
 
-// Something that only names the request: of one type, and then without effect.
-void check_text(const Value& value, Asked&) { value.text(); }
-
 void read_model(const Value& value, Asked& asked) { check_model(value.text(), asked.model); }
 
 void read_top_k(const Value& value, Asked& asked) {
@@ -29,29 +25,8 @@ void read_top_k(const Value& value, Asked& asked) {
 
 void read_seed(const Value& value, Asked& asked) { asked.seed = value.seed(); }
 
-void read_n(const Value& value, Asked& asked) { asked.answers = static_cast<int>(value.integer(1, kMostAnswers)); }
-
-// Of two limits, both are kept.
-void read_max_tokens(const Value& value, Asked& asked) {
-  const auto tokens = static_cast<int>(value.integer(-1, INT_MAX));
-  if (tokens >= 0) asked.max_tokens = std::min(tokens, asked.max_tokens.value_or(INT_MAX));
-}
-
 void read_min_tokens(const Value& value, Asked& asked) {
   asked.text.min_tokens = static_cast<int>(value.integer(0, asked.model.context));
-}
-
-void read_stop(const Value& value, Asked& asked) {
-  const auto add = [&](const Value& stop) {
-    const std::string& text = stop.text();
-    if (text.empty()) stop.refuse("is empty, so it would end every answer before it begins");
-    if (text.size() > kLongestStop)
-      stop.refuse(fmt::format("has {} bytes; at most {} are taken", text.size(), kLongestStop));
-    asked.text.stops.push_back(text);
-  };
-  if (value.json.is_string()) return add(value);
-  if (!value.json.is_array()) value.expect("a string or a list of strings");
-  for (const Value& stop : value.list(kMostStops)) add(stop);
 }
 
 void read_stop_tokens(const Value& value, Asked& asked) {
@@ -79,41 +54,22 @@ void read_logit_bias(const Value& value, Asked& asked) {
   }
 }
 
-void read_stream_options(const Value& value, Asked& asked) {
-  asked.usage_options = true;
-  for (const auto& [name, json] : value.object().items()) {
-    if (json.is_null()) continue;
-    const Value option{fmt::format("stream_options.{}", name), json};
-    if (name == "include_usage")
-      asked.usage_at_end = option.flag();
-    else if (name == "continuous_usage_stats")
-      asked.usage_always = option.flag();
-    else if (name == "include_obfuscation")
-      option.flag();  // padding against those who see the sizes of packets; it changes nothing that is said
-    else
-      option.refuse("there is no such option");
-  }
-}
-
 void read_cache_salt(const Value& value, Asked& asked) {
   const std::string& salt = value.text();
   if (salt.empty() || salt.size() > 1024) value.refuse(fmt::format("has {} bytes; 1 to 1024 are taken", salt.size()));
   asked.cache_salt = salt;
 }
 
-void read_metadata(const Value& value, Asked&) { value.object(); }
 void check_number(const Value& value, Asked&) { value.number(-1e300, 1e300); }
 void read_skip_special(const Value& value, Asked& asked) { asked.text.skip_special = value.flag(); }
 void read_include_stop(const Value& value, Asked& asked) { asked.text.include_stop = value.flag(); }
 
 using enum Use;
 
-constexpr Field kCommon[] = {
+constexpr Field<Asked> kSampling[] = {
     {"model", honoured, "the name in `/v1/models`; another one is a 404; may be absent", R"([])", R"([7, [], ""])",
      read_model},
     {"stream", honoured, "true: server-sent events", R"([true, false])", R"([1, "true"])", read_flag<&Asked::stream>},
-    {"n", honoured, "1 to 128 answers; answer i is drawn with seed + i", R"([1, 3])", R"([0, 129, 1.5, "2"])",
-     read_n},
     {"seed", honoured, "any integer of 64 bits; absent: drawn at random", R"([0, -1, 18446744073709551615])",
      R"([1.5, "1", 18446744073709551616])", read_seed},
     {"temperature", honoured, "0 (the likeliest token) to 100; as the following, by default as the checkpoint says",
@@ -140,16 +96,12 @@ constexpr Field kCommon[] = {
      read_logit_bias},
     {"allowed_token_ids", honoured, "a list of the only tokens that the answer may have", R"([[1, 2]])",
      R"([[], [-1], ["1"], 5])", read_allowed_tokens},
-    {"max_tokens", honoured, "the most tokens of an answer; absent or -1: what is left of the context",
-     R"([1, 100, -1])", R"([-2, 1.5, "5"])", read_max_tokens},
-    {"n_predict", honoured, "another name of `max_tokens`; of several limits, each is kept", R"([5, -1])",
-     R"([-2, "5"])", read_max_tokens},
     {"min_tokens", honoured, "the fewest tokens of an answer: neither an end token nor a stop text ends it before",
      R"([0, 3])", R"([-1, "1"])", read_min_tokens},
     {"stop", honoured, "a text or up to 16 that end the answer where they begin, also in reasoning",
      R"(["END", ["a", "b"], []])",
      R"(["", [""], 5, [5], ["1","2","3","4","5","6","7","8","9","10","11","12","13","14","15","16","17"]])",
-     read_stop},
+     read_stops},
     {"stop_token_ids", honoured, "a list of further tokens that end the answer", R"([[], [5, 6]])",
      R"(["5", [-1], [99999999], [1.5]])", read_stop_tokens},
     {"include_stop_str_in_output", honoured, "true: the stop text that was found is part of the answer",
@@ -158,12 +110,6 @@ constexpr Field kCommon[] = {
      R"([true, false])", R"([1])", read_flag<&Asked::ignore_eos>},
     {"skip_special_tokens", honoured, "false: special tokens give their text", R"([true, false])", R"(["no"])",
      read_skip_special},
-    {"return_token_ids", honoured,
-     "true: `token_ids` of each choice, with the one that ended it, and `prompt_token_ids`", R"([true, false])",
-     R"([1])", read_flag<&Asked::tells_token_ids>},
-    {"stream_options", honoured,
-     "`include_usage`, `continuous_usage_stats`; `include_obfuscation` is without effect; only with `stream`",
-     R"([])", R"([true, {"include_usage": 1}, {"more": true}])", read_stream_options},
     {"cache_salt", honoured, "1 to 1,024 bytes; what was computed serves requests of the same salt alone",
      R"(["secret"])", R"(["", 5])", read_cache_salt},
     {"cache_prompt", honoured, "false: the prompt is computed anew, also what the cache has of it",
@@ -175,8 +121,6 @@ constexpr Field kCommon[] = {
      check_text},
     {"prompt_cache_retention", without_effect, "the cache keeps what was used last", R"(["24h"])", R"([5])",
      check_text},
-    {"metadata", without_effect, "an object of notes for those who keep answers; none is kept here",
-     R"([{"a": "b"}])", R"([5])", read_metadata},
     {"request_id", without_effect, "an answer has an id of its own", R"(["x"])", R"([5])", check_text},
     {"session_id", without_effect, "common beginnings are found by what they say", R"(["x"])", R"([5])", check_text},
     {"spaces_between_special_tokens", without_effect, "texts of tokens are joined as they are", R"([true, false])",
@@ -184,9 +128,6 @@ constexpr Field kCommon[] = {
     {"length_penalty", without_effect, "it weighs the beams of beam search, which is refused", R"([1.0])", R"(["1"])",
      check_number},
 
-    {"store", refused, "answers are not kept; only false is taken", R"([false])", R"([true])"},
-    {"service_tier", refused, "all requests are served alike; only \"auto\" and \"default\" are taken",
-     R"(["auto", "default"])", R"(["flex", "priority"])"},
     {"priority", refused, "callers share the machine equally; only 0 is taken", R"([0])", R"([1])"},
     {"response_format", refused, "only {\"type\": \"text\"} is taken; answers of a given form are not there yet",
      R"([{"type": "text"}])", R"([{"type": "json_object"}, {"type": "json_schema", "json_schema": {}}])"},
@@ -204,12 +145,6 @@ constexpr Field kCommon[] = {
      R"([["a"]])"},
     {"logits_processors", refused, "a request brings no code; only an empty list is taken", R"([[]])",
      R"([["a.b"]])"},
-    {"truncate_prompt_tokens", refused, "a prompt is never cut; it is refused when it is too long", R"([-1])",
-     R"([5])"},
-    {"prompt_logprobs", refused, "the prompt's log-probabilities come with `echo` and `logprobs` of /v1/completions",
-     R"([])", R"([0, 1])"},
-    {"return_tokens_as_token_ids", refused, "tokens are told by their texts; only false is taken", R"([false])",
-     R"([true])"},
     {"typical_p", refused, "there is no such way to choose; only 1 is taken", R"([1])", R"([0.5])"},
     {"tfs_z", refused, "there is no such way to choose; only 1 is taken", R"([1])", R"([0.5])"},
     {"top_n_sigma", refused, "there is no such way to choose; only -1 is taken", R"([-1])", R"([1])"},
@@ -218,12 +153,23 @@ constexpr Field kCommon[] = {
     {"xtc_probability", refused, "there is no such way to choose; only 0 is taken", R"([0])", R"([0.5])"},
     {"dry_multiplier", refused, "there is no such way to choose; only 0 is taken", R"([0])", R"([0.8])"},
     {"repeat_last_n", refused, "penalties see the whole text; only -1 is taken", R"([-1])", R"([0, 64])"},
-    {"n_probs", refused, "log-probabilities are asked for by `logprobs`; only 0 is taken", R"([0])", R"([5])"},
-    {"id_slot", refused, "nobody chooses where a request runs; only -1 is taken", R"([-1])", R"([0])"},
 };
 
 }  // namespace
 
-std::span<const Field> common_fields() { return kCommon; }
+void read_stops(const Value& value, Asked& asked) {
+  const auto add = [&](const Value& stop) {
+    const std::string& text = stop.text();
+    if (text.empty()) stop.refuse("is empty, so it would end every answer before it begins");
+    if (text.size() > kLongestStop)
+      stop.refuse(fmt::format("has {} bytes; at most {} are taken", text.size(), kLongestStop));
+    asked.text.stops.push_back(text);
+  };
+  if (value.json.is_string()) return add(value);
+  if (!value.json.is_array()) value.expect("a string or a list of strings");
+  for (const Value& stop : value.list(kMostStops)) add(stop);
+}
 
-}  // namespace cachalot::openai
+std::span<const Field<Asked>> sampling_fields() { return kSampling; }
+
+}  // namespace cachalot::dialect

@@ -4,11 +4,11 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-namespace cachalot::openai {
+namespace cachalot::dialect {
 
 using Json = nlohmann::ordered_json;
 
 // Texts are valid UTF-8 but where a client's own come back; what is malformed there becomes U+FFFD.
 inline std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
-}  // namespace cachalot::openai
+}  // namespace cachalot::dialect

@@ -1,13 +1,10 @@
-#include "server/openai/conversation.h"
+#include "server/openai/messages.h"
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <map>
 
-#include "base/error.h"
 #include "base/quote.h"
-#include "session/chat_request.h"
 
 namespace cachalot::openai {
 namespace {
@@ -98,7 +95,7 @@ ChatMessage message_of(const Value& message) {
   return read;
 }
 
-void check_continuation(const Asked& asked, const ChatMessage& last) {
+void check_continuation(const AskedChat& asked, const ChatMessage& last) {
   if (!asked.continue_final_message) return;
   if (asked.add_generation_prompt.value_or(false))
     throw bad_field("continue_final_message", "and add_generation_prompt exclude each other");
@@ -106,64 +103,18 @@ void check_continuation(const Asked& asked, const ChatMessage& last) {
     throw bad_field("continue_final_message", "needs a last message of the assistant's that says something");
 }
 
-ChatRequest request_of(const Asked& asked) {
+}  // namespace
+
+void read_conversation(AskedChat& asked) {
   if (!asked.messages) throw bad_field("messages", "is missing");
   const Value messages{"messages", *asked.messages};
   if (!messages.json.is_array()) messages.expect("a list of messages");
   if (messages.json.empty()) messages.refuse("is empty; a conversation has at least one message");
-  ChatRequest request{.messages = {},
-                      .variables = asked.template_variables,
-                      .thinking = asked.thinking,
-                      .opens_answer = asked.add_generation_prompt.value_or(!asked.continue_final_message),
-                      .continues_last = asked.continue_final_message};
-  for (size_t i = 0; i < messages.json.size(); ++i) request.messages.push_back(message_of(messages.at(i)));
-  check_continuation(asked, request.messages.back());
-  if (asked.tools && asked.tells_of_tools) request.tools = *asked.tools;
-  return request;
-}
-
-// -- Tools
-
-void check_tool(const Value& tool) {
-  const Value type = tool.member("type");
-  if (type.text() != "function") type.expect("\"function\"");
-  const Value function = tool.member("function");
-  const Value name = function.member("name");
-  if (const std::string fault = fault_of_tool_name(name.text()); !fault.empty()) name.refuse(fault);
-  if (find(function.json, "description")) function.member("description").text();
-  if (find(function.json, "strict")) function.member("strict").flag();
-  if (!find(function.json, "parameters")) return;
-  const Value parameters = function.member("parameters");
-  parameters.object();
-  if (find(parameters.json, "type") && parameters.json["type"] != "object")
-    parameters.member("type").expect("\"object\"");
-  if (find(parameters.json, "properties")) parameters.member("properties").object();
-}
-
-}  // namespace
-
-void check_tools(const Value& tools) {
-  std::map<std::string, size_t> places;
-  const auto list = tools.list(128);
-  for (size_t i = 0; i < list.size(); ++i) {
-    check_tool(list[i]);
-    const Value name = list[i].member("function").member("name");
-    const auto [place, is_new] = places.emplace(name.text(), i);
-    if (!is_new) name.refuse(fmt::format("{} is the name of tools[{}], too", quote(name.text()), place->second));
-  }
-}
-
-Prompt conversation_prompt(const Asked& asked, bool to_answer) {
-  if (!asked.model.text.chat_template)
-    throw bad_field("messages", "the model has no chat template (a base model); /v1/completions completes text");
-  const ChatRequest request = request_of(asked);
-  WrittenChat written = [&] {
-    try {
-      return asked.model.prompts.write(request);
-    } catch (const Error& error) { throw bad_field("messages", error.what()); }  // the client's to mend
-  }();
-  if (to_answer) check_size(asked, written.text.text.size());
-  return asked.model.prompts.encode(request, std::move(written));
+  for (size_t i = 0; i < messages.json.size(); ++i) asked.chat.messages.push_back(message_of(messages.at(i)));
+  check_continuation(asked, asked.chat.messages.back());
+  asked.chat.opens_answer = asked.add_generation_prompt.value_or(!asked.continue_final_message);
+  asked.chat.continues_last = asked.continue_final_message;
+  if (asked.tools && asked.tells_of_tools) asked.chat.tools = *asked.tools;
 }
 
 }  // namespace cachalot::openai

@@ -1,4 +1,4 @@
-#include "server/openai/value.h"
+#include "server/dialect/value.h"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 
 #include "base/quote.h"
 
-namespace cachalot::openai {
+namespace cachalot::dialect {
 
 ApiError bad_field(std::string_view name, std::string_view why) {
   return {400, fmt::format("{}: {}", name, why), {}, std::string(name)};
@@ -108,4 +108,4 @@ Value Value::member(std::string_view name) const {
   return {whole, *found};
 }
 
-}  // namespace cachalot::openai
+}  // namespace cachalot::dialect

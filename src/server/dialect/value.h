@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "server/api_error.h"
-#include "server/openai/json.h"
+#include "server/dialect/json.h"
 
-namespace cachalot::openai {
+namespace cachalot::dialect {
 
 // 400, for the value of a field.
 ApiError bad_field(std::string_view name, std::string_view why);
@@ -40,4 +40,4 @@ struct Value {
 // The member of an object, or nullptr when it is absent or null.
 const Json* find(const Json& object, std::string_view name);
 
-}  // namespace cachalot::openai
+}  // namespace cachalot::dialect
