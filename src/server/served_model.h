@@ -1,8 +1,10 @@
 // What dialects know of the model that they serve: its name and its text side. They see no tensor.
 #pragma once
 
+#include <algorithm>
 #include <ctime>
 #include <string>
+#include <vector>
 
 #include "load/loaded_model.h"
 #include "session/prompt.h"
@@ -11,7 +13,8 @@ namespace cachalot {
 
 // Immutable, so connections share it. Borrows the text side.
 struct ServedModel {
-  std::string id;  // what /v1/models lists
+  std::string id;                             // what answers say
+  std::vector<std::string> other_names = {};  // by which it is asked for, too
   std::time_t created;
   const TextModel& text;
   const GenerationDefaults& defaults;
@@ -19,6 +22,10 @@ struct ServedModel {
   int context;                              // most tokens of prompt and answer
   int vocab;                                // the model's, at least the tokenizer's
   std::string fingerprint = "fp_cachalot";  // changes when what decides an answer's bits does
+
+  bool is_called(std::string_view name) const {
+    return name == id || std::ranges::find(other_names, name) != other_names.end();
+  }
 };
 
 }  // namespace cachalot

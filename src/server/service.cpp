@@ -20,7 +20,8 @@ static std::string fingerprint(const LoadedModel& model) {
 
 Service::Model::Model(LoadedModel model, const ServiceOptions& options)
     : loaded(std::move(model)),
-      served{.id = options.model_id,
+      served{.id = options.model_names.at(0),
+             .other_names = {options.model_names.begin() + 1, options.model_names.end()},
              .created = std::time(nullptr),
              .text = *loaded.text,
              .defaults = loaded.defaults,
@@ -39,7 +40,7 @@ RouterOptions Service::router_options() {
 }
 
 Service::Service(ServiceOptions options)
-    : options_(std::move(options)), metrics_(options_.model_id), router_(router_options(), health_) {
+    : options_(std::move(options)), metrics_(options_.model_names.at(0)), router_(router_options(), health_) {
   options_.engine.metrics = &metrics_;
   add_routes();
   http_ = std::make_unique<http::Server>(

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "server/engine_thread.h"
 #include "server/http.h"
@@ -17,8 +18,8 @@ namespace cachalot {
 
 struct ServiceOptions {
   std::string host = "127.0.0.1";
-  uint16_t port = 8080;  // 0: any free one
-  std::string model_id;  // as clients name it
+  uint16_t port = 8080;                  // 0: any free one
+  std::vector<std::string> model_names;  // as clients name it; the first is what answers say
   RouterOptions router;
   http::Limits limits;
   EngineThreadOptions engine;

@@ -356,6 +356,26 @@ TEST(OpenAiModels, AreTheOneThatIsServed) {
   EXPECT_EQ(other.json()["error"]["code"], "model_not_found");
 }
 
+TEST(OpenAiModels, MayHaveSeveralNames) {
+  ServedModel model = served("gqa").model;
+  model.other_names = {"claude-x", "gpt-x"};
+  ScriptedGenerator generator(saying(model.text.tokenizer, {"Hi"}));
+  Asking asking{model, generator};
+  for (const char* name : {"org/model", "claude-x", "gpt-x"}) {
+    RequestNotes notes;
+    RecordedExchange one;
+    openai::one_model(one, model, name, notes);
+    EXPECT_EQ(one.json()["id"], name);
+    const RecordedExchange answer = asking.chat({{"model", name}, {"messages", Json::array({user("Hello")})}});
+    EXPECT_EQ(answer.status, 200) << name;
+    EXPECT_EQ(answer.json()["model"], "org/model");
+  }
+  EXPECT_EQ(asking.chat({{"model", "gpt"}, {"messages", Json::array({user("Hello")})}}).status, 404);
+  RecordedExchange list;
+  openai::models(list, model);
+  EXPECT_EQ(list.json()["data"].size(), 3);
+}
+
 // A short body may ask for far more than memory holds.
 TEST(OpenAiCompletions, BoundLogprobsOfPromptsThatAreToldManyTimes) {
   ScriptedGenerator generator([](const Request& request) {

@@ -28,9 +28,9 @@ constexpr int kMostSequences = 1024, kMostWaiting = 1 << 20, kMostSeconds = 86'4
 struct ServeOptions {
   ModelOptions model;
   SpeculationOptions speculation;
-  std::string host = "127.0.0.1", name, key_file, log = "requests";
+  std::string host = "127.0.0.1", key_file, log = "requests";
   int port = 8080, sequences = 32, waiting = 256, cache_tokens = 0, connections = 1024, grace_seconds = 30;
-  std::vector<std::string> origins;
+  std::vector<std::string> names, origins;
   bool share_prefix = false;
 };
 
@@ -44,7 +44,7 @@ std::string public_name(std::string model) {
 
 ServiceOptions service_options(const ServeOptions& o) {
   ServiceOptions s{
-      .host = o.host, .port = static_cast<uint16_t>(o.port), .model_id = o.name, .share_prefix = o.share_prefix};
+      .host = o.host, .port = static_cast<uint16_t>(o.port), .model_names = o.names, .share_prefix = o.share_prefix};
   if (!o.key_file.empty()) s.router.keys = Keys::read(o.key_file);
   s.router.cors_origins = o.origins;
   if (o.log == "requests") s.router.log = [](std::string_view line) { say(line); };
@@ -132,7 +132,7 @@ void say_ready(const Service& service) {
 }
 
 int serve(ServeOptions o) {
-  if (o.name.empty()) o.name = public_name(o.model.model);
+  if (o.names.empty()) o.names = {public_name(o.model.model)};
   const auto path = find_model(o.model.model, o.model.pull);  // what is not there is said before anybody is let in
   o.model.model = path.string();
   const EndingSignals signals;
@@ -200,8 +200,9 @@ Command serve_command() {
        .value = &o->key_file,
        .type = "FILE"});
   add({.name = "--model-name",
-       .help = "what clients call the model [the last part of MODEL]",
-       .value = &o->name,
+       .help = "what clients call the model [the last part of MODEL]; given several times: the further ones are "
+               "other names of it",
+       .value = &o->names,
        .type = "NAME"});
   add({.name = "--share-prefix",
        .help = "what was computed for one key's prompts serves others, too",

@@ -70,7 +70,7 @@ void check_size(const Asked& asked, size_t bytes) {
 }
 
 void check_model(std::string_view name, const ServedModel& model) {
-  if (name != model.id)
+  if (!model.is_called(name))
     throw ApiError{404, fmt::format("there is no model {} here; there is {}", quote(name), quote(model.id)),
                    "model_not_found", "model"};
 }

@@ -6,8 +6,8 @@ namespace cachalot::openai {
 
 using namespace dialect;
 
-static Json model_json(const ServedModel& model) {
-  return {{"id", model.id},
+static Json model_json(const ServedModel& model, std::string_view name) {
+  return {{"id", name},
           {"object", "model"},
           {"created", static_cast<int64_t>(model.created)},
           {"owned_by", "cachalot"},
@@ -15,13 +15,15 @@ static Json model_json(const ServedModel& model) {
 }
 
 void models(http::Exchange& exchange, const ServedModel& model) {
-  exchange.send({.body = dump({{"object", "list"}, {"data", Json::array({model_json(model)})}})});
+  Json all = Json::array({model_json(model, model.id)});
+  for (const std::string& name : model.other_names) all.push_back(model_json(model, name));
+  exchange.send({.body = dump({{"object", "list"}, {"data", std::move(all)}})});
 }
 
 void one_model(http::Exchange& exchange, const ServedModel& model, std::string_view id, RequestNotes& notes) {
   notes.model = model.id;
   check_model(id, model);
-  exchange.send({.body = dump(model_json(model))});
+  exchange.send({.body = dump(model_json(model, id))});
 }
 
 }  // namespace cachalot::openai
