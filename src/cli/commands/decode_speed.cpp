@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 
 #include "base/available_memory.h"
 #include "cli/commands/bench_probes.h"
@@ -11,7 +12,7 @@ namespace cachalot {
 
 double TokenReads::bytes() const {
   double bytes = head_bytes;
-  for (const auto& [type, of_type] : bytes_of) bytes += of_type;
+  for (const auto& [shape, of_shape] : matrices) bytes += of_shape.bytes;
   return bytes;
 }
 
@@ -21,9 +22,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr double kLeastBytes = 64 << 20;
 constexpr int64_t kMostBytes = int64_t{256} << 20;
-constexpr int kGroup = 256;       // inputs that every type has whole blocks of
 constexpr int kScaleBlock = 128;  // rows and columns of FP8 that share a factor
-constexpr double kSeconds = 0.1;
+constexpr std::chrono::milliseconds kTime{100};
 // What attention, norms and choosing take besides: up to a quarter of the time of matrices in five models of 0.5 to
 // 16 B parameters. Smaller ones take more, which is not counted.
 constexpr double kBesides = 1.1;
@@ -52,46 +52,58 @@ struct Zeros {
 // Matrices that are read one after another, like a model's.
 class Miniature {
  public:
-  Miniature(CpuOps& ops, const TokenReads& reads)
-      : ops_(ops), columns_((reads.width + kGroup - 1) / kGroup * kGroup) {
+  Miniature(CpuOps& ops, const TokenReads& reads) : ops_(ops) {
     const double most = static_cast<double>(std::min(kMostBytes, available_memory_bytes() / 4));
     const double share = std::min(1.0, most / reads.bytes());
-    for (const auto& [type, bytes] : reads.bytes_of) {
-      auto rows = static_cast<int64_t>(share * bytes / static_cast<double>(row_bytes(type, columns_)));
-      const Zeros zeros(type, std::min<int64_t>(rows, 4 * columns_), columns_);
-      for (; rows > 0; rows -= zeros.stored.rows()) add(zeros, std::min(rows, zeros.stored.rows()));
+    for (const auto& [shape, matrices] : reads.matrices) {
+      const auto count = std::max<int64_t>(1, std::llround(share * matrices.count));
+      const double part = static_cast<double>(count) / matrices.count;
+      groups_.push_back({.matrices = {}, .columns = shape.columns, .whole = 1 / part});
+      const Zeros zeros(shape.held_as, shape.rows, shape.columns);
+      for (int64_t i = 0; i < count; ++i)
+        groups_.back().matrices.push_back(ops.load_matrix({zeros.stored}, shape.held_as));
     }
-    const auto rows =
-        static_cast<int64_t>(share * reads.head_bytes / static_cast<double>(row_bytes(reads.head_held_as, columns_)));
-    if (rows == 0) return;  // it is not worth measuring, as types of less than a row above
-    const Zeros zeros(reads.head_held_as, rows, columns_);
-    head_ = ops.load_matrix({zeros.stored}, reads.head_held_as);
-    bytes_ += static_cast<double>(head_.held_bytes);
+    if (!reads.head) return;
+    const Zeros zeros(reads.head->held_as, reads.head->rows, reads.head->columns);
+    head_ = ops.load_matrix({zeros.stored}, reads.head->held_as);
+    head_columns_ = reads.head->columns;
   }
 
-  double bytes() const { return bytes_; }
-  void read() const {
-    const ArenaScope scope(ops_.arena());
-    const Tensor x = ops_.arena().tensor(1, columns_);
-    std::fill_n(x.data(), columns_, 1.0F);
-    for (const Weight& w : matrices_) {
-      const ArenaScope of_one(ops_.arena());
-      ops_.linear(x, {w, {}});
-    }
-    if (head_) ops_.logits(x, {head_, {}});
+  // Seconds that reading all matrices of the model takes, by those that are here.
+  double read() const {
+    double seconds = 0;
+    for (const Group& group : groups_)
+      seconds += group.whole * timed(group.columns, [&](const Tensor& x) {
+                   for (const Weight& w : group.matrices) {
+                     const ArenaScope of_one(ops_.arena());
+                     ops_.linear(x, {w, {}});
+                   }
+                 });
+    if (head_) seconds += timed(head_columns_, [&](const Tensor& x) { ops_.logits(x, {head_, {}}); });
+    return seconds;
   }
 
  private:
-  void add(const Zeros& zeros, int64_t rows) {
-    matrices_.push_back(ops_.load_matrix({zeros.stored.rows_part(0, rows)}, zeros.stored.dtype));
-    bytes_ += static_cast<double>(matrices_.back().held_bytes);
+  struct Group {
+    std::vector<Weight> matrices;
+    int64_t columns;
+    double whole;  // the model's matrices of this shape, as multiples of those here
+  };
+
+  template <class Work>
+  double timed(int64_t columns, const Work& work) const {
+    const ArenaScope scope(ops_.arena());
+    const Tensor x = ops_.arena().tensor(1, columns);
+    std::fill_n(x.data(), columns, 1.0F);
+    const auto start = Clock::now();
+    work(x);
+    return std::chrono::duration<double>(Clock::now() - start).count();
   }
 
   CpuOps& ops_;
-  int64_t columns_;
-  std::vector<Weight> matrices_;
+  std::vector<Group> groups_;
   Weight head_;
-  double bytes_ = 0;
+  int64_t head_columns_ = 0;
 };
 
 }  // namespace
@@ -101,14 +113,9 @@ std::optional<double> seconds_of_token(CpuOps& ops, const TokenReads& reads) {
   const Miniature miniature(ops, reads);
   miniature.read();
   std::vector<double> seconds;
-  double sum = 0;
-  while (sum < kSeconds || seconds.size() < 3) {
-    const auto start = Clock::now();
-    miniature.read();
-    seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
-    sum += seconds.back();
-  }
-  return kBesides * spread(seconds).median * reads.bytes() / miniature.bytes();
+  const auto start = Clock::now();
+  while (seconds.size() < 3 || Clock::now() - start < kTime) seconds.push_back(miniature.read());
+  return kBesides * spread(seconds).median;
 }
 
 }  // namespace cachalot

@@ -8,19 +8,30 @@
 
 namespace cachalot {
 
-// What one token reads of weights, in the types in which they are held.
+// Matrices of one shape, in the type in which they are held.
+struct MatrixShape {
+  DType held_as;
+  int64_t rows, columns;
+  auto operator<=>(const MatrixShape&) const = default;
+};
+
+// What one token reads of weights. A stack of matrices, of which a token uses some, is one with all rows that are
+// used.
 struct TokenReads {
-  std::map<DType, double> bytes_of;  // but the output head's
-  DType head_held_as = DType::f32;
+  struct Matrices {
+    int count = 0;
+    double bytes = 0;  // of all
+  };
+  std::map<MatrixShape, Matrices> matrices;  // but the output head
+  std::optional<MatrixShape> head;
   double head_bytes = 0;
-  int width = 0;  // of the model
 
   double bytes() const;
 };
 
-// Seconds that a token takes behind a short history: matrices of these types are multiplied as decoding does it, all
-// of them, or where they are many bytes, as large a part as no cache holds, in the same shares. Takes some tenths of
-// a second. None where that is so little that other things take the time.
+// Seconds that a token takes behind a short history: such matrices are multiplied as decoding does it, all of them,
+// or where they are many bytes, as large a part of each shape as no cache holds. Takes some tenths of a second. None
+// where that is so little that other things take the time.
 std::optional<double> seconds_of_token(CpuOps& ops, const TokenReads& reads);
 
 }  // namespace cachalot

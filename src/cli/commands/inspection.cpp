@@ -175,7 +175,7 @@ MemoryChoice memory_choice(const std::vector<OwnParameter>& parameters, const st
 // Of the embedding a token reads a row, unless it is the output head, too; of experts those that it uses.
 TokenReads reads_of_token(const std::vector<OwnParameter>& parameters, const LoadOptions& load, const Ops& ops,
                           const ModelSpec& spec) {
-  TokenReads reads{.bytes_of = {}, .width = spec.width};
+  TokenReads reads;
   for (const auto& [p, own] : parameters) {
     const bool in_module = p.layer >= static_cast<int>(spec.layers.size());
     const bool is_head = p.slot == "head" || (p.slot == "embed" && spec.tied_head);
@@ -183,10 +183,15 @@ TokenReads reads_of_token(const std::vector<OwnParameter>& parameters, const Loa
     const DType held = p.held_as(load.weights, own);
     const double share = static_cast<double>(p.active_elements()) / static_cast<double>(p.elements());
     const double bytes = share * static_cast<double>(p.held_bytes(ops, held));
-    if (is_head)
-      reads.head_held_as = held, reads.head_bytes = bytes;
-    else
-      reads.bytes_of[held] += bytes;
+    const MatrixShape shape{held, p.active_elements() / p.columns, p.columns};
+    if (is_head) {
+      reads.head = shape;
+      reads.head_bytes = bytes;
+    } else {
+      TokenReads::Matrices& matrices = reads.matrices[shape];
+      ++matrices.count;
+      matrices.bytes += bytes;
+    }
   }
   return reads;
 }
