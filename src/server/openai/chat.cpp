@@ -60,12 +60,11 @@ class ChatTeller : public ChoiceTeller {
       else
         (part.kind == ReplyPart::Kind::content ? content : reasoning) += text(part, news.answer);
     }
-    Json message = {{"role", "assistant"}, {"content", std::move(content)}, {"refusal", nullptr}};
+    const bool silent = content.empty() && !calls.empty();
+    Json message = {
+        {"role", "assistant"}, {"content", silent ? Json(nullptr) : Json(std::move(content))}, {"refusal", nullptr}};
     add_reasoning(reasoning, message);
-    if (!calls.empty()) {
-      if (message["content"] == "") message["content"] = nullptr;
-      message["tool_calls"] = std::move(calls);
-    }
+    if (!calls.empty()) message["tool_calls"] = std::move(calls);
     Json told = {{"index", news.answer},
                  {"message", std::move(message)},
                  {"logprobs", asked_.logprobs ? logprobs(news, /*also_empty=*/true) : Json(nullptr)},
