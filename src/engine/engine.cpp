@@ -398,6 +398,9 @@ int Engine::finish(Work& work, Taken& taken) {
       pending_.push_back(news_of(s));
       pending_.back().prompt_logprobs = std::move(taken.prompt_logprobs);
     }
+    // Whoever waits for a long prompt is told that it has begun, and what of it was cached.
+    if (taken.events.empty() && !s.heard_of) pending_.push_back(news_of(s));
+    s.heard_of = true;
     for (Event& event : taken.events) pending_.push_back(std::move(event));
     const bool finished = !taken.events.empty() && pending_.back().finished;
     scheduler_.commit(work, taken.kept);

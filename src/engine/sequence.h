@@ -27,6 +27,7 @@ struct Sequence {
   int computed = 0;                    // the most that `cached` has been: what is below was computed before
   int cached_tokens = 0;               // of the prompt, those that were in the cache when the sequence began
   double begun = 0;                    // when that was; 0: not yet
+  bool heard_of = false;               // news of it were made
   int told = 0;                        // leading tokens of the prompt whose log-probabilities have been told
   DraftPause draft_pause;              // after drafts that were refused
   int token_limit = 0;                 // the sequence ends with `length` when it holds this many tokens

@@ -141,6 +141,24 @@ TEST_P(Reuse, AfterAPromptThatBeginsAlike) {
   EXPECT_GE(inside, 9);
 }
 
+// Who waits for it knows from its first step on what was cached.
+TEST_P(Reuse, OfALongPromptIsToldWhenItBegins) {
+  EngineOptions small = options();
+  small.scheduler.max_rows = 32;
+  Engine engine(ops, model.transformer, small);
+  engine.submit(request(1, 64, 30, 2));
+  run(engine);
+  engine.submit(request(1, 64, 200, 2));
+  const std::vector<Event> first = engine.step();
+  ASSERT_EQ(first.size(), 1);
+  EXPECT_FALSE(first[0].token || first[0].finished);
+  EXPECT_GE(first[0].cached_tokens, depends_on_length() || latent() ? 0 : 64);
+  EXPECT_GT(first[0].begun, 0);
+  EXPECT_TRUE(engine.step().empty()) << "it is told once";
+  const int cached = first[0].cached_tokens;
+  for (const auto& [id, answer] : run(engine)) EXPECT_EQ(answer.cached_tokens, cached);
+}
+
 TEST_P(Reuse, TheSamePromptAgainComputesOneRow) {
   for (const int tokens : {1, 2, 63, 64, 65, 127, 128, 129, 191, 192, 193, 243, 320}) {
     SCOPED_TRACE(tokens);
