@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/quote.h"
+#include "formats/embedding_form.h"
 #include "formats/foreign.h"
 #include "formats/gguf/file.h"
 #include "formats/gguf/tokenizer.h"
@@ -177,12 +178,13 @@ ExportTensor rope_divisors(std::string_view name, const RopeSpec& rope) {
   return t;
 }
 
-// Every token that ends an answer, the tokenizer's own first.
+// Every token that ends an answer; first what the tokenizer adds to every text, which GGUF calls EOS, then its own.
 std::vector<int> end_tokens(const Checkpoint& checkpoint, const Vocabulary& v) {
   std::vector<int> ends;
   const auto add = [&](int id) {
     if (std::find(ends.begin(), ends.end(), id) == ends.end()) ends.push_back(id);
   };
+  if (v.add_eos && v.added_eos) add(*v.added_eos);
   if (v.eos) add(*v.eos);
   if (const fs::path file = checkpoint.path() / "generation_config.json"; is_there(file))
     for (const int id : Config::read(file).integers("eos_token_id")) add(id);
@@ -213,6 +215,16 @@ void add_tokenizer(const Checkpoint& checkpoint, int64_t rows, GgufMetadata& out
   try {
     write_gguf_chat_templates(read_hf_chat_templates(checkpoint.path()), out);
   } catch (const Error& error) { warn("the file gets no chat template: {}", error.what()); }
+}
+
+// What a checkpoint for embeddings says of them, as far as the format has words for it.
+void add_pooling(const Checkpoint& checkpoint, const std::string& architecture, GgufMetadata& out) {
+  const EmbeddingForm form = read_embedding_form(checkpoint);
+  if (form.refusal) return warn("the file does not say how embeddings are made: {}", form.refusal->what());
+  if (form.said_by.empty()) return;
+  out.add(architecture + ".pooling_type", gguf_pooling_type(form.pooling));
+  if (!form.normalized)
+    warn("{}: embeddings have the length that the model gives them; GGUF cannot say that", form.said_by);
 }
 
 // The recommended way to sample, where the checkpoint states it in numbers. Greedy is a temperature of 0.
@@ -252,6 +264,7 @@ Export from_safetensors(const Checkpoint& checkpoint, Families families) {
   e.metadata.add("general.name", folder.filename().string());
   add_gguf_metadata(family, config, spec, e.metadata);
   add_tokenizer(checkpoint, spec.vocab, e.metadata);
+  add_pooling(checkpoint, std::string(architecture), e.metadata);
   add_sampling(checkpoint, e.metadata);
   e.tensors = tensors_of(family, spec, checkpoint);
   if (const RopeSpec& rope = spec.layers[0].rope(); rope.scaling == RopeScaling::llama3)

@@ -66,6 +66,7 @@ void Engine::check(const Request& request) const {
         .because(
             "its symmetric windows let tokens see later ones, so a token cannot be computed before the next is known")
         .hint("`cachalot logits` reads whole texts with it");
+  if (!request.embedding) check_writes(model_.spec());
   request.sampling.check();
   for (const auto& [token, bias] : request.sampling.logit_bias)
     if (token < 0 || token >= model_.spec().vocab)
@@ -80,12 +81,15 @@ void Engine::check(const Request& request) const {
         .hint(fmt::format("at most {} can be told", kMostPromptLogprobs));
   if (request.prompt_logprobs >= 0 && !options_.prompt_logprobs)
     throw Error("log-probabilities of a prompt are asked for, but no memory was planned for them");
+  if (request.embedding && (request.answers != 1 || request.logprobs >= 0 || request.prompt_logprobs >= 0))
+    throw Error("an embedding and answers or log-probabilities are asked for at once");
   const auto prompt_tokens = static_cast<int64_t>(request.prompt.size());
   if (prompt_tokens == 0)
     throw Error("the prompt is empty").hint("a model continues text; give it at least one token");
-  if (prompt_tokens >= options_.context + (request.max_tokens == 0))
-    throw Error(fmt::format("the prompt has {} tokens, but the context holds {} with room for an answer",
-                            prompt_tokens, options_.context))
+  const bool answered = !request.embedding && request.max_tokens != 0;
+  if (prompt_tokens + answered > options_.context)
+    throw Error(fmt::format("the prompt has {} tokens, but the context holds {}{}", prompt_tokens, options_.context,
+                            answered ? " with room for an answer" : ""))
         .hint("shorten the prompt or raise --context");
   for (const int32_t token : request.prompt)
     if (token < 0 || token >= model_.spec().vocab)
@@ -123,8 +127,9 @@ static std::unique_ptr<Sequence> sequence_of(const Request& request, int answer,
   s->tokens = request.prompt;
   s->prompt_tokens = s->rope_tokens = static_cast<int>(request.prompt.size());
   s->expanded = expanded_spans(s->prompt_tokens, request.absorbed);
-  s->token_limit =
-      static_cast<int>(std::min<int64_t>(context, int64_t{s->prompt_tokens} + request.max_tokens.value_or(context)));
+  const int wanted = request.embedding ? 0 : request.max_tokens.value_or(context);
+  s->token_limit = static_cast<int>(std::min<int64_t>(context, int64_t{s->prompt_tokens} + wanted));
+  if (request.embedding) s->pool.emplace(*request.embedding, s->prompt_tokens);
   SamplingParams sampling = request.sampling;
   sampling.seed += static_cast<uint64_t>(answer);
   s->sampler = Sampler(sampling, request.prompt);
@@ -147,7 +152,7 @@ RequestId Engine::submit(const Request& request) {
       first->siblings.push_back(std::move(s));
   }
   for (auto& sibling : first->siblings) sibling->request.prompt_logprobs = -1;
-  if (first->token_limit > first->prompt_tokens || first->tells_prompt())
+  if (first->token_limit > first->prompt_tokens || first->tells_prompt() || first->pool)
     scheduler_.add(std::move(first));
   else
     for (int answer = 0; answer < request.answers; ++answer)
@@ -155,8 +160,7 @@ RequestId Engine::submit(const Request& request) {
   return ++last_id_;
 }
 
-// What every event of an answer says.
-static Event news_of(const Sequence& s) {
+Event Engine::news_of(const Sequence& s) {
   return {.request = s.id, .answer = s.answer, .cached_tokens = s.cached_tokens, .begun = s.begun};
 }
 
@@ -186,9 +190,6 @@ std::optional<Choice> Engine::choose(Sequence& s, std::span<const float> logits_
     options.allowed = s.request.allowed(s.answer, std::span(s.tokens).subspan(static_cast<size_t>(s.prompt_tokens)));
   return s.sampler.choose(logits_W, room, options);
 }
-
-static constexpr const char* kNotANumber =
-    "the model's output is not a number (NaN): the weights or the arithmetic are broken";
 
 // What follows in an answer, by the logits of its last row: a token, or its end, or both.
 Event Engine::next(Sequence& s, std::span<const float> logits_W, SamplerRoom& room) const {
@@ -239,57 +240,6 @@ Batch Engine::batch_of(std::span<const Work> works) const {
 }
 
 // -- What a step has computed
-
-// A row whose logits tell of the prompt's next token.
-struct Engine::PromptRow {
-  size_t work;
-  int32_t row;   // of the step
-  size_t entry;  // of what is told in this step
-  int32_t token;
-};
-
-// Their logits together would take 300 MB of 512 rows of a large vocabulary: chunks of rows have theirs in turn.
-void Engine::tell_prompts(std::span<const Work> works, const Batch& batch, const Tensor& hidden_TD,
-                          std::span<Taken> taken) {
-  std::vector<PromptRow> rows;
-  for (size_t i = 0; i < works.size(); ++i) {
-    const Sequence& s = *works[i].sequence;
-    if (!s.tells_prompt()) continue;
-    const int end = std::max(s.told, std::min(s.prompt_tokens, s.cached + works[i].rows + 1));
-    taken[i].prompt_logprobs.resize(static_cast<size_t>(end - s.told));
-    for (int t = std::max(1, s.told); t < end; ++t)
-      rows.push_back({.work = i,
-                      .row = batch.sequences[i].first_row + t - 1 - s.cached,
-                      .entry = static_cast<size_t>(t - s.told),
-                      .token = s.tokens[static_cast<size_t>(t)]});
-  }
-  const auto at_once = static_cast<size_t>(told_at_once(model_.spec().vocab));
-  for (size_t begin = 0; begin < rows.size(); begin += at_once)
-    tell_prompt_rows(std::span(rows).subspan(begin, std::min(at_once, rows.size() - begin)), works, hidden_TD, taken);
-}
-
-void Engine::tell_prompt_rows(std::span<const PromptRow> rows, std::span<const Work> works, const Tensor& hidden_TD,
-                              std::span<Taken> taken) {
-  std::vector<int32_t> wanted;
-  for (const PromptRow& row : rows) wanted.push_back(row.row);
-  std::vector<std::exception_ptr> failures(rows.size());
-  const ArenaScope scope(ops_.arena());
-  const auto logits_TW = ops_.read(model_.head(ops_, ops_.gather_rows(hidden_TD, wanted)), host_logits_);
-  const auto vocab = static_cast<size_t>(model_.spec().vocab);
-  ops_.on_host_threads(std::ssize(rows), [&](int thread, int64_t job) {
-    const auto i = static_cast<size_t>(job);
-    const PromptRow& row = rows[i];
-    try {
-      auto logprobs = model_logprobs(logits_TW.subspan(i * vocab, vocab), row.token,
-                                     works[row.work].sequence->request.prompt_logprobs,
-                                     sampler_rooms_[static_cast<size_t>(thread)]);
-      if (!logprobs) throw Error(kNotANumber);
-      taken[row.work].prompt_logprobs[row.entry] = std::move(*logprobs);
-    } catch (...) { failures[i] = std::current_exception(); }
-  });
-  for (size_t i = 0; i < rows.size(); ++i)
-    if (failures[i]) taken[rows[i].work].failure = failures[i];
-}
 
 // Chooses tokens from the rows of one sequence, one after another as long as the next row computed the token that was
 // chosen.
@@ -404,7 +354,7 @@ int Engine::finish(Work& work, Taken& taken) {
     for (Event& event : taken.events) pending_.push_back(std::move(event));
     const bool finished = !taken.events.empty() && pending_.back().finished;
     scheduler_.commit(work, taken.kept);
-    if (!taken.events.empty() && s.cached == s.prompt_tokens)
+    if (!s.siblings.empty() && !taken.events.empty() && s.cached == s.prompt_tokens)
       begin_siblings(s, taken.logits_TW.first(static_cast<size_t>(model_.spec().vocab)));
     if (finished) end(work);
     return taken.kept;
@@ -422,6 +372,7 @@ Engine::Decoded Engine::compute(Scheduler::Step& step) {
   std::vector<Taken> taken(works.size());
   std::vector<int> kept(works.size());
   tell_prompts(works, batch, hidden_TD, taken);
+  pool_prompts(works, batch, hidden_TD, taken);
   std::span<const float> logits_TW;
   if (!batch.logit_rows.empty())
     logits_TW = ops_.read(model_.head(ops_, ops_.gather_rows(hidden_TD, batch.logit_rows)), host_logits_);

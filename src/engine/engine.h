@@ -53,6 +53,8 @@ class Engine {
   void check_invariants() const { scheduler_.check_invariants(); }
 
  private:
+  static constexpr const char* kNotANumber =
+      "the model's output is not a number (NaN): the weights or the arithmetic are broken";
   using Work = Scheduler::Work;  // its sequence is nullptr when the request has ended in this step
   Batch batch_of(std::span<const Work> works) const;
   BlockKey root_key(const Request& request);
@@ -64,6 +66,7 @@ class Engine {
     bool drafting = true;
   };
   Decoded compute(Scheduler::Step& step);
+  static Event news_of(const Sequence& sequence);  // what every event of an answer says
   Event next(Sequence& sequence, std::span<const float> logits_W, SamplerRoom& room) const;
   void begin_siblings(Sequence& sequence, std::span<const float> logits_W);
   std::optional<Choice> choose(Sequence& s, std::span<const float> logits_W, SamplerRoom& room) const;
@@ -79,6 +82,8 @@ class Engine {
   void tell_prompts(std::span<const Work> works, const Batch& batch, const Tensor& hidden_TD, std::span<Taken> taken);
   void tell_prompt_rows(std::span<const PromptRow> rows, std::span<const Work> works, const Tensor& hidden_TD,
                         std::span<Taken> taken);
+  void pool_prompts(std::span<const Work> works, const Batch& batch, const Tensor& hidden_TD, std::span<Taken> taken);
+  void pool_prompt(const Work& work, std::span<const float> rows_TD, Taken& taken) const;
   void take_answers(const Work& work, Taken& taken, SamplerRoom& room) const;
   void take_all_answers(std::span<const Work> works, std::span<const float> logits_TW, std::span<Taken> taken);
   int finish(Work& work, Taken& taken);

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "formats/pooling.h"
 #include "ops/batch.h"
 
 namespace cachalot {
@@ -60,6 +61,9 @@ struct Request {
   // The same for the prompt's tokens, -1: for none. Their rows are computed, also where they are cached, and leave
   // their blocks to others as ever. Answer 0 tells them; when it is cancelled before, nobody does.
   int prompt_logprobs = -1;
+  // Instead of an answer: one event has the prompt's embedding, and the end, `stop`. The mean is one of all rows,
+  // which are computed for it also where they are cached, and leave their blocks to others as ever.
+  std::optional<Pooling> embedding;
   // Of the tokens that may follow the answer so far, bit t % 64 of word t / 64 is set; empty: all may. Valid until
   // the next call. Called for one answer at a time, from any thread.
   std::function<std::span<const uint64_t>(int answer, std::span<const int32_t> so_far)> allowed;
@@ -93,6 +97,7 @@ struct Event {
   // Of the prompt's next tokens, in order over all events of answer 0, each token's own first; the prompt's first
   // token has an empty entry.
   std::vector<std::vector<TokenLogprob>> prompt_logprobs;
+  std::vector<float> embedding;  // [D], of no particular length; of a request for one
   int drafted = 0;        // speculation: tokens that were guessed for this step's rows, on the step's last event ...
   int accepted = 0;       // ... and how many of them the model chose, too
   int cached_tokens = 0;  // of the prompt, those that were in the cache when it began; the same in all of its events

@@ -66,12 +66,14 @@ void Scheduler::make_keys(Sequence& s, int tokens) {
     s.keys.push_back(key_maker_.next(s.keys.back(), cache_.names_of(text_of(s), b, tokens)));
 }
 
-// At least one row is left to compute: the last one, whose logits choose; and all whose logits are asked for.
+// At least one row is left to compute: the last one, whose logits choose; and all whose logits or hidden states are
+// asked for.
 void Scheduler::begin(Sequence& s) {
   const auto tokens = static_cast<int>(s.tokens.size());
   make_keys(s, tokens);
   int most = std::min(tokens - 1, s.request.computed_from.value_or(tokens));
   if (s.tells_prompt()) most = std::min(most, std::max(0, s.told - 1));
+  if (s.pool && s.pool->wanted().begin < s.pool->wanted().end) most = std::min(most, s.pool->wanted().begin);
   s.cached = cache_.find(s.hold, text_of(s), options_.reuse ? most : 0);
 }
 

@@ -67,8 +67,9 @@ class Scheduler {
     Sequence* sequence;
     int rows;  // tokens to compute now: uncached ones, and after all of those, drafts
 
-    // Rows whose logits choose tokens: the last uncached token and the drafts; 0 while a prompt is incomplete.
-    int choosing_rows() const { return std::max(0, rows - sequence->uncached() + 1); }
+    // Rows whose logits choose tokens: the last uncached token and the drafts; 0 while a prompt is incomplete, and of
+    // one that asks for an embedding.
+    int choosing_rows() const { return sequence->pool ? 0 : std::max(0, rows - sequence->uncached() + 1); }
   };
   struct Step {
     std::vector<Work> works;        // in the order in which the sequences began

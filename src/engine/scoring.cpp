@@ -40,6 +40,7 @@ void score(Ops& ops, const Transformer& model, std::span<const int32_t> tokens, 
 
   if (const int rows = model.spec().learned_positions; rows > 0 && total > rows)
     throw Error(fmt::format("{} tokens are given, but the model knows {} positions", total, rows));
+  if (!o.no_head) check_writes(model.spec());
   const bool causal = model.spec().causal();
   if (!causal && (o.chunk > 0 || o.decode_from >= 0))
     throw Error("the text must be read whole").because("the model's symmetric windows see tokens that come later");

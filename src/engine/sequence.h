@@ -6,6 +6,7 @@
 
 #include "engine/cache.h"
 #include "engine/draft_rule.h"
+#include "engine/pool.h"
 #include "engine/request.h"
 #include "engine/sampler.h"
 
@@ -29,6 +30,7 @@ struct Sequence {
   double begun = 0;                    // when that was; 0: not yet
   bool heard_of = false;               // news of it were made
   int told = 0;                        // leading tokens of the prompt whose log-probabilities have been told
+  std::optional<Pool> pool;            // of a request for an embedding
   DraftPause draft_pause;              // after drafts that were refused
   int token_limit = 0;                 // the sequence ends with `length` when it holds this many tokens
   int rope_tokens = 0;                 // declared length, fixed at submission (see BatchSequence)

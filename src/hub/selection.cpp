@@ -30,9 +30,17 @@ bool is_paper(const RemoteFile& file) {
   return false;
 }
 
+// Of sentence-transformers: how embeddings are made, in the folder of a module ("1_Pooling").
+bool is_pooling(const RemoteFile& file) {
+  const auto slash = file.path.find('/');
+  return slash != file.path.npos && file.path.substr(0, slash).ends_with("_Pooling") &&
+         file.path.substr(slash) == "/config.json";
+}
+
 // What is read beside the weights of safetensors: the folder's own words. Templates may lie in a folder of their own.
 bool is_word(const RemoteFile& file) {
   if (file.path.starts_with("additional_chat_templates/") && file.path.ends_with(".jinja")) return true;
+  if (is_pooling(file)) return true;
   if (in_a_folder(file)) return false;
   static constexpr std::string_view kNames[] = {"config.json",
                                                 "generation_config.json",
@@ -47,6 +55,7 @@ bool is_word(const RemoteFile& file) {
                                                 "chat_template.json",
                                                 "chat_template.jinja",
                                                 "adapter_config.json",
+                                                "modules.json",
                                                 "hf_quant_config.json",
                                                 "quantize_config.json"};
   if (std::find(std::begin(kNames), std::end(kNames), file.path) != std::end(kNames)) return true;

@@ -274,10 +274,12 @@ LoadedModel LoadedModel::load(const fs::path& path, const LoadOptions& o, std::u
       }));
   bar.finish();
   const std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - start;
+  EmbeddingForm embedding = read_embedding_form(checkpoint);
   return {std::move(checkpoint),
           &family,
           std::move(text),
           std::move(defaults),
+          std::move(embedding),
           std::move(ops),
           std::move(transformer),
           plan,

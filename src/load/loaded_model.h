@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "formats/embedding_form.h"
 #include "load/sampling_defaults.h"
 #include "model/family.h"
 #include "text/chat/chat_template.h"
@@ -100,6 +101,7 @@ struct LoadedModel {
   const Family* family = nullptr;
   std::optional<TextModel> text;  // none and no defaults unless LoadOptions::text
   GenerationDefaults defaults;
+  EmbeddingForm embedding;  // how the checkpoint asks for embeddings to be made
   std::unique_ptr<Ops> ops;
   std::unique_ptr<Transformer> transformer;
   MemoryPlan plan;

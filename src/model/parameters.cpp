@@ -36,7 +36,7 @@ void for_each_parameter(const ModelSpec& spec, ModelWeights& w, const ParameterV
   }
   visit.set_layer(0);
   visit.vector("norm", w.norm_D, spec.width);
-  if (!spec.tied_head) visit.matrix("head", w.head.w, spec.vocab, spec.width);
+  if (!spec.tied_head && !spec.headless) visit.matrix("head", w.head.w, spec.vocab, spec.width);
   if (spec.head_bias) visit.bias("head", w.head.bias, spec.vocab);
 }
 

@@ -16,6 +16,7 @@ struct ModelSpec {
   int context = 0;  // tokens that the checkpoint promises
   double norm_eps = 1e-6;
   bool tied_head = false;  // the output head is the embedding
+  bool headless = false;   // the checkpoint has none (keep_stored): embeddings only
   bool head_bias = false;
   int learned_positions = 0;  // rows of a table of position embeddings; 0 = none
   std::vector<LayerSpec> layers;

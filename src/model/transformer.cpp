@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/error.h"
+
 namespace cachalot {
 
 // Index of `value` in `list`, which grows when it is new.
@@ -46,6 +48,13 @@ CacheLayout cache_layout(const ModelSpec& spec) {
     windows.push_back(layer.window());
   }
   return cache_layout(cached, windows);
+}
+
+void check_writes(const ModelSpec& spec) {
+  if (!spec.headless) return;
+  throw Error("this model writes no text")
+      .because("its checkpoint has no output head, as that of a model for embeddings")
+      .hint("`cachalot serve` makes embeddings with it (/v1/embeddings)");
 }
 
 Transformer::Transformer(ModelSpec spec, ModelWeights weights)
@@ -117,6 +126,7 @@ Tensor Transformer::forward_mtp(Ops& op, const Batch& batch, const Tensor& hidde
 }
 
 Tensor Transformer::head(Ops& op, const Tensor& hidden_TD) const {
+  CHECK(!spec_.headless);
   const Tensor logits_TW = op.logits(hidden_TD, weights_.head);
   op.mark("logits", logits_TW);
   return logits_TW;

@@ -18,6 +18,9 @@ CacheLayout cache_layout(const ModelSpec& spec);
 // The same of layers that keep `cached` and see `windows`.
 CacheLayout cache_layout(std::span<const Cached> cached, std::span<const int> windows);
 
+// Throws Error where no token can follow: the checkpoint has no output head.
+void check_writes(const ModelSpec& spec);
+
 class Transformer {
  public:
   Transformer(ModelSpec spec, ModelWeights weights);

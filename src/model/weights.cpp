@@ -70,6 +70,12 @@ class Binder {
     return find(slot);
   }
 
+  // Whether the names are those of a class without a head.
+  bool without_prefix() const {
+    const StoredTensor* embed = find("embed");
+    return embed && checkpoint_.container() == Container::safetensors && !embed->name.starts_with(base_prefix());
+  }
+
  private:
   // -- Arrangements
 
@@ -318,7 +324,10 @@ void keep_stored(const Family& family, const Checkpoint& checkpoint, ModelSpec& 
   Binder binder(family, checkpoint, policy, {});
   const auto last = static_cast<int>(spec.layers.size());
   if (!spec.mtp.empty() && !binder.find_in(last, "mtp.combine")) spec.mtp.clear();
-  if (!spec.tied_head) return;
+  if (!spec.tied_head) {
+    spec.headless = binder.without_prefix() && !binder.find_in(0, "head");
+    return;
+  }
   const StoredTensor *head = binder.find_in(0, "head"), *embed = binder.find_in(0, "embed");
   if (!head || !embed) return;
   spec.tied_head = same_numbers(*head, *embed);

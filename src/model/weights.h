@@ -61,7 +61,8 @@ std::vector<BoundTensor> bind_tensors(const Family& family, const ModelSpec& spe
 
 // Fits a spec to what the checkpoint holds, where the config alone decides wrongly. Drops spec.mtp when it is not
 // there: many converted files leave it out. Unties the head when there is one that differs from the embedding, with a
-// warning, as transformers does; reads both to know.
+// warning, as transformers does; reads both to know. Does without a head where a class without one was saved and the
+// config does not say that it is the embedding, as large embedding models are published.
 void keep_stored(const Family& family, const Checkpoint& checkpoint, ModelSpec& spec);
 
 // Loads all of them; `progress(done_bytes, total_bytes)` counts stored bytes. Pages of the file are given back as it

@@ -314,6 +314,7 @@ void EngineThread::note(Job& job, Event& event, double now) {
   if (event.token || event.finished == FinishReason::stop || event.finished == FinishReason::length)
     PromptHistory::computed(job.asked);
   if (event.token) note_token(job, event, now);
+  if (options_.metrics && !event.embedding.empty()) options_.metrics->embedded();
   if (options_.metrics && event.drafted > 0) options_.metrics->drafts(event.drafted, event.accepted);
   if (!event.finished) return;
   if (!job.failure.empty() && event.finished == FinishReason::cancelled) {

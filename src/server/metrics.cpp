@@ -96,6 +96,7 @@ struct Metrics::Series {
   // -- Tokens
   Counter& prompt_tokens = counter("vllm:prompt_tokens_total", "Prompt tokens of the requests that have begun.");
   Counter& generated = counter("vllm:generation_tokens_total", "Tokens of answers.");
+  Counter& embedded = counter("cachalot_embeddings_total", "Embeddings made of prompts.");
   Counter& drafts = counter("vllm:spec_decode_num_drafts_total", "Times that tokens were guessed.");
   Counter& drafted = counter("vllm:spec_decode_num_draft_tokens_total", "Tokens guessed.");
   Counter& accepted = counter("vllm:spec_decode_num_accepted_tokens_total", "Tokens guessed right.");
@@ -202,6 +203,7 @@ void Metrics::began(double queued_seconds, int prompt_tokens, int cached_tokens)
 void Metrics::first_token(double seconds) { series_->first_token.Observe(seconds); }
 void Metrics::between_tokens(double seconds) { series_->between.Observe(seconds); }
 void Metrics::generated(int tokens) { series_->generated.Increment(tokens); }
+void Metrics::embedded() { series_->embedded.Increment(); }
 
 void Metrics::drafts(int drafted, int accepted) {
   series_->drafts.Increment();

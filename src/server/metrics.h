@@ -31,6 +31,7 @@ class Metrics {
   void first_token(double seconds);     // since it came
   void between_tokens(double seconds);  // of one answer; those of one step count once
   void generated(int tokens);           // in a step
+  void embedded();                      // a prompt
   void drafts(int drafted, int accepted);
   void answer_ended(FinishReason reason);
   struct Ended {

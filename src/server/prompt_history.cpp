@@ -29,7 +29,8 @@ PromptHistory::Asked PromptHistory::ask(const Request& request) {
     asked.nearest = *text;
   }
   const int last = static_cast<int>(own.tokens.size()) - 1;
-  asked.asks_for_rows = request.prompt_logprobs >= 0 || request.computed_from.value_or(last) < last;
+  asked.asks_for_rows = request.prompt_logprobs >= 0 || request.embedding == Pooling::mean ||
+                        request.computed_from.value_or(last) < last;
   texts_.push_back(asked.own);
   if (of_this_one > limits_.prompts_of_one) forget(oldest_of_this_one);
   asked.own->remembered = true;

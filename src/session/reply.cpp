@@ -18,6 +18,7 @@ Reply::Reply(const Tokenizer& tokenizer, const Prompt& prompt, const ReplyOption
 std::optional<ReplyNews> Reply::push(const Event& event) {
   usage_.cached_tokens = event.cached_tokens;
   prompt_logprobs_.insert(prompt_logprobs_.end(), event.prompt_logprobs.begin(), event.prompt_logprobs.end());
+  if (!event.embedding.empty()) embedding_ = event.embedding;
   CHECK(event.answer >= 0 && event.answer < std::ssize(answers_));
   Answer& answer = answers_[static_cast<size_t>(event.answer)];
   if (answer.ended) return std::nullopt;

@@ -65,6 +65,8 @@ class Reply {
   std::optional<ReplyNews> push(const Event& event);
   bool ended() const { return running_ == 0; }
   const ReplyUsage& usage() const { return usage_; }
+  // Of the prompt, where that was asked for, once it has ended.
+  const std::vector<float>& embedding() const { return embedding_; }
   // Of the prompt's first tokens, as far as they have come (Event::prompt_logprobs).
   const std::vector<std::vector<TokenLogprob>>& prompt_logprobs() const { return prompt_logprobs_; }
 
@@ -88,6 +90,7 @@ class Reply {
   int running_;
   ReplyUsage usage_;
   std::vector<std::vector<TokenLogprob>> prompt_logprobs_;
+  std::vector<float> embedding_;
 };
 
 }  // namespace cachalot

@@ -60,13 +60,14 @@ struct Vocabulary {
   // tiktoken's form: no list of merges; the adjacent pair is joined that makes up the token of the lowest id.
   bool join_by_id = false;
   std::vector<AddedToken> added;
-  bool nfc = false;                     // bring text into normal form C first
-  std::vector<PreTokenizerStep> steps;  // each splits the pieces that the one before it left
-  bool ignore_merges = false;           // a piece that is a token as a whole is emitted at once
-  bool add_bos = false, add_eos = false;
+  bool nfc = false;                       // bring text into normal form C first
+  std::vector<PreTokenizerStep> steps;    // each splits the pieces that the one before it left
+  bool ignore_merges = false;             // a piece that is a token as a whole is emitted at once
+  bool add_bos = false, add_eos = false;  // before and after every text
   std::optional<int> bos, eos;
-  std::optional<int> unknown;          // stands for bytes that have no token; none: they are left out
-  std::optional<InfillTokens> infill;  // none: known by their texts, where there are any (tokenizer/infill.h)
+  std::optional<int> added_bos, added_eos;  // where the tokens that are added are others than those two
+  std::optional<int> unknown;               // stands for bytes that have no token; none: they are left out
+  std::optional<InfillTokens> infill;       // none: known by their texts, where there are any (tokenizer/infill.h)
   // What else the tokenizer has names for, as chat templates know it: "pad_token", "unk_token", … and their texts.
   std::vector<std::pair<std::string, std::string>> named;
 };

@@ -278,8 +278,11 @@ void write_gguf_vocabulary(const Vocabulary& v, int64_t rows, GgufMetadata& out)
   out.add_array("tokenizer.ggml.tokens", tokens);
   out.add_array("tokenizer.ggml.token_type", types);
   out.add_array("tokenizer.ggml.merges", merges);
-  if (v.bos) out.add("tokenizer.ggml.bos_token_id", static_cast<uint32_t>(*v.bos));
-  if (v.eos) out.add("tokenizer.ggml.eos_token_id", static_cast<uint32_t>(*v.eos));
+  // The format adds the tokens that it calls so.
+  const auto bos = v.add_bos && v.added_bos ? v.added_bos : v.bos,
+             eos = v.add_eos && v.added_eos ? v.added_eos : v.eos;
+  if (bos) out.add("tokenizer.ggml.bos_token_id", static_cast<uint32_t>(*bos));
+  if (eos) out.add("tokenizer.ggml.eos_token_id", static_cast<uint32_t>(*eos));
   write_named_tokens(v, out);
   if (v.infill) {
     out.add("tokenizer.ggml.fim_pre_token_id", static_cast<uint32_t>(v.infill->prefix));

@@ -206,7 +206,7 @@ void read_template(const json& part, Vocabulary& v) {
     bool& adds = after ? v.add_eos : v.add_bos;
     if (adds) throw Error("the post-processor adds more than one token on one side of the text");
     adds = true;
-    (after ? v.eos : v.bos) = id;
+    (after ? v.added_eos : v.added_bos) = (after ? v.eos : v.bos) = id;
   }
   if (!after) throw Error("the post-processor's template leaves out the text");
 }

@@ -15,7 +15,8 @@ namespace cachalot {
 Vocabulary read_hf_vocabulary(const std::filesystem::path& folder);
 
 // The same from the files' texts; the second may be empty. `where` names the source in errors. BOS and EOS are added
-// when tokenizer_config.json says so (add_bos_token, add_eos_token), or else when the post-processor does.
+// when tokenizer_config.json says so (add_bos_token, add_eos_token), or else when the post-processor does; which
+// tokens, the post-processor says where it adds one (Qwen3-Embedding's is not the EOS that ends an answer).
 Vocabulary parse_hf_vocabulary(std::string_view tokenizer_json, std::string_view tokenizer_config_json,
                                std::string_view where);
 

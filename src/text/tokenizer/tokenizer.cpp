@@ -143,8 +143,6 @@ Tokenizer::Tokenizer(const Vocabulary& vocabulary) try
       added_ids_(vocabulary.added.size()),
       nfc_(vocabulary.nfc),
       ignore_merges_(vocabulary.ignore_merges),
-      add_bos_(vocabulary.add_bos),
-      add_eos_(vocabulary.add_eos),
       pretokenizer_(vocabulary.steps),
       added_((check_added(vocabulary), Finders{finder(vocabulary, false), finder(vocabulary, true)})),
       bpe_({}, {}) {
@@ -200,8 +198,12 @@ void Tokenizer::load_bos_eos(const Vocabulary& v) {
     }
     if (needed && !id) throw Error(fmt::format("{} is to be added to every text, but no such token is named", name));
   };
-  check(v.bos, "the BOS token", v.add_bos);
-  check(v.eos, "the EOS token", v.add_eos);
+  if (v.add_bos) before_ = v.added_bos ? v.added_bos : v.bos;
+  if (v.add_eos) after_ = v.added_eos ? v.added_eos : v.eos;
+  check(v.bos, "the BOS token", v.add_bos && !before_);
+  check(v.eos, "the EOS token", v.add_eos && !after_);
+  check(before_, "the token before a text", false);
+  check(after_, "the token after a text", false);
   check(v.unknown, "the unknown token", false);
   if (v.infill)
     for (const int id : {v.infill->prefix, v.infill->suffix, v.infill->middle}) check(id, "a fill-in token", false);
@@ -242,8 +244,8 @@ std::vector<int> Tokenizer::encode(const AttributedText& text) const {
 
 std::vector<int> Tokenizer::encode_with_bos(std::string_view text, bool special) const {
   std::vector<int> ids = encode(text, special);
-  if (add_bos_) ids.insert(ids.begin(), *bos_);
-  if (add_eos_) ids.push_back(*eos_);
+  if (before_) ids.insert(ids.begin(), *before_);
+  if (after_) ids.push_back(*after_);
   return ids;
 }
 

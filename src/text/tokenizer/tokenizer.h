@@ -54,7 +54,7 @@ class Tokenizer {
   }  // the highest id with a place in the vocabulary, plus one
   std::optional<int> bos() const { return bos_; }
   std::optional<int> eos() const { return eos_; }
-  bool adds_bos() const { return add_bos_; }
+  bool adds_bos() const { return before_.has_value(); }
   std::optional<InfillTokens> stated_infill() const { return infill_; }  // by the file; infill.h knows the others
   // The id of the added token, or else of the whole token, whose text this is.
   std::optional<int> find(std::string_view token_text) const;
@@ -75,8 +75,9 @@ class Tokenizer {
   std::vector<size_t> ends_;           // by id: where its bytes end in pool_; they begin where the id before ends
   std::vector<bool> special_;          // by id
   StringIndex model_ids_, added_ids_;  // by bytes and by content
-  bool nfc_, ignore_merges_, add_bos_, add_eos_;
+  bool nfc_, ignore_merges_;
   std::optional<int> bos_, eos_;
+  std::optional<int> before_, after_;  // what is added to every text
   std::optional<InfillTokens> infill_;
   PreTokenizer pretokenizer_;
   Finders added_;

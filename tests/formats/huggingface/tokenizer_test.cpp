@@ -79,6 +79,20 @@ TEST(HfTokenizer, TakesBosFromTheTemplateAndLetsTheConfigDecide) {
   EXPECT_THAT(error_of(small_file(), R"({"add_bos_token": true, "bos_token": "<no>"})"), HasSubstr("no such token"));
 }
 
+// As Qwen3-Embedding has it. What the classes of transformers 5.24 do, too.
+TEST(HfTokenizer, AppendsWhatTheTemplateNamesWhateverEndsAnswers) {
+  const json append = {
+      {"type", "TemplateProcessing"},
+      {"single",
+       {{{"Sequence", {{"id", "A"}, {"type_id", 0}}}}, {{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}}}}};
+  for (const char* config :
+       {R"({"add_bos_token": false, "eos_token": "</s>"})", R"({"add_eos_token": true, "eos_token": "</s>"})"}) {
+    const Tokenizer t = load(with("/post_processor", append), config);
+    EXPECT_THAT(t.encode_with_bos("a"), ElementsAre('a', 258)) << config;
+    EXPECT_EQ(t.eos(), 259);
+  }
+}
+
 TEST(HfTokenizer, RefusesTemplatesThatItCannotHonour) {
   const auto single = [](json items) {
     return with("/post_processor", {{"type", "TemplateProcessing"}, {"single", items}});
