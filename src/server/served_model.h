@@ -21,6 +21,8 @@ struct ServedModel {
   PromptWriter prompts;
   int context;                              // most tokens of prompt and answer
   int vocab;                                // the model's, at least the tokenizer's
+  int width = 0;                            // of its embeddings
+  EmbeddingForm embedding = {};             // how they are made
   std::string fingerprint = "fp_cachalot";  // changes when what decides an answer's bits does
 
   bool is_called(std::string_view name) const {

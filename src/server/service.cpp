@@ -28,6 +28,8 @@ Service::Model::Model(LoadedModel model, const ServiceOptions& options)
              .prompts = PromptWriter(*loaded.text, loaded.defaults.end_tokens),
              .context = loaded.plan.context,
              .vocab = loaded.transformer->spec().vocab,
+             .width = loaded.transformer->spec().width,
+             .embedding = loaded.embedding,
              .fingerprint = fingerprint(loaded)},
       engine(loaded, options.engine) {}
 
@@ -110,6 +112,7 @@ void Service::add_routes() {
   };
   router_.add({"POST", "/v1/chat/completions", generating(openai::chat_completions)});
   router_.add({"POST", "/v1/completions", generating(openai::completions)});
+  router_.add({"POST", "/v1/embeddings", generating(openai::embeddings)});
   router_.add({"GET", "/v1/models", [this](Call& call) { openai::models(call.http, model_->served); }});
   router_.add({"GET", "/v1/models/*", noted([this](Call& call, RequestNotes& notes) {
                  openai::one_model(call.http, model_->served, call.rest, notes);

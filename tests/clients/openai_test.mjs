@@ -121,6 +121,20 @@ describe("scripted", () => {
     assert.equal(answer.choices[0].logprobs.token_logprobs[0], null);
   });
 
+  test("embeddings", async () => {
+    const input = ["one", "two 你好", "one"];
+    const embed = (more = {}) => client.embeddings.create({ model: "scripted", input, ...more });
+    const packed = await embed(), numbers = await embed({ encoding_format: "float" }); // base64 by itself, and unpacked
+    assert.deepEqual(packed.data.map((one) => [...one.embedding]), numbers.data.map((one) => one.embedding));
+    assert.deepEqual(packed.data.map((one) => one.index), [0, 1, 2]);
+    assert.equal(packed.usage.total_tokens, packed.usage.prompt_tokens);
+    for (const one of (await embed({ dimensions: 3 })).data) {
+      assert.equal(one.embedding.length, 3);
+      assert.ok(Math.abs(one.embedding.reduce((sum, x) => sum + x * x, 0) - 1) < 1e-5);
+    }
+    await assert.rejects(embed({ dimensions: 9 }), (error) => error.param === "dimensions");
+  });
+
   test("models", async () => {
     const ids = [];
     for await (const model of client.models.list()) ids.push(model.id);

@@ -127,6 +127,24 @@ class Scripted(unittest.TestCase):
                          [("function", c["name"], c["arguments"]) for c in self.CALLS])
         self.assertEqual(len({c.id for c in calls}), len(calls))
 
+    def test_embeddings(self):
+        texts = ["one", "two 你好", "one"]
+        embed = lambda **more: self.client.embeddings.create(model="scripted", input=texts, **more)
+        packed, numbers = embed(), embed(encoding_format="float")  # the client asks for base64 by itself, and unpacks it
+        self.assertEqual([one.index for one in packed.data], [0, 1, 2])
+        self.assertEqual([one.embedding for one in packed.data], [one.embedding for one in numbers.data])
+        self.assertEqual(packed.data[0].embedding, packed.data[2].embedding)
+        self.assertNotEqual(packed.data[0].embedding, packed.data[1].embedding)
+        self.assertEqual(packed.object, "list")
+        self.assertEqual(packed.usage.total_tokens, packed.usage.prompt_tokens)
+        for dimensions in (8, 3):
+            for one in embed(dimensions=dimensions).data:
+                self.assertEqual(len(one.embedding), dimensions)
+                self.assertAlmostEqual(sum(x * x for x in one.embedding), 1, places=5)
+        with self.assertRaises(openai.BadRequestError) as refused:
+            embed(dimensions=9)
+        self.assertEqual(refused.exception.param, "dimensions")
+
     def test_calls_and_their_results(self):
         order = "calls " + json.dumps(self.CALLS)
         choice = self.chat(order, tools=self.TOOLS).choices[0]
@@ -262,6 +280,15 @@ class Cachalot:
         self.assertIsNone(first[0])
         self.assertTrue(all(value <= 0 for value in first[1:]))
         self.assertEqual(first, score("What is 47 + 86?"))
+
+    def test_embeddings_are_the_same_alone_and_among_others(self):
+        texts = ["What is 47 + 86?", "A whale dives.", "It caches a lot. " * 40]
+        embed = lambda text, **more: [one.embedding for one in self.client.embeddings.create(model=self.name, input=text, **more).data]
+        for pooling in ("last", "mean"):
+            together = embed(texts, extra_body={"pooling": pooling})
+            for text, vector in zip(texts, together):
+                self.assertEqual(embed(text, encoding_format="float", extra_body={"pooling": pooling}), [vector])
+                self.assertAlmostEqual(sum(x * x for x in vector), 1, places=5)
 
     def test_what_was_cached_is_told(self):
         long = user("Please add these numbers for me: " + " ".join(str(i) for i in range(100)))

@@ -140,6 +140,15 @@ std::vector<std::string> paths_of(const std::vector<RemoteFile>& files) {
   return paths;
 }
 
+TEST(HubSelection, WhatSaysHowEmbeddingsAreMadeIsTakenToo) {
+  const Selection s = select_safetensors(
+      repository_of({"1_Pooling/config.json", "1_Pooling/model.safetensors", "2_Normalize/x", "2_Dense/config.json",
+                     "2_Dense/model.safetensors", "config.json", "modules.json", "model.safetensors",
+                     "a/1_Pooling/config.json", "onnx/config.json"}));
+  EXPECT_THAT(paths_of(s.weights), ElementsAre("model.safetensors"));
+  EXPECT_THAT(paths_of(s.others), ElementsAre("1_Pooling/config.json", "config.json", "modules.json"));
+}
+
 TEST(HubSelection, OneFileOfSafetensorsIsTakenAsItIsRead) {
   const Selection s = select_safetensors(repository_of({"config.json", "model.safetensors", "model.fp16.safetensors",
                                                         "adapter_model.safetensors", "model.bin", "tokenizer.json"}));

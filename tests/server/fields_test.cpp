@@ -58,6 +58,11 @@ const Table& completions() {
   return t;
 }
 
+const Table& embeddings() {
+  static const Table t = table("## Fields of embeddings", openai::embedding_fields());
+  return t;
+}
+
 // An endpoint, the least that it must be asked, and its tables.
 struct Endpoint {
   std::string name;
@@ -74,7 +79,11 @@ const Endpoint kChat{"chat",
 const Endpoint kCompletions{
     "completions", "prompt", {{"prompt", "Hello"}}, &Asking::complete, {&sampling(), &choices(), &completions()}};
 
-std::vector<const Table*> all_tables() { return {&sampling(), &conversation(), &choices(), &chat(), &completions()}; }
+const Endpoint kEmbeddings{"embeddings", "input", {{"input", "Hello"}}, &Asking::embed, {&embeddings()}};
+
+std::vector<const Table*> all_tables() {
+  return {&sampling(), &conversation(), &choices(), &chat(), &completions(), &embeddings()};
+}
 
 // docs/fields.md
 std::string documented() {
@@ -102,7 +111,7 @@ TEST(Fields, AreInTheDocsAsTheyAreInTheCode) {
 }
 
 TEST(Fields, HaveOneMeaningEach) {
-  for (const Endpoint* endpoint : {&kChat, &kCompletions}) {
+  for (const Endpoint* endpoint : {&kChat, &kCompletions, &kEmbeddings}) {
     std::set<std::string_view> names;
     for (const Table* table : endpoint->tables)
       for (size_t i = 0; i < table->fields.size(); ++i) {
@@ -150,7 +159,7 @@ void try_field(const Endpoint& endpoint, const FieldFacts& field) {
 }
 
 TEST(Fields, AreTakenOrRefusedByName) {
-  for (const Endpoint* endpoint : {&kChat, &kCompletions})
+  for (const Endpoint* endpoint : {&kChat, &kCompletions, &kEmbeddings})
     for (const Table* table : endpoint->tables)
       for (const FieldFacts& field : table->fields) try_field(*endpoint, field);
 }

@@ -25,6 +25,8 @@ TEST(Metrics, TellWhatWasRecordedUnderTheNamesThatDashboardsKnow) {
   metrics.first_token(0.75);
   metrics.generated(3);
   metrics.between_tokens(0.01);
+  metrics.embedded();
+  metrics.embedded();
   metrics.drafts(4, 2);
   metrics.answer_ended(FinishReason::cancelled);
   metrics.request_ended(
@@ -38,6 +40,7 @@ TEST(Metrics, TellWhatWasRecordedUnderTheNamesThatDashboardsKnow) {
   EXPECT_EQ(value(text, "vllm:prefix_cache_queries_total" + label), "100");
   EXPECT_EQ(value(text, "vllm:prefix_cache_hits_total" + label), "64");
   EXPECT_EQ(value(text, "vllm:generation_tokens_total" + label), "3");
+  EXPECT_EQ(value(text, "cachalot_embeddings_total" + label), "2");
   EXPECT_EQ(value(text, "vllm:spec_decode_num_draft_tokens_total" + label), "4");
   EXPECT_EQ(value(text, "vllm:spec_decode_num_accepted_tokens_total" + label), "2");
   for (const char* name :

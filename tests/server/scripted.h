@@ -31,6 +31,16 @@ inline std::vector<TokenLogprob> scripted_logprobs(int32_t token, int likeliest)
   return all;
 }
 
+// And embeddings: the numbers of tokens, the sum of their ids, then eighths.
+constexpr int kScriptedWidth = 8;
+inline std::vector<float> scripted_embedding(const std::vector<int32_t>& prompt) {
+  std::vector<float> vector(kScriptedWidth);
+  vector[0] = static_cast<float>(prompt.size());
+  for (const int32_t token : prompt) vector[1] += static_cast<float>(token);
+  for (int i = 2; i < kScriptedWidth; ++i) vector[static_cast<size_t>(i)] = -0.125F * static_cast<float>(i);
+  return vector;
+}
+
 class ScriptedGenerator : public Generator {
  public:
   using Script = std::function<std::vector<ScriptedAnswer>(const Request&)>;  // answer i says [i % size]
@@ -148,6 +158,11 @@ class ScriptedGenerator : public Generator {
       event.finished = reason;
       answer.ended = true;
     };
+    if (request.embedding && answer.script.error.empty() && !answer.script.cancelled) {
+      event.embedding = scripted_embedding(request.prompt);
+      finish(FinishReason::stop);
+      return event;
+    }
     if (request.max_tokens == 0) {
       finish(FinishReason::length);
       return event;

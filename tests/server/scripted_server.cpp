@@ -104,7 +104,8 @@ int serve(const char* folder, const char* key) {
                           .defaults = defaults,
                           .prompts = PromptWriter(text, defaults.end_tokens),
                           .context = 4096,
-                          .vocab = text.tokenizer.size()};
+                          .vocab = text.tokenizer.size(),
+                          .width = kScriptedWidth};
   ScriptedGenerator generator(Script(text.tokenizer, *text.tokenizer.eos()));
   generator.room = 64;
   Health health;
@@ -120,6 +121,7 @@ int serve(const char* folder, const char* key) {
   };
   add("/v1/chat/completions", openai::chat_completions);
   add("/v1/completions", openai::completions);
+  add("/v1/embeddings", openai::embeddings);
   router.add({"GET", "/v1/models", [&](Call& call) { openai::models(call.http, model); }});
   router.add({"GET", "/v1/models/*", [&](Call& call) {
                 RequestNotes notes;

@@ -25,7 +25,8 @@ struct Served {
                     .defaults = defaults,
                     .prompts = PromptWriter(text, defaults.end_tokens),
                     .context = 4096,
-                    .vocab = text.tokenizer.size()};
+                    .vocab = text.tokenizer.size(),
+                    .width = kScriptedWidth};
 
   // Perhaps with another chat template than the checkpoint's.
   explicit Served(const std::filesystem::path& path, const std::optional<std::string>& chat_template = {})
@@ -71,6 +72,11 @@ struct Asking {
   RecordedExchange chat(const Json& body) {
     RecordedExchange e = exchange(body);
     answered(e, [&] { openai::chat_completions(e, model, generator, caller, notes); });
+    return e;
+  }
+  RecordedExchange embed(const Json& body) {
+    RecordedExchange e = exchange(body);
+    answered(e, [&] { openai::embeddings(e, model, generator, caller, notes); });
     return e;
   }
   RecordedExchange complete(const Json& body) {

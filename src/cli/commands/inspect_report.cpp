@@ -206,6 +206,7 @@ void print_inspection(const Inspection& i) {
                               memory_text(static_cast<int64_t>(i.token_reads.bytes()))));
   line("runs", !i.reasons.empty()  ? "no"
                : !i.spec->causal() ? "yes, for logits and traces: its windows see ahead, so it generates nothing"
+               : i.spec->headless  ? "yes, for embeddings: it has no output head, so it writes no text"
                : !i.has_tokenizer  ? "yes, on token ids: it has no tokenizer"
                                    : "yes");
   for (const std::string& reason : i.reasons) fmt::print("  {}\n", printable(reason));

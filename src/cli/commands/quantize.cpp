@@ -105,7 +105,8 @@ Importance calibrate(const Checkpoint& checkpoint, const std::string& file, int 
   for (size_t begin = 0; begin < tokens.size(); begin += static_cast<size_t>(window)) {
     const auto part =
         std::span(tokens).subspan(begin).first(std::min<size_t>(static_cast<size_t>(window), tokens.size() - begin));
-    score(ops, model, part, {.kv = DType::bf16}, [](int, std::span<const float>) {});
+    score(ops, model, part, {.kv = DType::bf16, .no_head = model.spec().headless},
+          [](int, std::span<const float>) {});
     bar.update(static_cast<int64_t>(begin + part.size()), std::ssize(tokens));
   }
   bar.finish();

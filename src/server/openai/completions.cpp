@@ -10,6 +10,7 @@
 #include "server/openai/choices.h"
 #include "server/openai/logprobs.h"
 #include "server/openai/openai.h"
+#include "server/openai/prompts.h"
 #include "text/unicode.h"
 
 namespace cachalot::openai {
@@ -71,19 +72,10 @@ std::vector<Given> read_prompts(const AskedCompletion& asked) {
   std::vector<Given> all;
   if (asked.suffix) {
     all.push_back(given_infill(asked, value));
-  } else if (value.json.is_string()) {
-    all.push_back(given_text(asked, value.text()));
-  } else if (!value.json.is_array()) {
-    value.expect("a text, a list of token ids, or a list of either");
-  } else if (value.json.empty()) {
-    value.refuse("is empty");
-  } else if (value.json[0].is_number()) {
-    all.push_back(given_tokens(asked, value.tokens(SIZE_MAX, asked.model.vocab)));
   } else {
-    for (const Value& one : value.list(kMostPrompts))
-      all.push_back(one.json.is_array() && !value.json[0].is_string()
-                        ? given_tokens(asked, one.tokens(SIZE_MAX, asked.model.vocab))
-                        : given_text(asked, one.text()));
+    for_each_prompt(
+        value, asked.model.vocab, [&](const std::string& text) { all.push_back(given_text(asked, text)); },
+        [&](std::vector<int> tokens) { all.push_back(given_tokens(asked, std::move(tokens))); });
   }
   for (const Given& given : all)
     if (given.prompt.tokens.empty()) value.refuse("is empty; a model goes on with at least one token");

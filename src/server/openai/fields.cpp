@@ -44,4 +44,12 @@ AskedCompletion read_completion(const Json& body, const ServedModel& model) {
   return asked;
 }
 
+AskedEmbeddings read_embeddings(const Json& body, const ServedModel& model) {
+  AskedEmbeddings asked(model);
+  read_fields(body, asked, embedding_fields());
+  if (model.embedding.refusal)
+    throw ApiError{400, model.embedding.refusal->what(), "embeddings_unsupported", "model"};
+  return asked;
+}
+
 }  // namespace cachalot::openai

@@ -1,4 +1,4 @@
-// What the endpoints of OpenAI's older API ask: chat and completions, which both answer with choices.
+// What the endpoints of OpenAI's older API ask: chat and completions, which both answer with choices, and embeddings.
 #pragma once
 
 #include <optional>
@@ -10,7 +10,6 @@ namespace cachalot::openai {
 
 using namespace dialect;
 
-constexpr size_t kMostPrompts = 2048;                    // of a list, and answers to all of them
 constexpr size_t kMostPromptLogprobs = size_t{4} << 20;  // with echo; those of all choices together
 
 struct AskedChoices : Asked {
@@ -42,12 +41,26 @@ struct AskedCompletion : AskedChoices {
   std::optional<int> best_of;
 };
 
+struct AskedEmbeddings : Asked {
+  explicit AskedEmbeddings(const ServedModel& served)
+      : Asked(served, "input"), pooling(served.embedding.pooling), normalized(served.embedding.normalized) {}
+
+  const Json* input = nullptr;
+  bool base64 = false;
+  std::optional<int> dimensions;
+  Pooling pooling;
+  bool normalized;
+  bool add_special_tokens = true;
+};
+
 std::span<const Field<AskedChoices>> choice_fields();
 std::span<const Field<AskedChat>> chat_fields();
 std::span<const Field<AskedCompletion>> completion_fields();
+std::span<const Field<AskedEmbeddings>> embedding_fields();
 
 // Read a body. Throw an ApiError.
 AskedChat read_chat(const Json& body, const ServedModel& model);
 AskedCompletion read_completion(const Json& body, const ServedModel& model);
+AskedEmbeddings read_embeddings(const Json& body, const ServedModel& model);
 
 }  // namespace cachalot::openai

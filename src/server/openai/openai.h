@@ -18,6 +18,8 @@ void chat_completions(http::Exchange& exchange, const ServedModel& model, Genera
                       RequestNotes& notes);
 void completions(http::Exchange& exchange, const ServedModel& model, Generator& generator, const Caller& caller,
                  RequestNotes& notes);
+void embeddings(http::Exchange& exchange, const ServedModel& model, Generator& generator, const Caller& caller,
+                RequestNotes& notes);
 
 // GET /v1/models, and /v1/models/ID.
 void models(http::Exchange& exchange, const ServedModel& model);
