@@ -2,7 +2,6 @@
 // mean of all, which is their sum in f64, in the order of positions, divided by their number and rounded once.
 #pragma once
 
-#include <cstdint>
 #include <span>
 #include <vector>
 

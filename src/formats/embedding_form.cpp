@@ -102,17 +102,18 @@ std::string type_of(const json& module) {
 void read_modules(const fs::path& folder, const json& modules, EmbeddingForm& form) {
   if (!modules.is_array() || modules.empty() || type_of(modules[0]) != "Transformer")
     throw Error("the list of modules does not begin with a Transformer");
-  form.normalized = false;
+  bool normalized = false;
   for (size_t i = 1; i < modules.size(); ++i) {
     const std::string type = type_of(modules[i]);
     const bool pooled = !form.said_by.empty();
     if (type == "Pooling" && !pooled)
       read_pooling(folder / folder_of(modules[i]) / "config.json", form);
     else if (type == "Normalize" && pooled)
-      form.normalized = true;
+      normalized = true;
     else
       throw unsupported(fmt::format("the module {} at place {}", quote(type), i));
   }
+  if (!form.said_by.empty()) form.normalized = normalized;
 }
 
 void read_folder(const fs::path& folder, EmbeddingForm& form) {

@@ -1,7 +1,6 @@
 // Which rows of a text's hidden states, behind the final norm, make its embedding: one, or the mean of all.
 #pragma once
 
-#include <optional>
 #include <string_view>
 
 namespace cachalot {

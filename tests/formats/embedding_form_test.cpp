@@ -81,7 +81,10 @@ TEST_F(EmbeddingForms, AreWhatTheModulesSay) {
     EXPECT_THAT(form(whole, config).said_by, HasSubstr("1_Pooling"));
     EXPECT_FALSE(form(whole, config).refusal);
   }
-  EXPECT_EQ(form(modules({{"", "Transformer"}}), "{}").pooling, Pooling::last) << "nothing is pooled";
+  const EmbeddingForm unpooled = form(modules({{"", "Transformer"}}), "{}");
+  EXPECT_EQ(unpooled.pooling, Pooling::last);
+  EXPECT_TRUE(unpooled.normalized);
+  EXPECT_EQ(unpooled.said_by, "");
 }
 
 TEST_F(EmbeddingForms, AreRefusedWhereTheyCannotBeMade) {

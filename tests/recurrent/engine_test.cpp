@@ -66,6 +66,52 @@ TEST(RecurrentEngine, EightAtOnceAnswerAsEachAlone) {
   }
 }
 
+// Also where a sequence comes back that had given its slot away, and where snapshots are found.
+TEST(RecurrentEngine, EmbeddingsAreTheSameAloneAmongAnswersAndTwice) {
+  for (const bool mixed : {false, true}) {
+    const Model model = cpu_model(model_spec(mixed), best_kernels());
+    const auto embeddings = [&](const EngineOptions& options, bool apart, bool twice) {
+      Engine engine(*model.ops, model.transformer, options);
+      std::vector<std::vector<float>> all;
+      std::map<RequestId, size_t> index;
+      const auto run = [&] {
+        while (!engine.idle())
+          for (Event& event : engine.step()) {
+            EXPECT_EQ(event.error, "");
+            if (index.contains(event.request) && event.finished)
+              all[index[event.request]] = std::move(event.embedding);
+          }
+      };
+      for (int round = 0; round < (twice ? 2 : 1); ++round)
+        for (Request& request : some_requests(70)) {
+          const bool embeds = request.prompt.size() % 2 == 0 || request.prompt.size() > 60;
+          if (!embeds && apart) continue;
+          if (embeds) request.embedding = request.prompt.size() % 3 == 0 ? Pooling::last : Pooling::mean;
+          const RequestId id = engine.submit(request);
+          if (embeds) index[id] = all.size();
+          if (embeds) all.emplace_back();
+          if (apart) run();
+        }
+      run();
+      if (twice) {
+        const auto half = static_cast<ptrdiff_t>(all.size() / 2);
+        EXPECT_TRUE(std::equal(all.begin(), all.begin() + half, all.begin() + half, all.end()));
+        all.resize(static_cast<size_t>(half));
+      }
+      return all;
+    };
+    const auto alone = embeddings(roomy(512), true, false);
+    ASSERT_GE(alone.size(), 5u);
+    EXPECT_EQ(alone, embeddings(roomy(512), false, false));
+    EXPECT_EQ(alone, embeddings(roomy(37), false, false));
+    EXPECT_EQ(alone, embeddings(roomy(37), true, true));
+    EngineOptions tight = roomy(20);
+    tight.cache_tokens = 500;
+    tight.scheduler.max_sequences = 3;
+    EXPECT_EQ(alone, embeddings(tight, false, true));
+  }
+}
+
 TEST(RecurrentEngine, RunsWhereTheHostMayNotReadTheStates) {
   auto requests = some_requests(6);
   requests.resize(2);

@@ -87,6 +87,42 @@ class SameBits : public ::testing::TestWithParam<Mode> {
   }
 };
 
+// Also a mean, which takes rows of many steps.
+TEST_P(SameBits, EmbeddingsComeOnceAndAreThoseOfTheEngineAlone) {
+  Metrics metrics("m");
+  EngineOptions roomy = model.engine_options();
+  roomy.cache_tokens = 4096;
+  EngineThread thread(*model.ops, *model.transformer, roomy, {.metrics = &metrics});
+  std::vector<Request> requests;
+  std::vector<Generation> generations;
+  for (int i = 0; i < 9; ++i) {
+    requests.push_back(other(i, 5));
+    if (i % 3 == 0) requests[static_cast<size_t>(i)].embedding = i == 0 ? Pooling::last : Pooling::mean;
+    if (i % 3 == 0) requests[static_cast<size_t>(i)].logprobs = -1;
+    generations.push_back(thread.start(requests.back()));
+  }
+  for (size_t i = 0; i < requests.size(); ++i) {
+    std::vector<float> embedding;
+    bool ended = false;
+    while (!ended && wait(generations[i].queue().wakeup(), 60000))
+      for (Event& event : generations[i].queue().take()) {
+        ended = event.finished.has_value();
+        embedding = std::move(event.embedding);
+      }
+    EXPECT_EQ(embedding.empty(), !requests[i].embedding);
+    if (!requests[i].embedding) continue;
+    Engine engine(*model.ops, *model.transformer, roomy);
+    engine.submit(requests[i]);
+    std::vector<float> want;
+    while (!engine.idle())
+      for (Event& event : engine.step()) want = std::move(event.embedding);
+    EXPECT_FALSE(want.empty());
+    EXPECT_EQ(embedding, want);
+  }
+  end(thread);
+  EXPECT_NE(metrics.text().find("cachalot_embeddings_total{model_name=\"m\"} 3\n"), std::string::npos);
+}
+
 // Our prompt grows into its next block but one at its 72nd token or so, the others at their 65th.
 TEST_P(SameBits, AloneAmongSixteenOthersAfterAPrefixHitAndAfterAPreemption) {
   std::string question = "Remember: 2 7 1 8 2 8 1 8 2 8 4 5 9 0 4 5 2 3 5 3 6 0 2 8 7 4 7 1 3 5 2 6 6 2 4 9 7 7 5";
