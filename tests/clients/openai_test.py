@@ -1,6 +1,7 @@
 """OpenAI's client for Python against the scripted server, and against `cachalot serve`."""
 
 import json
+import struct
 import time
 import unittest
 import urllib.request
@@ -16,6 +17,10 @@ def client_of(address, key=servers.KEY):
 
 def user(text):
     return [{"role": "user", "content": text}]
+
+
+def as_f32(numbers):
+    return list(struct.unpack(f"<{len(numbers)}f", struct.pack(f"<{len(numbers)}f", *numbers)))
 
 
 class Scripted(unittest.TestCase):
@@ -132,7 +137,7 @@ class Scripted(unittest.TestCase):
         embed = lambda **more: self.client.embeddings.create(model="scripted", input=texts, **more)
         packed, numbers = embed(), embed(encoding_format="float")  # the client asks for base64 by itself, and unpacks it
         self.assertEqual([one.index for one in packed.data], [0, 1, 2])
-        self.assertEqual([one.embedding for one in packed.data], [one.embedding for one in numbers.data])
+        self.assertEqual([list(one.embedding) for one in packed.data], [as_f32(one.embedding) for one in numbers.data])
         self.assertEqual(packed.data[0].embedding, packed.data[2].embedding)
         self.assertNotEqual(packed.data[0].embedding, packed.data[1].embedding)
         self.assertEqual(packed.object, "list")
@@ -287,7 +292,8 @@ class Cachalot:
         for pooling in ("last", "mean"):
             together = embed(texts, extra_body={"pooling": pooling})
             for text, vector in zip(texts, together):
-                self.assertEqual(embed(text, encoding_format="float", extra_body={"pooling": pooling}), [vector])
+                alone = embed(text, encoding_format="float", extra_body={"pooling": pooling})
+                self.assertEqual([as_f32(one) for one in alone], [list(vector)])
                 self.assertAlmostEqual(sum(x * x for x in vector), 1, places=5)
 
     def test_what_was_cached_is_told(self):

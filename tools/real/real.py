@@ -4,13 +4,18 @@
 
 Of each model: the ids of varied texts; every logit of 256 tokens with --weights f32; over text.txt the perplexity and the
 mean KL divergence from exact arithmetic, with the weights held as stored, beside llama.cpp's where the Python module llama_cpp
-is there; answers to questions. Ends with status 1 when a bound is broken.
+is there; the server's embeddings of a few texts, beside the model's last hidden states; answers to questions. Ends with status 1 when a bound is broken.
 """
 
 import argparse
+import json
+import re
 import subprocess
 import sys
 import tempfile
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,6 +34,8 @@ from tokenizer_pieces import CORPORA  # noqa: E402
 LOGIT_TOKENS = 256
 LARGEST_LOGIT_DIFFERENCE = 5e-4
 LARGEST_KL_RATIO = 1.15  # to llama.cpp's
+LARGEST_EMBEDDING_DIFFERENCE = 1e-5  # of vectors of length 1
+EMBEDDED = ["What is the capital of France?", "A whale dives deep and caches a lot. " * 12, "中国的首都是哪个城市？"]
 # SmolLM2 begins "The" with a probability of 0.15 and "L'" with 0.14, too near for weights that are not exact.
 ANSWER_WEIGHTS = {SMOLLM2: "f32", QWEN: "auto"}
 QUESTIONS = {
@@ -73,6 +80,22 @@ class Cachalot:
             logits = file.get_tensor("logits")
         out.unlink()
         return logits
+
+
+    @contextmanager
+    def served(self, *arguments: str) -> Iterator[Callable[[str, dict], dict]]:
+        """Asks `cachalot serve`: path and body to the answer."""
+        call = [self.program, "serve", self.model, "--port", "0", "--context", "2048", *arguments]
+        with subprocess.Popen(call, stderr=subprocess.PIPE, text=True) as server:
+            try:
+                found = (re.search(r"ready on (http://\S+)/v1", line) for line in server.stderr)
+                url = next(match[1] for match in found if match)
+                def ask(path: str, body: dict) -> dict:
+                    request = urllib.request.Request(url + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+                    return json.loads(urllib.request.urlopen(request).read())
+                yield ask
+            finally:
+                server.terminate()
 
 
 def reference_logits(path: Path, ids: list[int]) -> np.ndarray:
@@ -144,6 +167,25 @@ def compare_kl(reference: np.ndarray, path: Path, ours: Cachalot, ids: list[int]
         expect(ratio <= LARGEST_KL_RATIO, f"the KL divergence is {ratio:.2f} times llama.cpp's, more than {LARGEST_KL_RATIO}")
 
 
+def compare_embeddings(path: Path, ours: Cachalot) -> None:
+    model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+    largest, smallest_cosine = 0.0, 1.0
+    for weights in ("f32", "auto"):
+        with ours.served("--weights", weights) as asked:
+            for text in EMBEDDED:
+                with torch.no_grad():
+                    ids = asked("/tokenize", {"prompt": text})["tokens"]
+                    rows = model.model(torch.tensor([ids])).last_hidden_state[0].double().numpy()
+                for pooling, want in (("last", rows[-1]), ("mean", rows.mean(axis=0))):
+                    got = np.array(asked("/v1/embeddings", {"input": text, "pooling": pooling})["data"][0]["embedding"])
+                    want = want / np.linalg.norm(want)
+                    if weights == "f32":
+                        largest = max(largest, float(np.abs(got - want).max()))
+                    smallest_cosine = min(smallest_cosine, float(got @ want))
+    print(f"  embeddings (last, mean), f32: largest difference {largest:.1e}; weights as stored: cosine {smallest_cosine:.4f} at least")
+    expect(largest <= LARGEST_EMBEDDING_DIFFERENCE, f"an embedding is off by {largest:.1e}")
+
+
 def ask(model: Model, ours: Cachalot) -> None:
     for question, part in QUESTIONS[model]:
         answer = ours.run("run", question, "--temperature", "0", "--max-tokens", "80", "--weights", ANSWER_WEIGHTS[model]).strip()
@@ -168,6 +210,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             compare_logits(reference, ours, ids, Path(folder))
             compare_kl(reference, path, ours, ids, Path(folder), options.threads)
+        compare_embeddings(path, ours)
         ask(model, ours)
     if failures:
         sys.exit(f"{len(failures)} of the bounds are broken")
