@@ -9,8 +9,12 @@
 //   endless           "on and on " for ever
 //   fail              "so far" and then an error
 //   wait SECONDS      nothing for so long, and then "at last"
+//   steps [[CALL, …], …] then TEXT
+//                     for agents, which ask once more with the results of calls: the calls of the first step, after
+//                     their results those of the next, and in the end TEXT, each behind some reasoning where the
+//                     prompt leaves it open; without tools "Notes"
 //
-// usage: scripted_server MODEL_FOLDER [KEY]. Its address comes on stdout; it ends when stdin does.
+// usage: scripted_server MODEL_FOLDER [KEY [CONTEXT]]. Its address comes on stdout; it ends when stdin does.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -38,6 +42,15 @@ std::string order_in(const std::string& prompt, const std::string& word) {
   return prompt.substr(begin, prompt.find("<|", begin) - begin);
 }
 
+// What the user said last; of a text without turns all of it.
+std::string_view last_turn(std::string_view prompt) {
+  constexpr std::string_view kUser = "<|im_start|>user\n";
+  const size_t at = prompt.rfind(kUser);
+  if (at == prompt.npos) return prompt;
+  prompt.remove_prefix(at + kUser.size());
+  return prompt.substr(0, prompt.find("<|im_end|>"));
+}
+
 class Script {
  public:
   Script(const Tokenizer& tokenizer, int end) : tokenizer_(tokenizer), end_(end) {}
@@ -56,10 +69,9 @@ class Script {
     answer.tokens.push_back(end_);
     return answer;
   }
-  ScriptedAnswer calling(const std::string& list, int i) const {
-    std::string text = "Let me look.";
-    for (const auto& call : nlohmann::ordered_json::parse(list))
-      text += "\n<tool_call>\n" + call.dump() + "\n</tool_call>";
+  ScriptedAnswer calling(const nlohmann::ordered_json& list, int i, std::string text = "") const {
+    text += "Let me look.";
+    for (const auto& call : list) text += "\n<tool_call>\n" + call.dump() + "\n</tool_call>";
     return saying(text, i);
   }
   // What stands in the last turn's results of tools.
@@ -73,12 +85,30 @@ class Script {
     }
     return said;
   }
+  // The calls, or the words, that are next: those of as many results as stand behind the order are done.
+  ScriptedAnswer next_step(const std::string& prompt, const std::string& order, int i) const {
+    if (prompt.find("<tools>") == prompt.npos) return saying("Notes", i);
+    constexpr std::string_view kResult = "<tool_response>", kThen = " then ";
+    size_t results = 0;
+    for (size_t at = prompt.rfind(order); (at = prompt.find(kResult, at)) != prompt.npos; at += kResult.size())
+      ++results;
+    const std::string thought = prompt.ends_with("</think>\n\n") ? "" : "<think>\nHm, so.\n</think>\n\n";
+    const size_t then = order.rfind(kThen), text = then + kThen.size();
+    for (const auto& step : nlohmann::ordered_json::parse("[" + order.substr(0, then))) {
+      if (results == 0) return calling(step, i, thought);
+      results -= std::min(results, step.size());
+    }
+    return saying(thought + order.substr(text, order.find('\n', text) - text), i);
+  }
   ScriptedAnswer answer(const std::string& prompt, int i) const {
+    if (const std::string order = order_in(prompt, "steps ["); !order.empty()) return next_step(prompt, order, i);
     if (const std::string text = results(prompt); !text.empty()) return saying(text, i);
-    if (const std::string list = order_in(prompt, "calls "); !list.empty()) return calling(list, i);
-    if (prompt.find("endless") != prompt.npos)
+    if (const std::string list = order_in(prompt, "calls "); !list.empty())
+      return calling(nlohmann::ordered_json::parse(list), i);
+    const std::string_view turn = last_turn(prompt);
+    if (turn.find("endless") != turn.npos)
       return {.tokens = tokenizer_.encode("on and on "), .error = {}, .endless = true};
-    if (prompt.find("fail") != prompt.npos)
+    if (turn.find("fail") != turn.npos)
       return {.tokens = tokenizer_.encode("so far"), .error = "the script says that it fails"};
     if (const std::string text = order_in(prompt, "reason "); !text.empty())
       return saying("<think>\nHm, so.\n</think>\n\n" + text, i);
@@ -94,16 +124,17 @@ class Script {
   int end_;
 };
 
-int serve(const char* folder, const char* key) {
+int serve(const char* folder, const std::string& key, int context) {
   const Checkpoint checkpoint = Checkpoint::open(folder);
   const TextModel text = TextModel::read(checkpoint);
   const GenerationDefaults defaults = GenerationDefaults::read(checkpoint, text.tokenizer);
   const ServedModel model{.id = "scripted",
+                          .other_names = {"claude-sonnet-4-5", "gpt-5.5"},  // that agents know
                           .created = std::time(nullptr),
                           .text = text,
                           .defaults = defaults,
                           .prompts = PromptWriter(text, defaults.end_tokens),
-                          .context = 4096,
+                          .context = context,
                           .vocab = text.tokenizer.size(),
                           .width = kScriptedWidth};
   ScriptedGenerator generator(Script(text.tokenizer, *text.tokenizer.eos()));
@@ -111,7 +142,7 @@ int serve(const char* folder, const char* key) {
   Health health;
   health.ready();
   RouterOptions options;
-  if (key) options.keys = Keys::parse(key, "the command line");
+  if (!key.empty()) options.keys = Keys::parse(key, "the command line");
   Router router(std::move(options), health);
   const auto add = [&](const char* path, auto endpoint) {
     router.add({"POST", path, [&, endpoint](Call& call) {
@@ -155,12 +186,12 @@ int serve(const char* folder, const char* key) {
 }  // namespace cachalot::testing
 
 int main(int argc, char** argv) {
-  if (argc < 2 || argc > 3) {
-    fmt::print(stderr, "usage: scripted_server MODEL_FOLDER [KEY]\n");
+  if (argc < 2 || argc > 4) {
+    fmt::print(stderr, "usage: scripted_server MODEL_FOLDER [KEY [CONTEXT]]\n");
     return 2;
   }
   try {
-    return cachalot::testing::serve(argv[1], argc > 2 ? argv[2] : nullptr);
+    return cachalot::testing::serve(argv[1], argc > 2 ? argv[2] : "", argc > 3 ? std::stoi(argv[3]) : 4096);
   } catch (const std::exception& error) {
     fmt::print(stderr, "scripted_server: {}\n", error.what());
     return 1;

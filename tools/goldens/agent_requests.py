@@ -31,7 +31,7 @@ FILES = {
     "codex": ("@openai/codex", [
         ("first", "codex", "001"), ("results", "codex", "004"), ("second turn", "codex", "005"),
         ("a namespace's function, two calls", "codex-namespace", "004"), ("a schema", "codex-schema", "002"),
-        ("a model it knows", "codex-known", "004")]),
+        ("a model it knows, a tool without a form", "codex-known", "003")]),
     "qwen_code": ("@qwen-code/qwen-code", [
         ("first", "qwen", "001"), ("results", "qwen", "004"), ("second turn", "qwen", "005")]),
     "opencode": ("opencode-ai", [
@@ -51,7 +51,8 @@ FOUND = {
     "count tool": lambda r: "count_tokens" in r["path"] and len(r["body"]["tools"]) == 1,
 }
 LONG = 200
-KEPT_HEADERS = re.compile(r"anthropic-|x-|originator|user-agent|session-id|thread-id|accept$|content-type", re.IGNORECASE)
+ORDER = re.compile(r".* steps \[.*\] then .*")  # of ours; a line of its own
+KEPT_HEADERS = re.compile(r"anthropic-|x-(?!api-key)|originator|user-agent|session-id|thread-id|accept$|content-type", re.IGNORECASE)
 
 
 class Stable:
@@ -75,6 +76,7 @@ class Stable:
         text = re.sub(r"()\b[0-9a-f]{32,64}\b", self.counted, text)
         text = re.sub(r"\b((?:call|toolu|chatcmpl-tool)_)[0-9a-zA-Z]{8,}", self.counted, text)
         text = re.sub(r"\b((?:msg|rs|fc|fco|ctc|ctco|at|ses|prt)_)[0-9a-zA-Z-]{8,}", self.counted, text)
+        text = re.sub(r"()\ba[0-9a-f]{16}\b", self.counted, text)
         text = re.sub(r"(Chunk ID: )[0-9a-f]{6}", self.counted, text)
         return text
 
@@ -94,7 +96,7 @@ def plain(value, stable: Stable, member: str = ""):
         return [plain(item, stable, member) for item in value]
     if not isinstance(value, str):
         return value
-    if member == "description" or (len(value.encode()) > LONG and "steps [" not in value):
+    if member == "description" or (len(value.encode()) > LONG and not ORDER.fullmatch(value)):
         return filler(value)
     return stable(value)
 
