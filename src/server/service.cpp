@@ -5,6 +5,7 @@
 #include "engine/block_key.h"
 #include "kernels/table.h"
 #include "server/openai/openai.h"
+#include "server/responses/responses.h"
 
 namespace cachalot {
 
@@ -42,9 +43,13 @@ RouterOptions Service::router_options() {
 }
 
 Service::Service(ServiceOptions options)
-    : options_(std::move(options)), metrics_(options_.model_names.at(0)), router_(router_options(), health_) {
+    : options_(std::move(options)),
+      metrics_(options_.model_names.at(0)),
+      router_(router_options(), health_),
+      responses_(options_.responses) {
   options_.engine.metrics = &metrics_;
   add_routes();
+  add_response_routes();
   http_ = std::make_unique<http::Server>(
       options_.host, options_.port, options_.limits, [this](http::Exchange& exchange) { router_.handle(exchange); },
       [this](int status, std::string_view why) { return router_.refuse(status, why); });
@@ -93,18 +98,19 @@ static void tell(const RequestNotes& notes, RequestLog& log) {
   if (!notes.error.empty()) log.text("error", notes.error);
 }
 
-void Service::add_routes() {
-  // What is noted goes to the log also when the client leaves.
-  const auto noted = [](auto&& work) {
-    return [work](Call& call) {
-      struct Telling {
-        RequestNotes notes;
-        RequestLog& log;
-        ~Telling() { tell(notes, log); }
-      } telling{{}, call.log};
-      work(call, telling.notes);
-    };
+// What is noted goes to the log also when the client leaves.
+static CallHandler noted(std::function<void(Call&, RequestNotes&)> work) {
+  return [work = std::move(work)](Call& call) {
+    struct Telling {
+      RequestNotes notes;
+      RequestLog& log;
+      ~Telling() { tell(notes, log); }
+    } telling{{}, call.log};
+    work(call, telling.notes);
   };
+}
+
+void Service::add_routes() {
   const auto generating = [&](auto endpoint) {
     return noted([this, endpoint](Call& call, RequestNotes& notes) {
       endpoint(call.http, model_->served, model_->engine, caller(call), notes);
@@ -132,6 +138,19 @@ void Service::add_routes() {
                    },
                .needs_model = false,
                .logged = false});
+}
+
+void Service::add_response_routes() {
+  router_.add({"POST", "/v1/responses", noted([this](Call& call, RequestNotes& notes) {
+                 responses::create(call.http, model_->served, model_->engine, responses_, caller(call), notes);
+               })});
+  const auto kept = [&](const char* method, auto endpoint) {
+    router_.add({method, "/v1/responses/*",
+                 [this, endpoint](Call& call) { endpoint(call.http, responses_, caller(call), call.rest); }});
+  };
+  kept("GET", responses::get_kept);
+  kept("DELETE", responses::delete_kept);
+  kept("POST", responses::post_to_kept);
 }
 
 }  // namespace cachalot

@@ -11,6 +11,7 @@
 #include "server/engine_thread.h"
 #include "server/http.h"
 #include "server/request_notes.h"
+#include "server/responses/store.h"
 #include "server/router.h"
 #include "server/served_model.h"
 
@@ -24,6 +25,7 @@ struct ServiceOptions {
   http::Limits limits;
   EngineThreadOptions engine;
   bool share_prefix = false;  // what was computed for one caller serves the others, too
+  responses::ResponseStoreOptions responses;
 };
 
 class Service {
@@ -52,12 +54,14 @@ class Service {
   };
   RouterOptions router_options();
   void add_routes();
+  void add_response_routes();
   Caller caller(const Call& call) const;
 
   ServiceOptions options_;
   Health health_;
   Metrics metrics_;
   Router router_;
+  responses::ResponseStore responses_;
   std::unique_ptr<Model> model_;                         // written before health_ is ready, read after
   std::unique_ptr<http::Server> http_;                   // the last member: its threads end first
   std::atomic<const http::Server*> listening_{nullptr};  // that one, once its handlers may see it

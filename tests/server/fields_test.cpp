@@ -1,5 +1,6 @@
 // Every field of the table: what it takes, what it refuses, and what the docs say of it.
 #include "server/openai/fields.h"
+#include "server/responses/fields.h"
 
 #include <gmock/gmock.h>
 
@@ -63,6 +64,11 @@ const Table& embeddings() {
   return t;
 }
 
+const Table& response() {
+  static const Table t = table("## Fields of responses", responses::response_fields());
+  return t;
+}
+
 // An endpoint, the least that it must be asked, and its tables.
 struct Endpoint {
   std::string name;
@@ -81,8 +87,11 @@ const Endpoint kCompletions{
 
 const Endpoint kEmbeddings{"embeddings", "input", {{"input", "Hello"}}, &Asking::embed, {&embeddings()}};
 
+const Endpoint kResponses{
+    "responses", "input", {{"input", "Hello"}}, &Asking::respond, {&sampling(), &conversation(), &response()}};
+
 std::vector<const Table*> all_tables() {
-  return {&sampling(), &conversation(), &choices(), &chat(), &completions(), &embeddings()};
+  return {&sampling(), &conversation(), &choices(), &chat(), &completions(), &embeddings(), &response()};
 }
 
 // docs/fields.md
@@ -111,7 +120,7 @@ TEST(Fields, AreInTheDocsAsTheyAreInTheCode) {
 }
 
 TEST(Fields, HaveOneMeaningEach) {
-  for (const Endpoint* endpoint : {&kChat, &kCompletions, &kEmbeddings}) {
+  for (const Endpoint* endpoint : {&kChat, &kCompletions, &kEmbeddings, &kResponses}) {
     std::set<std::string_view> names;
     for (const Table* table : endpoint->tables)
       for (size_t i = 0; i < table->fields.size(); ++i) {
@@ -159,7 +168,7 @@ void try_field(const Endpoint& endpoint, const FieldFacts& field) {
 }
 
 TEST(Fields, AreTakenOrRefusedByName) {
-  for (const Endpoint* endpoint : {&kChat, &kCompletions, &kEmbeddings})
+  for (const Endpoint* endpoint : {&kChat, &kCompletions, &kEmbeddings, &kResponses})
     for (const Table* table : endpoint->tables)
       for (const FieldFacts& field : table->fields) try_field(*endpoint, field);
 }

@@ -26,6 +26,7 @@
 
 #include "server/health.h"
 #include "server/openai/openai.h"
+#include "server/responses/responses.h"
 #include "server/router.h"
 #include "server/scripted.h"
 
@@ -153,6 +154,18 @@ int serve(const char* folder, const std::string& key, int context) {
   add("/v1/chat/completions", openai::chat_completions);
   add("/v1/completions", openai::completions);
   add("/v1/embeddings", openai::embeddings);
+  responses::ResponseStore store({});
+  router.add({"POST", "/v1/responses", [&](Call& call) {
+                RequestNotes notes;
+                responses::create(call.http, model, generator, store, Caller{call.caller, ""}, notes);
+              }});
+  const auto kept = [&](const char* method, auto endpoint) {
+    router.add({method, "/v1/responses/*",
+                [&, endpoint](Call& call) { endpoint(call.http, store, Caller{call.caller, ""}, call.rest); }});
+  };
+  kept("GET", responses::get_kept);
+  kept("DELETE", responses::delete_kept);
+  kept("POST", responses::post_to_kept);
   router.add({"GET", "/v1/models", [&](Call& call) { openai::models(call.http, model); }});
   router.add({"GET", "/v1/models/*", [&](Call& call) {
                 RequestNotes notes;

@@ -8,6 +8,7 @@
 #include "server/api_error.h"
 #include "server/openai/openai.h"
 #include "server/recorded_exchange.h"
+#include "server/responses/responses.h"
 #include "server/scripted.h"
 #include "support/test_models.h"
 
@@ -63,6 +64,7 @@ struct Asking {
   ScriptedGenerator& generator;
   Caller caller = {.name = "somebody", .salt = "salt"};
   RequestNotes notes = {};
+  responses::ResponseStore responses{{}};
 
   RecordedExchange exchange(const Json& body) {
     RecordedExchange exchange(body.dump());
@@ -82,6 +84,11 @@ struct Asking {
   RecordedExchange complete(const Json& body) {
     RecordedExchange e = exchange(body);
     answered(e, [&] { openai::completions(e, model, generator, caller, notes); });
+    return e;
+  }
+  RecordedExchange respond(const Json& body) {
+    RecordedExchange e = exchange(body);
+    answered(e, [&] { responses::create(e, model, generator, responses, caller, notes); });
     return e;
   }
 };

@@ -30,6 +30,7 @@ struct ServeOptions {
   SpeculationOptions speculation;
   std::string host = "127.0.0.1", key_file, log = "requests";
   int port = 8080, sequences = 32, waiting = 256, cache_tokens = 0, connections = 1024, grace_seconds = 30;
+  int response_mebibytes = 64;
   std::vector<std::string> names, origins;
   bool share_prefix = false;
 };
@@ -50,6 +51,7 @@ ServiceOptions service_options(const ServeOptions& o) {
   if (o.log == "requests") s.router.log = [](std::string_view line) { say(line); };
   s.limits.connections = o.connections;
   s.engine.max_waiting = o.waiting;
+  s.responses.bytes = static_cast<size_t>(o.response_mebibytes) << 20;
   return s;
 }
 
@@ -207,6 +209,14 @@ Command serve_command() {
   add({.name = "--share-prefix",
        .help = "what was computed for one key's prompts serves others, too",
        .value = &o->share_prefix});
+  add({.name = "--store-responses",
+       .help =
+           "memory for responses of /v1/responses that clients may ask for again, each for an hour since its last "
+           "use; 0: none is kept",
+       .value = &o->response_mebibytes,
+       .type = "MIB",
+       .shows_default = true,
+       .range = Range{0, 1 << 20}});
   add({.name = "--cors-origin",
        .help = "pages of this origin may ask from a browser; may be given several times",
        .value = &o->origins,
@@ -240,7 +250,7 @@ Command serve_command() {
   cachalot serve ./Qwen3-0.6B --port 8000 --max-sequences 16
   cachalot serve ./Qwen3-8B-Q4_K_M.gguf --host 0.0.0.0 --api-key-file keys.txt
 
-/v1/chat/completions, /v1/completions, /v1/models, /tokenize, /detokenize, /health, /metrics; docs/serving.md says what becomes of every field. SIGTERM or Ctrl-C ends the server once running answers have ended.)";
+/v1/chat/completions, /v1/completions, /v1/responses, /v1/models, /tokenize, /detokenize, /health, /metrics; docs/serving.md says what becomes of every field. SIGTERM or Ctrl-C ends the server once running answers have ended.)";
   command.work = [o] { return serve(*o); };
   return command;
 }
