@@ -19,6 +19,8 @@ class RecordedExchange : public http::Exchange {
 
   explicit RecordedExchange(std::string body = "") { request_.body = std::move(body); }
 
+  void ask_with(std::string query) { request_.query = std::move(query); }
+
   // What happens meanwhile, before each wait: a generator's step.
   std::function<void()> meanwhile = [] {};
   int gone_after = 1 << 30;  // waits, before the client goes

@@ -105,7 +105,7 @@ class Client {
     }
     ASSERT_TRUE(open_) << name;
     EXPECT_EQ(data["output_index"], output.size());
-    if (name != "response.output_item.done") EXPECT_EQ(data["item_id"], item_["id"]);
+    EXPECT_TRUE(name == "response.output_item.done" || data["item_id"] == item_["id"]);
     if (name == "response.content_part.added") {
       EXPECT_EQ(data["content_index"], item_["content"].size());
       EXPECT_EQ(data["part"]["text"], "");
@@ -137,7 +137,7 @@ class Client {
     } else {
       EXPECT_TRUE(name.ends_with(".done")) << name;
       EXPECT_EQ(data[field], said[field]);
-      if (said.contains("logprobs")) EXPECT_EQ(data["logprobs"], said["logprobs"]);
+      EXPECT_TRUE(!said.contains("logprobs") || data["logprobs"] == said["logprobs"]);
     }
   }
 
@@ -289,7 +289,7 @@ TEST(Responses, AreTheSameStreamedAndAtOnce) {
   for (const std::string& says :
        {std::string(""), std::string("Hi 🐳"), think, think + thought, think + thought + "Hi", call, call + patch,
         "A" + call + "B" + patch + call + "C", think + call + "\nMore" + thought + "Hi", think + call,
-        think + thought + "A" + patch, "An open call: <tool_call>\n{\"name\""})
+        think + thought + "A" + patch, std::string("An open call: <tool_call>\n{\"name\"")})
     for (const int most : {1, 3, 50}) {
       SCOPED_TRACE(says);
       Model model(says, [&](int) { return 1 + static_cast<int>(random.next() % static_cast<uint64_t>(most)); });
@@ -304,7 +304,7 @@ TEST(Responses, AreTheSameStreamedAndAtOnce) {
       std::set<std::string> ids;
       for (const Json& item : stream["output"]) {
         EXPECT_TRUE(ids.insert(item["id"]).second);
-        if (item.contains("call_id")) EXPECT_TRUE(ids.insert(item["call_id"]).second);
+        EXPECT_TRUE(!item.contains("call_id") || ids.insert(item["call_id"]).second);
       }
       EXPECT_FALSE(stream["output"].empty());
     }

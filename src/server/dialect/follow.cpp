@@ -87,7 +87,7 @@ void append(ReplyNews&& more, ReplyNews& whole) {
   if (more.end) whole.end = std::move(more.end);
 }
 
-std::vector<RunNews> hear_all(http::Exchange& exchange, Runs& runs, const std::vector<int>& answers,
+std::vector<RunNews> hear_all(http::Exchange& exchange, Runs& runs, const std::vector<int>& answers, Teller& teller,
                               RequestNotes& notes) {
   std::vector<RunNews> whole;
   std::vector<size_t> first;  // of each run
@@ -101,6 +101,7 @@ std::vector<RunNews> hear_all(http::Exchange& exchange, Runs& runs, const std::v
     if (!news) continue;
     take_notes(runs, *news, notes);
     for (RunNews& one : *news) {
+      teller.hear(one);
       const size_t at = first[one.run] + static_cast<size_t>(one.news.answer);
       append(std::move(one.news), whole[at].news);
     }
@@ -124,7 +125,7 @@ void follow(http::Exchange& exchange, bool streamed, std::vector<Run> list, Gene
   try {
     runs.start();
     if (streamed) return stream_guarded(exchange, runs, teller, notes);
-    auto all = hear_all(exchange, runs, answers, notes);
+    auto all = hear_all(exchange, runs, answers, teller, notes);
     exchange.send({.body = teller.whole(std::move(all), runs)});
   } catch (const http::ClientGone&) {
     notes.finish = "gone";

@@ -37,6 +37,8 @@ class Teller {
 
   // -- At once
 
+  // News, as they come.
+  virtual void hear(const RunNews&) {}
   // The body: `all` holds the whole of every answer of every run, in order.
   virtual std::string whole(std::vector<RunNews> all, const Runs& runs) = 0;
 };

@@ -94,9 +94,13 @@ class ResponseTeller : public Teller {
     events.add("[DONE]");
   }
 
-  std::string whole(std::vector<RunNews> all, const Runs& runs) override {
-    output_.emplace(asked_, nullptr);
-    take(all.front().news);
+  // One by one, as in a stream: what is told of a token belongs to the text that comes with it.
+  void hear(const RunNews& news) override {
+    if (!output_) output_.emplace(asked_, nullptr);
+    take(news.news);
+  }
+
+  std::string whole(std::vector<RunNews>, const Runs& runs) override {
     finish(runs);
     return dump(response_);
   }
