@@ -63,6 +63,10 @@ ANSWERS = {
         "tokens": a_list(text()), "token_logprobs": a_list(or_null(number(-9999, 0))),
         "top_logprobs": a_list(or_null({"type": "object", "additionalProperties": number(-9999, 0)})),
         "text_offset": a_list(COUNT)}),
+    "Embeddings": answer({
+        "object": one_of("list"), "model": text(1), "usage": answer({"prompt_tokens": COUNT, "total_tokens": COUNT}),
+        "data": a_list(answer({"object": one_of("embedding"), "index": COUNT,
+                               "embedding": either(a_list(number(), 1), text(1, contentEncoding="base64"))}), 1)}),
     "Model": answer({"id": text(1), "object": one_of("model"), "created": integer(), "owned_by": text(),
                      "max_model_len": integer(1)}),
     "Models": answer({"object": one_of("list"), "data": a_list(ref("Model"), 1)}),

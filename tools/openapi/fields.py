@@ -49,6 +49,14 @@ TYPES = {
         "suffix": text(), "echo": flag(), "logprobs": integer(0, 20), "best_of": integer(1, 128),
         "add_special_tokens": flag(),
     },
+    "Fields of embeddings": {
+        "model": text(1),
+        "input": either(text(), TOKENS | {"minItems": 1}, a_list(text(), 1, 2048),
+                        a_list(TOKENS | {"minItems": 1}, 1, 2048)),
+        "encoding_format": one_of("float", "base64"), "dimensions": integer(1, 2**20), "pooling": one_of("last", "mean", "cls"),
+        "normalize": flag(), "use_activation": flag(), "embd_normalize": one_of(-1, 2), "add_special_tokens": flag(),
+        "cache_salt": text(1, 1024), "cache_prompt": flag(), "user": text(), "safety_identifier": text(), "request_id": text(),
+    },
 }
 
 TEXTS = either(text(), a_list({"type": "object", "required": ["type", "text"], "properties": {"type": one_of("text"), "text": text()}}))

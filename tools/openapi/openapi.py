@@ -32,6 +32,9 @@ GENERATING = {
         name="CompletionRequest", summary="Goes on with a text",
         tables=["Fields of every answer", "Fields of chat and completions", "Fields of completions"],
         required=["prompt"], answer="Completion", event="CompletionChunk"),
+    "/v1/embeddings": dict(
+        name="EmbeddingRequest", summary="Makes vectors of texts", tables=["Fields of embeddings"], required=["input"],
+        answer="Embeddings", event=None),
 }
 
 
