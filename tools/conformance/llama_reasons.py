@@ -35,6 +35,7 @@ PRESETS = {
 FORM = "answers of a given form are not there yet; refused by name"
 OWN_FIELD = "a field of llama.cpp's own; refused by name"
 OWN_PATH = "/completion is llama.cpp's own"
+MIXED = "objects, and texts and tokens in one list, are llama.cpp's own; OpenAI takes lists of one kind"
 TESTS = {
     "test_chat_completion.py::test_chat_completion_cached_tokens": "counts tokens of its model",
     "test_chat_completion.py::test_chat_template": "looks at __verbose, llama.cpp's own",
@@ -53,6 +54,16 @@ TESTS = {
     "test_completion.py::test_completion_parallel_slots[*": OWN_PATH,
     "test_completion.py::test_completion_unified[*": OWN_PATH,
     "test_compat_oai_responses.py::test_responses_stream_with_llama_telemetry": OWN_FIELD,
+    "test_embedding.py::test_embedding_mixed_input[-False]": "an empty text is refused here, as OpenAI does",
+    "test_embedding.py::test_embedding_mixed_input[input3-False]": MIXED,
+    "test_embedding.py::test_embedding_mixed_input[input5-True]": MIXED,
+    "test_embedding.py::test_embedding_mixed_input[input7-True]": MIXED,
+    "test_embedding.py::test_embedding_mixed_input[input8-False]": MIXED,
+    "test_embedding.py::test_embedding_mixed_input[input9-False]": MIXED,
+    "test_embedding.py::test_embedding_mixed_input[input10-True]": MIXED,
+    "test_embedding.py::test_embedding_content_text_same_as_string": MIXED,
+    "test_embedding.py::test_embedding_error_prompt_too_long": "llama.cpp's own words for an input that is too long",
+    "test_embedding.py::test_embedding_usage_multiple": "counts tokens of its model",
     "test_security.py::test_correct_api_key*": "expects the answer of /completion, llama.cpp's own",
     "test_security.py::test_incorrect_api_key[*": "the type that OpenAI gives a wrong key is another",
     "test_security.py::test_cors_options[*": "pages of any origin may ask there, of --cors-origin here",

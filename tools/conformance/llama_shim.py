@@ -2,7 +2,7 @@
 
 Their tests start a server for each test through utils.ServerProcess and ask it over HTTP. Here that class starts ours, or
 takes one that runs with the same options; paths without /v1 get it where the same thing is meant; a request's `model`,
-which is any name to them, is left out. What a model says and how many tokens a prompt has depend on theirs, so neither is
+which is any name to them, is left out; pooling is asked for by the request. What a model says and how many tokens a prompt has depend on theirs, so neither is
 compared. What asks for what is llama.cpp's alone is skipped with the reason.
 """
 
@@ -38,8 +38,6 @@ def start(self, timeout_seconds=0):
                "--weights", "f32", "--threads", "2"]
     if self.cors_origins:
         options += ["--cors-origin", self.cors_origins]
-    if self.pooling and os.environ.get("LLAMA_POOLING"):
-        options += ["--pooling", self.pooling]
     key = (self.api_key, *options)
     if key not in _servers:
         log = pathlib.Path(os.environ["LLAMA_LOGS"]) / f"server-{len(_servers)}.log"
@@ -76,6 +74,8 @@ _request, _stream = utils.ServerProcess.make_request, utils.ServerProcess.make_s
 
 
 def make_request(self, method, path, data=None, *args, **more):
+    if path == "/v1/embeddings" and self.pooling:
+        data = data | {"pooling": self.pooling}
     result = _request(self, method, ours(path), asked(data), *args, **more)
     as_theirs(result.body)
     return result

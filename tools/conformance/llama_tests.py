@@ -39,10 +39,9 @@ def main():
     outcomes = logs / "outcomes.json"
     outcomes.unlink(missing_ok=True)
     here = pathlib.Path(__file__).resolve().parent
-    helped = subprocess.run([environment.program(), "serve", "--help"], capture_output=True, text=True).stdout
     environ = os.environ | dict(
         LLAMA_TESTS=str(given.tests.resolve()), LLAMA_OUTCOMES=str(outcomes), LLAMA_LOGS=str(logs), PYTHONPATH=str(here),
-        LLAMA_POOLING="1" if "--pooling" in helped else "", PYTHONDONTWRITEBYTECODE="1")
+        PYTHONDONTWRITEBYTECODE="1")
     with open(logs / "pytest.log", "w") as log:
         subprocess.run([sys.executable, "-m", "pytest", "-p", "llama_shim", "-p", "no:cacheprovider", "-k", given.words,
                         *(f"unit/{file}" for file in given.files)], cwd=given.tests, env=environ, stdout=log, stderr=log)

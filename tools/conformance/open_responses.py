@@ -192,17 +192,19 @@ def refused_by_name(answer, name):
 
 # --- the check of the check
 
-def mutations(answer, streamed):
-    """(how, the answer made wrong) for every way that counts."""
+def mutations(schemas, answer, streamed):
+    """(how, the answer made wrong) for every way that counts. Long streams, as real models make them, are left out."""
     status, body, content_type = answer
     if not streamed:
         response = json.loads(body)
-        for field in response:
+        for field in schemas.components["schemas"]["ResponseResource"]["required"]:
             yield f"without {field}", (status, json.dumps({k: v for k, v in response.items() if k != field}).encode(), content_type)
         yield "output of text", (status, json.dumps(response | {"output": "hello"}).encode(), content_type)
         return
     blocks = body.decode().split("\n\n")[:-1]
     events = [index for index, block in enumerate(blocks) if block.startswith("event: ")]
+    if len(events) > 60:
+        return
     made = lambda changed: (status, ("\n\n".join(changed) + "\n\n").encode(), content_type)  # noqa: E731
     yield "without [DONE]", made(blocks[:-1])
     yield "after [DONE]", made(blocks + [blocks[0]])
@@ -228,7 +230,7 @@ def mutations(answer, streamed):
 def overlooked(schemas, exchanges):
     count, missed = 0, []
     for answer, streamed in exchanges:
-        for how, wrong_answer in mutations(answer, streamed):
+        for how, wrong_answer in mutations(schemas, answer, streamed):
             count += 1
             if not read(schemas, wrong_answer, streamed)[2]:
                 missed.append(how)
