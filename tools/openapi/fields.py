@@ -1,6 +1,7 @@
 """What kind of value each field of a request takes. The fields themselves, and what is said of them, come from the tables
 in the code, by way of docs/fields.md; a heading there is a key here. Fields that are refused have no type."""
 
+import responses
 from shapes import a_list, any_object, asked, either, flag, integer, number, one_of, or_null, ref, text
 
 INT32 = 2**31 - 1
@@ -50,13 +51,13 @@ TYPES = {
         "add_special_tokens": flag(),
     },
     "Fields of embeddings": {
-        "model": text(1),
-        "input": either(text(), TOKENS | {"minItems": 1}, a_list(text(), 1, 2048),
-                        a_list(TOKENS | {"minItems": 1}, 1, 2048)),
-        "encoding_format": one_of("float", "base64"), "dimensions": integer(1, 2**20), "pooling": one_of("last", "mean", "cls"),
-        "normalize": flag(), "use_activation": flag(), "embd_normalize": one_of(-1, 2), "add_special_tokens": flag(),
+        "model": text(1), "input": either(text(1), TOKENS | {"minItems": 1}, a_list(text(1), 1, 2048),
+                                          a_list(TOKENS | {"minItems": 1}, 1, 2048)),
+        "encoding_format": one_of("float", "base64"), "dimensions": integer(1), "pooling": one_of("last", "mean", "cls"),
+        "normalize": flag(), "use_activation": flag(), "embd_normalize": one_of(2, -1), "add_special_tokens": flag(),
         "cache_salt": text(1, 1024), "cache_prompt": flag(), "user": text(), "safety_identifier": text(), "request_id": text(),
     },
+    "Fields of responses": responses.TYPES,
 }
 
 TEXTS = either(text(), a_list({"type": "object", "required": ["type", "text"], "properties": {"type": one_of("text"), "text": text()}}))
@@ -88,6 +89,7 @@ PARTS = {
             "type": or_null(one_of("function")),
             "function": {"type": "object", "required": ["name"],
                          "properties": {"name": text(), "arguments": either(text(), any_object(), {"type": "null"})}}}},
+    **responses.PARTS,
     "ChatTool": {"type": "object", "required": ["type", "function"],
                  "properties": {"type": one_of("function"), "function": FUNCTION}},
 }

@@ -33,8 +33,12 @@ GENERATING = {
         tables=["Fields of every answer", "Fields of chat and completions", "Fields of completions"],
         required=["prompt"], answer="Completion", event="CompletionChunk"),
     "/v1/embeddings": dict(
-        name="EmbeddingRequest", summary="Makes vectors of texts", tables=["Fields of embeddings"], required=["input"],
+        name="EmbeddingRequest", summary="A vector for each input", tables=["Fields of embeddings"], required=["input"],
         answer="Embeddings", event=None),
+    "/v1/responses": dict(
+        name="ResponseRequest", summary="Answers a conversation, in OpenAI's newer form",
+        tables=["Fields of every answer", "Fields of every conversation", "Fields of responses"],
+        required=["input"], answer="Response", event="ResponseEvent"),
 }
 
 
@@ -99,6 +103,28 @@ STATUSES = {"400": "the request is refused; the error names the field", "401": "
             "503": "the model is still loading, the server is ending, or has no room"}
 
 
+def path_parameter(name):
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+
+
+def query_parameter(name, schema):
+    return {"name": name, "in": "query", "required": False, "schema": schema}
+
+
+def kept_responses():
+    """What can be asked of a response that is kept."""
+    one, errors = path_parameter("id"), ("400", "401", "404", "503")
+    ways = [query_parameter("order", {"enum": ["asc", "desc"]}), query_parameter("after", {"type": "string"}),
+            query_parameter("limit", {"type": "integer", "minimum": 1, "maximum": 100})]
+    return {
+        "/v1/responses/{id}": {
+            "get": operation("A response that is kept", "response", media(ref("Response")), errors, parameters=[one]),
+            "delete": operation("Forgets a response", "forget_response", media(ref("ResponseDeleted")), errors, parameters=[one])},
+        "/v1/responses/{id}/input_items": {
+            "get": operation("What a response was asked", "response_input", media(ref("InputItems")), errors,
+                             parameters=[one, *ways])}}
+
+
 def document():
     tables = documented()
     check_tables(tables)
@@ -110,13 +136,12 @@ def document():
             ok |= media(events({"anyOf": [ref(endpoint["event"]), ref("Error")]}), "text/event-stream")
         paths[path] = {"post": operation(endpoint["summary"], endpoint["name"], ok, ASKED, ref(endpoint["name"]))}
     schemas |= {"TokenizeRequest": fields.TOKENIZE, "DetokenizeRequest": fields.DETOKENIZE}
-    model = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
     key = {"security": []}
     not_ready = {"description": "not now", "content": media(ref("NotReady"))}
-    paths |= {
+    paths |= kept_responses() | {
         "/v1/models": {"get": operation("The model, under each of its names", "models", media(ref("Models")))},
         "/v1/models/{id}": {"get": operation("One name of the model", "model", media(ref("Model")), ("401", "404", "503"),
-                                             parameters=[model])},
+                                             parameters=[path_parameter("id")])},
         "/tokenize": {"post": operation("The tokens of a text or a conversation", "tokenize", media(ref("Tokens")), ASKED,
                                         ref("TokenizeRequest"))},
         "/detokenize": {"post": operation("The text of tokens", "detokenize", media(ref("Text")), ASKED,
