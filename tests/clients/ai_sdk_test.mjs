@@ -1,4 +1,4 @@
-// The AI SDK (npm: ai) with its client for OpenAI-compatible servers, against the scripted server
+// The AI SDK (npm: ai) with its clients for OpenAI-compatible servers and for OpenAI's Responses, against the scripted server
 // (tests/server/scripted_server.cpp). The environment is that of servers.py, and CACHALOT_CLIENTS as in openai_test.mjs.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -11,11 +11,18 @@ const require = createRequire(join(process.env.CACHALOT_CLIENTS, "package.json")
 const load = (name) => import(pathToFileURL(require.resolve(name)));
 const { generateText, streamText, jsonSchema, stepCountIs, tool } = await load("ai");
 const { createOpenAICompatible } = await load("@ai-sdk/openai-compatible");
+const { createOpenAI } = await load("@ai-sdk/openai");
 
 const KEY = "sk-clients-0123456789abcdef0123456789abcdef";
 const models = process.env.CACHALOT_TEST_MODELS ?? join(import.meta.dirname ?? new URL(".", import.meta.url).pathname, "../../build/test-models");
 
-describe("the AI SDK", () => {
+// Where a client reads reasoning itself; that for Responses knows summaries alone.
+const clients = {
+  chat: { reads: "Hm, so.", make: (settings) => createOpenAICompatible({ name: "cachalot", includeUsage: true, ...settings })("scripted") },
+  responses: { reads: "", make: (settings) => createOpenAI(settings).responses("scripted") },
+};
+
+for (const [name, { reads, make }] of Object.entries(clients)) describe(`the AI SDK, ${name}`, () => {
   let server, ended, model;
   before(async () => {
     server = spawn(process.env.CACHALOT_SCRIPTED_SERVER, [join(models, "gqa"), KEY], { stdio: ["pipe", "pipe", "inherit"] });
@@ -24,7 +31,7 @@ describe("the AI SDK", () => {
       server.stdout.setEncoding("utf8").once("data", (text) => resolve(text.trim()));
       server.on("exit", (status) => reject(new Error(`the server has ended: ${status}`)));
     });
-    model = createOpenAICompatible({ name: "cachalot", baseURL: address + "/v1", apiKey: KEY, includeUsage: true })("scripted");
+    model = make({ baseURL: address + "/v1", apiKey: KEY });
   });
   after(async () => {
     server.stdin.end();
@@ -51,7 +58,7 @@ describe("the AI SDK", () => {
   test("reasoning and text", async () => {
     const { text, reasoningText, usage, finishReason } = await generateText({ model, prompt: "reason Grüß Gott 🐳" });
     assert.equal(text, "Grüß Gott 🐳");
-    assert.equal(reasoningText, "Hm, so.");
+    assert.equal(reasoningText ?? "", reads);
     assert.equal(finishReason, "stop");
     assert.ok(usage.outputTokens > 0);
   });
@@ -81,7 +88,7 @@ describe("the AI SDK", () => {
     let reasoning = "";
     const result = streamText({ model, prompt: "reason Yes" });
     for await (const part of result.fullStream) if (part.type === "reasoning-delta") reasoning += part.text;
-    assert.equal(reasoning, "Hm, so.");
+    assert.equal(reasoning, reads);
     assert.equal(await result.text, "Yes");
   });
 });

@@ -135,6 +135,49 @@ describe("scripted", () => {
     await assert.rejects(embed({ dimensions: 9 }), (error) => error.param === "dimensions");
   });
 
+  test("responses", async () => {
+    const asked = { model: "scripted", input: "reason Grüß Gott 🐳" };
+    const whole = await client.responses.create(asked);
+    const types = [];
+    const stream = client.responses.stream(asked).on("event", (event) => types.push(event.type));
+    for (const response of [whole, await stream.finalResponse()]) {
+      assert.equal(response.output_text, "Grüß Gott 🐳");
+      assert.equal(response.output[0].content[0].text, "Hm, so.");
+      assert.equal(response.status, "completed");
+    }
+    assert.deepEqual(types.slice(0, 3), ["response.created", "response.in_progress", "response.output_item.added"]);
+    assert.equal((await client.responses.retrieve(whole.id)).output_text, whole.output_text);
+    const items = [];
+    for await (const item of client.responses.inputItems.list(whole.id)) items.push(item.content[0].text);
+    assert.deepEqual(items, [asked.input]);
+    await client.responses.delete(whole.id);
+    await assert.rejects(client.responses.retrieve(whole.id), OpenAI.NotFoundError);
+    await assert.rejects(client.responses.create({ ...asked, previous_response_id: whole.id }), (error) => error.code === "previous_response_not_found");
+  });
+
+  test("a response's calls and their results, whole and streamed", async () => {
+    const calls = [{ name: "weather", arguments: { city: 'Köln "am" Rhein </tool_call>' } }, { name: "time", arguments: {} }];
+    const tools = calls.map(({ name }) => ({ type: "function", name, strict: false, parameters: { type: "object", properties: { city: { type: "string" } } } }));
+    const asked = { model: "scripted", input: "calls " + JSON.stringify(calls), tools };
+    for (const response of [await client.responses.create(asked), await client.responses.stream(asked).finalResponse()]) {
+      assert.equal(response.output_text, "Let me look.");
+      const made = response.output.filter((item) => item.type === "function_call");
+      assert.deepEqual(made.map((c) => ({ name: c.name, arguments: JSON.parse(c.arguments) })), calls);
+      const results = made.map((c, i) => ({ type: "function_call_output", call_id: c.call_id, output: ["sunny", "noon"][i] }));
+      const then = await client.responses.create({ ...asked, input: results, previous_response_id: response.id });
+      assert.equal(then.output_text, "It says sunny and noon");
+    }
+  });
+
+  test("a response that fails in its stream", async () => {
+    let text = "";
+    await assert.rejects(async () => {
+      for await (const event of await client.responses.create({ model: "scripted", input: "fail", stream: true }))
+        if (event.type === "response.output_text.delta") text += event.delta;
+    }, OpenAI.APIError);
+    assert.equal(text, "so far");
+  });
+
   test("models", async () => {
     const ids = [];
     for await (const model of client.models.list()) ids.push(model.id);

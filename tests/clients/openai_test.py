@@ -234,6 +234,128 @@ class Scripted(unittest.TestCase):
         self.assert_nothing_runs()
 
 
+class Responses(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.address = cls.enterClassContext(servers.scripted())
+        cls.client = client_of(cls.address)
+
+    def respond(self, said, **more):
+        return self.client.responses.create(model="scripted", input=said, **more)
+
+    def stream(self, text, **more):
+        """The types of a stream's events, in order, and its last response as the client has put it together."""
+        with self.client.responses.stream(model="scripted", input=text, **more) as stream:
+            types = [event.type for event in stream]
+            return types, stream.get_final_response()
+
+    TOOLS = [{**tool["function"], "type": "function", "strict": False} for tool in Scripted.TOOLS]
+    ORDER = "calls " + json.dumps(Scripted.CALLS)
+
+    def assert_called(self, response):
+        kinds = [item.type for item in response.output]
+        self.assertEqual(kinds, ["message", "function_call", "function_call"])
+        calls = response.output[1:]
+        self.assertEqual([(c.name, json.loads(c.arguments)) for c in calls],
+                         [(c["name"], c["arguments"]) for c in Scripted.CALLS])
+        self.assertEqual(len({i for c in calls for i in (c.id, c.call_id)}), 4)
+        self.assertEqual(response.status, "completed")
+
+    def test_text_and_reasoning(self):
+        for response in (self.respond("reason Grüß Gott 🐳"), self.stream("reason Grüß Gott 🐳")[1]):
+            self.assertEqual(response.output_text, "Grüß Gott 🐳")
+            self.assertEqual([c.text for c in response.output[0].content], ["Hm, so."])
+            self.assertEqual((response.status, response.object, response.error), ("completed", "response", None))
+            self.assertGreater(response.usage.output_tokens_details.reasoning_tokens, 0)
+            self.assertEqual(response.usage.total_tokens, response.usage.input_tokens + response.usage.output_tokens)
+
+    def test_events(self):
+        deltas = {"reasoning": "", "text": ""}
+        numbers = []
+        for event in self.respond("reason one 🐳 two", stream=True):
+            numbers.append(event.sequence_number)
+            if event.type == "response.reasoning_text.delta":
+                deltas["reasoning"] += event.delta
+            if event.type == "response.output_text.delta":
+                deltas["text"] += event.delta
+        self.assertEqual(deltas, {"reasoning": "Hm, so.", "text": "one 🐳 two"})
+        self.assertEqual(numbers, list(range(len(numbers))))
+        self.assertEqual(event.type, "response.completed")
+
+    def test_every_field_is_of_its_type(self):
+        for response in (self.respond("reason Yes", tools=self.TOOLS), self.respond(self.ORDER, tools=self.TOOLS)):
+            type(response).model_validate(response.to_dict(), strict=True)
+
+    def test_calls_and_their_results(self):
+        first = self.respond(self.ORDER, tools=self.TOOLS)
+        self.assert_called(first)
+        results = [{"type": "function_call_output", "call_id": c.call_id, "output": said}
+                   for c, said in zip(first.output[1:], ("sunny", "noon"))]
+        said = [{"role": "user", "content": self.ORDER}] + [item.to_dict() for item in first.output]
+        self.assertEqual(self.respond(said + results, tools=self.TOOLS).output_text, "It says sunny and noon")
+        then = self.respond(results, tools=self.TOOLS, previous_response_id=first.id)
+        self.assertEqual(then.output_text, "It says sunny and noon")
+        self.assertEqual(then.previous_response_id, first.id)
+
+    def test_streamed_calls(self):
+        types, response = self.stream(self.ORDER, tools=self.TOOLS)
+        self.assertEqual(types.count("response.function_call_arguments.done"), 2)
+        self.assert_called(response)
+
+    def test_custom_tools(self):
+        order = "calls " + json.dumps([{"name": "patch", "arguments": {"input": "a\nb"}}])
+        tools = [{"type": "custom", "name": "patch"}, {"type": "web_search"}]
+        for response in (self.respond(order, tools=tools), self.stream(order, tools=tools)[1]):
+            call = response.output[-1]
+            self.assertEqual((call.type, call.name, call.input), ("custom_tool_call", "patch", "a\nb"))
+
+    def test_incomplete(self):
+        response = self.respond("say one two three", max_output_tokens=1)
+        self.assertEqual((response.status, response.incomplete_details.reason), ("incomplete", "max_output_tokens"))
+        self.assertEqual(response.output[0].status, "incomplete")
+
+    def test_logprobs(self):
+        part = self.respond("say a 🐳", include=["message.output_text.logprobs"], top_logprobs=2).output[0].content[0]
+        self.assertEqual(b"".join(bytes(entry.bytes) for entry in part.logprobs).decode(), part.text)
+        self.assertEqual({len(entry.top_logprobs) for entry in part.logprobs}, {2})
+
+    def test_what_is_kept(self):
+        first = self.respond([{"role": "user", "content": "say one"}], metadata={"a": "b"})
+        self.assertEqual(self.client.responses.retrieve(first.id), first)
+        items = self.client.responses.input_items.list(first.id, order="asc").data
+        self.assertEqual([(i.type, i.role, i.content[0].text) for i in items], [("message", "user", "say one")])
+        with self.assertRaises(openai.BadRequestError):
+            self.client.responses.cancel(first.id)
+        self.client.responses.delete(first.id)
+        for ask in (self.client.responses.retrieve, self.client.responses.delete, self.client.responses.cancel):
+            with self.assertRaises(openai.NotFoundError):
+                ask(first.id)
+        with self.assertRaises(openai.BadRequestError) as raised:
+            self.respond("say two", previous_response_id=first.id)
+        self.assertEqual(raised.exception.code, "previous_response_not_found")
+        with self.assertRaises(openai.NotFoundError):
+            self.client.responses.retrieve(self.respond("say three", store=False).id)
+
+    def test_errors(self):
+        for field, value in (("temperature", -1), ("text", {"format": {"type": "json_object"}}), ("background", True),
+                             ("conversation", "conv_1"), ("tool_choice", "required"), ("truncation", "auto")):
+            with self.assertRaises(openai.BadRequestError) as raised:
+                self.respond("say x", **{field: value})
+            self.assertTrue(raised.exception.param.startswith(field), raised.exception.param)
+        with self.assertRaises(openai.BadRequestError) as raised:
+            self.respond([{"role": "user", "content": [{"type": "input_image", "image_url": "data:"}]}])
+        self.assertEqual(raised.exception.param, "input[0].content[0].type")
+        with self.assertRaises(openai.BadRequestError) as raised:
+            self.respond("word " * 5000)
+        self.assertEqual(raised.exception.code, "context_length_exceeded")
+        text = ""
+        with self.assertRaises(openai.APIError) as raised:
+            for event in self.respond("fail", stream=True):
+                text += event.delta if event.type == "response.output_text.delta" else ""
+        self.assertEqual(text, "so far")
+        self.assertIn("the script says", str(raised.exception))
+
+
 class Cachalot:
     """What must hold on every model; its answers are its own."""
 
@@ -259,6 +381,21 @@ class Cachalot:
                 reasoning += getattr(choice.delta, "reasoning_content", None) or ""
         self.assertEqual(text, message.content)
         self.assertEqual(reasoning, getattr(message, "reasoning_content", None) or "")
+
+    def test_responses_go_on_from_what_is_cached(self):
+        def respond(text, **more):
+            return self.client.responses.create(
+                model=self.name, input=text, temperature=0, max_output_tokens=40, **more
+            )
+
+        first = respond("What is 47 + 86?")
+        text = ""
+        for event in respond("What is 47 + 86?", stream=True):
+            text += event.delta if event.type == "response.output_text.delta" else ""
+        self.assertEqual(text, first.output_text)
+        second = respond("And 1 more?", previous_response_id=first.id)
+        self.assertGreater(second.usage.input_tokens, first.usage.input_tokens)
+        self.assertGreater(second.usage.input_tokens_details.cached_tokens, first.usage.input_tokens // 2)
 
     def test_seeds_make_answers(self):
         drawn = self.chat(temperature=1, seed=5, n=3).choices

@@ -82,16 +82,19 @@ void read_reasoning(const Value& value, AskedResponse& asked) {
   }
 }
 
-void check_text_format(const Value& value, AskedResponse&) {
+void read_text(const Value& value, AskedResponse& asked) {
   for (const auto& [name, json] : value.object().items()) {
     if (json.is_null()) continue;
     const Value wish{"text." + name, json};
-    if (name == "verbosity")
-      check_one_of(wish, {"medium"});
-    else if (name != "format")
+    if (name == "verbosity") {
+      check_one_of(wish, {"low", "medium", "high"});
+      asked.verbosity = json;
+      asked.chat.variables["verbosity"] = json;
+    } else if (name != "format") {
       wish.refuse("there is no such wish");
-    else if (wish.member("type").text() != "text")
+    } else if (wish.member("type").text() != "text") {
       wish.refuse("only {\"type\": \"text\"} is taken; answers of a given form are not there yet");
+    }
   }
 }
 
@@ -174,12 +177,13 @@ constexpr Field<AskedResponse> kResponse[] = {
      R"([5, "low", {"effort": "huge"}, {"summary": "long"}, {"context": "all_turns"}, {"mode": "pro"}, {"more": 1}])",
      read_reasoning},
     {"text", honoured,
-     "an object: `format` may be {\"type\": \"text\"}, as answers of a given form are not there yet, `verbosity` "
-     "\"medium\", as no template knows it",
-     R"([{}, {"format": {"type": "text"}, "verbosity": "medium"}])",
+     "an object: `format` may be {\"type\": \"text\"}, as answers of a given form are not there yet; `verbosity` is "
+     "a "
+     "variable for the template, which decides what it does",
+     R"([{}, {"format": {"type": "text"}, "verbosity": "low"}])",
      R"([5, {"format": {"type": "json_object"}}, {"format": {"type": "json_schema", "name": "x", "schema": {}}},
-         {"verbosity": "low"}, {"more": 1}])",
-     check_text_format},
+         {"verbosity": "chatty"}, {"more": 1}])",
+     read_text},
     {"metadata", honoured, "up to 16 texts with names, which come back with the response", R"([{}, {"a": "b"}])",
      R"([5, {"a": 5}])", read_metadata},
 

@@ -21,7 +21,8 @@ struct AskedResponse : Asked {
   bool tells_logprobs = false;          // also where only the chosen tokens' are asked for
   bool tells_sealed_reasoning = false;  // reasoning.encrypted_content
   // Given back as they came.
-  Json metadata = Json::object(), summary, max_tool_calls, user, safety_identifier, prompt_cache_key;
+  Json metadata = Json::object(), verbosity = "medium", summary, max_tool_calls, user, safety_identifier,
+       prompt_cache_key;
 };
 
 std::span<const Field<AskedResponse>> response_fields();

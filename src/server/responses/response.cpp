@@ -53,7 +53,7 @@ Json new_response(const AskedResponse& asked) {
        {"service_tier", "default"},
        {"store", *asked.store},
        {"temperature", asked.sampling.temperature},
-       {"text", {{"format", {{"type", "text"}}}, {"verbosity", "medium"}}},
+       {"text", {{"format", {{"type", "text"}}}, {"verbosity", asked.verbosity}}},
        {"tool_choice", asked.tells_of_tools ? "auto" : "none"},
        {"tools", asked.tools.told()},
        {"top_logprobs", asked.logprobs.value_or(0)},
