@@ -17,6 +17,7 @@ struct ApiError {
   std::string code;   // a word for programs; "" is null
   std::string param;  // the field that it is about
   std::optional<std::chrono::seconds> retry_after;
+  std::string request = {};  // the id of the request that failed; the router's to add
 };
 
 constexpr std::chrono::seconds kRetryAfter{5};  // where nothing says how long a lack will last

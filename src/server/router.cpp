@@ -110,6 +110,7 @@ class Router::Dressed final : public http::Exchange {
     status = response.status;
     response.headers.add("Server", "cachalot");
     response.headers.add("x-request-id", id);
+    response.headers.add("request-id", id);  // where Anthropic's clients look
     if (!options_.cors_origins.empty()) response.headers.add("Vary", "Origin");
     if (!allowed_origin.empty()) {
       response.headers.add("Access-Control-Allow-Origin", allowed_origin);
@@ -204,10 +205,11 @@ bool Router::answer(Call& call, const Route*& route) const {
     call.log.text("error", "the client has gone");
     throw;
   } catch (...) {
-    const ApiError error = told_of_exception(call.log);
+    ApiError error = told_of_exception(call.log);
+    error.request = call.id;
     call.log.text("error", logged(error));
     if (call.http.begun()) throw;  // the client sees that the answer breaks off
-    http::Response response = route && route->shape ? route->shape(error) : openai_error(error);
+    http::Response response = shape_of(call.http.request().path)(error);
     if (error.retry_after) response.headers.add("Retry-After", fmt::format("{}", error.retry_after->count()));
     if (error.status == 401) response.headers.add("WWW-Authenticate", "Bearer");
     if (error.status == 405) response.headers.add("Allow", methods_of(call.http.request().path));
@@ -294,6 +296,12 @@ const Route* Router::find(std::string_view method, std::string_view path, std::s
     if (route.method == method && leads_to(route, path) && (!found || route.path == path)) found = &route;
   if (found && found->path != path) rest = decoded(path.substr(found->path.size() - 1));
   return found;
+}
+
+// The same for all methods of a path.
+ErrorShape Router::shape_of(std::string_view path) const {
+  const auto route = std::ranges::find_if(routes_, [&](const Route& one) { return leads_to(one, path); });
+  return route == routes_.end() ? openai_error : route->shape;
 }
 
 // "" for a path that leads nowhere.

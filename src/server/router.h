@@ -35,7 +35,7 @@ struct Route {
   bool open = false;                // also without a key
   bool needs_model = true;          // 503 while Health refuses
   bool logged = true;               // false: only what its handler throws
-  ErrorShape shape = openai_error;  // of its failures
+  ErrorShape shape = openai_error;  // of its failures; the same for all methods of the path
 };
 
 struct RouterOptions {
@@ -67,6 +67,7 @@ class Router {
   void check_page(const http::Request& request) const;
   void tell_options(Call& call) const;
   const Route* find(std::string_view method, std::string_view path, std::string& rest) const;
+  ErrorShape shape_of(std::string_view path) const;
   std::string methods_of(std::string_view path) const;
   ApiError not_found(const http::Request& request) const;
   bool listed(const std::string& origin) const;

@@ -4,6 +4,7 @@
 
 #include "engine/block_key.h"
 #include "kernels/table.h"
+#include "server/anthropic/anthropic.h"
 #include "server/openai/openai.h"
 #include "server/responses/responses.h"
 
@@ -50,6 +51,7 @@ Service::Service(ServiceOptions options)
   options_.engine.metrics = &metrics_;
   add_routes();
   add_response_routes();
+  add_message_routes();
   http_ = std::make_unique<http::Server>(
       options_.host, options_.port, options_.limits, [this](http::Exchange& exchange) { router_.handle(exchange); },
       [this](int status, std::string_view why) { return router_.refuse(status, why); });
@@ -151,6 +153,19 @@ void Service::add_response_routes() {
   kept("GET", responses::get_kept);
   kept("DELETE", responses::delete_kept);
   kept("POST", responses::post_to_kept);
+}
+
+void Service::add_message_routes() {
+  const auto add = [&](const char* method, const char* path, CallHandler handler) {
+    router_.add({.method = method, .path = path, .handler = std::move(handler), .shape = anthropic::error_response});
+  };
+  add("POST", "/v1/messages", noted([this](Call& call, RequestNotes& notes) {
+        anthropic::messages(call.http, model_->served, model_->engine, caller(call), notes);
+      }));
+  add("POST", "/v1/messages/count_tokens",
+      noted([this](Call& call, RequestNotes& notes) { anthropic::count_tokens(call.http, model_->served, notes); }));
+  for (const char* method : {"GET", "POST"})
+    add(method, "/v1/messages/*", [](Call& call) { anthropic::not_here(call.http); });
 }
 
 }  // namespace cachalot

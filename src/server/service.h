@@ -55,6 +55,7 @@ class Service {
   RouterOptions router_options();
   void add_routes();
   void add_response_routes();
+  void add_message_routes();
   Caller caller(const Call& call) const;
 
   ServiceOptions options_;

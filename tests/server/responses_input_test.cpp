@@ -2,7 +2,7 @@
 // the template's own.
 #include <gmock/gmock.h>
 
-#include "server/responses/reasoning.h"
+#include "server/dialect/reasoning.h"
 #include "server/served.h"
 
 namespace cachalot::testing {

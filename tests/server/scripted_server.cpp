@@ -24,6 +24,7 @@
 #include <string_view>
 #include <thread>
 
+#include "server/anthropic/anthropic.h"
 #include "server/health.h"
 #include "server/openai/openai.h"
 #include "server/responses/responses.h"
@@ -154,6 +155,18 @@ int serve(const char* folder, const std::string& key, int context) {
   add("/v1/chat/completions", openai::chat_completions);
   add("/v1/completions", openai::completions);
   add("/v1/embeddings", openai::embeddings);
+  const auto add_messages = [&](const char* path, CallHandler handler) {
+    router.add({.method = "POST", .path = path, .handler = std::move(handler), .shape = anthropic::error_response});
+  };
+  add_messages("/v1/messages", [&](Call& call) {
+    RequestNotes notes;
+    anthropic::messages(call.http, model, generator, Caller{call.caller, ""}, notes);
+  });
+  add_messages("/v1/messages/count_tokens", [&](Call& call) {
+    RequestNotes notes;
+    anthropic::count_tokens(call.http, model, notes);
+  });
+  add_messages("/v1/messages/*", [](Call& call) { anthropic::not_here(call.http); });
   responses::ResponseStore store({});
   router.add({"POST", "/v1/responses", [&](Call& call) {
                 RequestNotes notes;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "server/anthropic/anthropic.h"
 #include "server/api_error.h"
 #include "server/openai/openai.h"
 #include "server/recorded_exchange.h"
@@ -50,12 +51,13 @@ inline const Served& served(const std::string& name) {
 }
 
 // Failures become answers, as the router makes them of what handlers throw.
-inline void answered(RecordedExchange& exchange, const std::function<void()>& work) {
+inline void answered(RecordedExchange& exchange, const std::function<void()>& work,
+                     const ErrorShape& shape = openai_error) {
   try {
     work();
-  } catch (const ApiError& error) { exchange.send(openai_error(error)); } catch (const Busy& busy) {
-    exchange.send(openai_error({busy.status, busy.why}));
-  } catch (const Error& error) { exchange.send(openai_error({400, error.what()})); }
+  } catch (const ApiError& error) { exchange.send(shape(error)); } catch (const Busy& busy) {
+    exchange.send(shape({busy.status, busy.why}));
+  } catch (const Error& error) { exchange.send(shape({400, error.what()})); }
 }
 
 // Asks one endpoint, while the generator makes a step whenever somebody waits.
@@ -89,6 +91,16 @@ struct Asking {
   RecordedExchange respond(const Json& body) {
     RecordedExchange e = exchange(body);
     answered(e, [&] { responses::create(e, model, generator, responses, caller, notes); });
+    return e;
+  }
+  RecordedExchange message(const Json& body) {
+    RecordedExchange e = exchange(body);
+    answered(e, [&] { anthropic::messages(e, model, generator, caller, notes); }, anthropic::error_response);
+    return e;
+  }
+  RecordedExchange count(const Json& body) {
+    RecordedExchange e = exchange(body);
+    answered(e, [&] { anthropic::count_tokens(e, model, notes); }, anthropic::error_response);
     return e;
   }
 };

@@ -6,7 +6,7 @@
 
 #include "base/quote.h"
 #include "server/dialect/follow.h"
-#include "server/responses/reasoning.h"
+#include "server/dialect/reasoning.h"
 
 namespace cachalot::responses {
 namespace {

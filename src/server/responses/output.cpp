@@ -4,7 +4,7 @@
 
 #include "server/dialect/follow.h"
 #include "server/openai/logprobs.h"
-#include "server/responses/reasoning.h"
+#include "server/dialect/reasoning.h"
 
 namespace cachalot::responses {
 

@@ -1,10 +1,10 @@
-#include "server/responses/reasoning.h"
+#include "server/dialect/reasoning.h"
 
 #include <openssl/evp.h>
 
 #include <algorithm>
 
-namespace cachalot::responses {
+namespace cachalot::dialect {
 namespace {
 
 constexpr std::string_view kMark = "cachalot-reasoning-1:";
@@ -32,4 +32,4 @@ std::optional<std::string> unsealed(const std::string& text) {
   return plain.substr(kMark.size());
 }
 
-}  // namespace cachalot::responses
+}  // namespace cachalot::dialect
