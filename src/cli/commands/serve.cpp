@@ -1,4 +1,4 @@
-// cachalot serve: a model for everyone who speaks OpenAI's API, until a signal ends it.
+// cachalot serve: a model for everyone who speaks OpenAI's API or Anthropic's, until a signal ends it.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -169,7 +169,7 @@ int serve(ServeOptions o) {
 
 Command serve_command() {
   auto o = std::make_shared<ServeOptions>();
-  Command command{.name = "serve", .about = "Answer requests of OpenAI's API over HTTP"};
+  Command command{.name = "serve", .about = "Answer requests of OpenAI's and Anthropic's APIs over HTTP"};
   o->model.add_to(command);
   o->speculation.add_to(command);
   command.add({.name = "--max-sequences",
@@ -250,7 +250,7 @@ Command serve_command() {
   cachalot serve ./Qwen3-0.6B --port 8000 --max-sequences 16
   cachalot serve ./Qwen3-8B-Q4_K_M.gguf --host 0.0.0.0 --api-key-file keys.txt
 
-/v1/chat/completions, /v1/completions, /v1/responses, /v1/models, /tokenize, /detokenize, /health, /metrics; docs/serving.md says what becomes of every field. SIGTERM or Ctrl-C ends the server once running answers have ended.)";
+/v1/chat/completions, /v1/responses, /v1/messages, /v1/completions, /v1/embeddings, /v1/models, /tokenize, /detokenize, /health, /metrics; docs/serving.md says what becomes of every field. SIGTERM or Ctrl-C ends the server once running answers have ended.)";
   command.work = [o] { return serve(*o); };
   return command;
 }

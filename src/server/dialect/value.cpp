@@ -58,6 +58,7 @@ int64_t Value::integer(int64_t low, int64_t high) const {
 uint64_t Value::seed() const {
   if (json.is_number_unsigned()) return json.get<uint64_t>();
   if (json.is_number_integer()) return static_cast<uint64_t>(json.get<int64_t>());
+  if (json.is_number_float()) return static_cast<uint64_t>(integer(INT64_MIN, INT64_MAX));
   expect("an integer of 64 bits");
 }
 
@@ -70,8 +71,10 @@ double Value::number(double low, double high) const {
 }
 
 int Value::token(int vocab) const {
-  if (!json.is_number_integer()) expect("a token's id");
-  if (json.is_number_unsigned() ? json.get<uint64_t>() >= static_cast<uint64_t>(vocab) : true)
+  if (!json.is_number()) expect("a token's id");
+  const bool whole = json.is_number_integer() || json.get<double>() == std::nearbyint(json.get<double>());
+  if (!whole) expect("a token's id");
+  if (json.get<double>() < 0 || json.get<double>() >= vocab)
     refuse(fmt::format("the model's vocabulary ends at {}; there is no token {}", vocab - 1, shown(json)));
   return json.get<int>();
 }
