@@ -187,11 +187,11 @@ TEST(ResponsesInput, TakesReasoningOfOtherModelsAsFarAsItCanBeRead) {
   EXPECT_THAT(none, Not(HasSubstr("gAAAA")));
   EXPECT_EQ(none, with({{"summary", Json::array()}, {"content", nullptr}}));
   EXPECT_EQ(none, side.prompt(Json::array({user("Hello"), call("c1", "f", Json::object()), result("c1", "x")})));
-  EXPECT_THAT(with({{"encrypted_content", responses::sealed("Mine.")}}), HasSubstr("<think>\nMine.\n</think>"));
+  EXPECT_THAT(with({{"encrypted_content", dialect::sealed("Mine.")}}), HasSubstr("<think>\nMine.\n</think>"));
 }
 
 TEST(ResponsesInput, IsSealedInBase64) {
-  using responses::sealed, responses::unsealed;
+  using dialect::sealed, dialect::unsealed;
   EXPECT_EQ(sealed("Hm."), "Y2FjaGFsb3QtcmVhc29uaW5nLTE6SG0u");  // what `base64` makes of cachalot-reasoning-1:Hm.
   for (const char* text : {"", "a", "ab", "abc", "Grüß 🐳\n"}) EXPECT_EQ(unsealed(sealed(text)), text);
   for (const char* text : {"", "=", "====", "abc", "abcd", "gAAAAABo", "Hm, so.", "Y2FjaGFsb3Q="})
