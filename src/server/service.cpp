@@ -146,6 +146,9 @@ void Service::add_response_routes() {
   router_.add({"POST", "/v1/responses", noted([this](Call& call, RequestNotes& notes) {
                  responses::create(call.http, model_->served, model_->engine, responses_, caller(call), notes);
                })});
+  router_.add({"POST", "/v1/responses/input_tokens", noted([this](Call& call, RequestNotes& notes) {
+                 responses::count_input(call.http, model_->served, responses_, caller(call), notes);
+               })});
   const auto kept = [&](const char* method, auto endpoint) {
     router_.add({method, "/v1/responses/*",
                  [this, endpoint](Call& call) { endpoint(call.http, responses_, caller(call), call.rest); }});

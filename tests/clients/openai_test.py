@@ -309,6 +309,10 @@ class Responses(unittest.TestCase):
             call = response.output[-1]
             self.assertEqual((call.type, call.name, call.input), ("custom_tool_call", "patch", "a\nb"))
 
+    def test_counting(self):
+        counted = self.client.responses.input_tokens.count(model="scripted", input="say x", tools=self.TOOLS)
+        self.assertEqual(counted.input_tokens, self.respond("say x", tools=self.TOOLS).usage.input_tokens)
+
     def test_incomplete(self):
         response = self.respond("say one two three", max_output_tokens=1)
         self.assertEqual((response.status, response.incomplete_details.reason), ("incomplete", "max_output_tokens"))

@@ -260,6 +260,21 @@ TEST(KeptResponses, AreReferredToByTheirItems) {
   EXPECT_THAT(server.prompt(), HasSubstr("assistant\nHi<|im_end|>"));
 }
 
+// What takes a sender a few bytes must not take the server gigabytes.
+TEST(KeptResponses, AreReferredToInBounds) {
+  Server server;
+  const Json message = {
+      {"type", "message"}, {"id", "msg_big"}, {"role", "assistant"}, {"content", std::string(10 << 20, 'x')}};
+  server.asking.responses.keep({.id = "resp_big",
+                                .caller = "somebody",
+                                .previous = "",
+                                .json = "{}",
+                                .input = {},
+                                .output = {{"msg_big", message.dump()}}});
+  const Json error = server.ask({{"input", std::vector<Json>(65'000, {{"id", "msg_big"}})}}).json()["error"];
+  EXPECT_EQ(error["param"], "input[6].id");
+}
+
 TEST(KeptResponses, AreNotThereWhereNoneIsKept) {
   Server server;
   ResponseStore none({.bytes = 0});

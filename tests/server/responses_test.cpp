@@ -335,6 +335,17 @@ TEST(Responses, AreIncompleteWhereTheyMayNotBeLonger) {
   EXPECT_EQ(last_items, (std::set<std::string>{"reasoning", "message", "function_call"}));
 }
 
+TEST(Responses, CountTheTokensOfTheirInput) {
+  Model model("Hi");
+  const Json body = {{"input", "Hello"}, {"tools", kTools}, {"instructions", "Be brief."}, {"stream", true}};
+  const RecordedExchange counted = model.asking.count_input(body);
+  EXPECT_EQ(model.generator.asked.size(), 0u);
+  EXPECT_EQ(model.asking.respond(body).status, 200);
+  EXPECT_EQ(counted.json(), Json({{"object", "response.input_tokens"},
+                                  {"input_tokens", model.generator.asked.back().prompt.size()}}));
+  EXPECT_EQ(model.asking.count_input({{"input", Json::array()}}).json()["error"]["param"], "input");
+}
+
 TEST(Responses, EndAtAStopTextOrTheOneCall) {
   Model model("one two three");
   const Json said = model.respond("Hello", {{"stop", "two"}});

@@ -172,6 +172,10 @@ int serve(const char* folder, const std::string& key, int context) {
                 RequestNotes notes;
                 responses::create(call.http, model, generator, store, Caller{call.caller, ""}, notes);
               }});
+  router.add({"POST", "/v1/responses/input_tokens", [&](Call& call) {
+                RequestNotes notes;
+                responses::count_input(call.http, model, store, Caller{call.caller, ""}, notes);
+              }});
   const auto kept = [&](const char* method, auto endpoint) {
     router.add({method, "/v1/responses/*",
                 [&, endpoint](Call& call) { endpoint(call.http, store, Caller{call.caller, ""}, call.rest); }});

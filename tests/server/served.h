@@ -88,6 +88,11 @@ struct Asking {
     answered(e, [&] { openai::completions(e, model, generator, caller, notes); });
     return e;
   }
+  RecordedExchange count_input(const Json& body) {
+    RecordedExchange e = exchange(body);
+    answered(e, [&] { responses::count_input(e, model, responses, caller, notes); });
+    return e;
+  }
   RecordedExchange respond(const Json& body) {
     RecordedExchange e = exchange(body);
     answered(e, [&] { responses::create(e, model, generator, responses, caller, notes); });

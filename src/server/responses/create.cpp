@@ -1,4 +1,4 @@
-// POST /v1/responses.
+// POST /v1/responses, and /v1/responses/input_tokens.
 #include <algorithm>
 
 #include "server/dialect/follow.h"
@@ -28,20 +28,35 @@ std::vector<std::shared_ptr<const KeptResponse>> earlier(ResponseStore& store, c
   return all;
 }
 
-Json referred_item(ResponseStore& store, const Caller& caller, const Value& id) {
-  if (!store.keeps()) id.refuse("this server keeps no responses, so no item can be referred to");
-  const auto response = store.with_item(caller.name, id.text());
-  if (!response) id.refuse("no response that is kept has put out such an item");
-  const auto item = std::ranges::find(response->output, id.text(), &KeptItem::id);
-  return Json::parse(item->json);
-}
+// Finds the items that a request refers to, each of which may be a long one.
+class References {
+ public:
+  References(ResponseStore& store, const Caller& caller) : store_(store), caller_(caller) {}
+
+  Json operator()(const Value& id) {
+    if (!store_.keeps()) id.refuse("this server keeps no responses, so no item can be referred to");
+    const auto response = store_.with_item(caller_.name, id.text());
+    if (!response) id.refuse("no response that is kept has put out such an item");
+    const auto item = std::ranges::find(response->output, id.text(), &KeptItem::id);
+    bytes_ += item->json.size();
+    if (bytes_ > kMostBytes) id.refuse("together the items that are referred to are too long");
+    return Json::parse(item->json);
+  }
+
+ private:
+  static constexpr size_t kMostBytes = size_t{64} << 20;
+
+  ResponseStore& store_;
+  const Caller& caller_;
+  size_t bytes_ = 0;
+};
 
 // What is asked as a conversation: what the system says first, what was said before, and what is said now. Returns
 // the items of the last.
 std::vector<Json> read_conversation(AskedResponse& asked, ResponseStore& store, const Caller& caller) {
   if (!asked.input) throw bad_field("input", "is missing");
-  ItemReader reader(asked.tools, [&](const Value& id) { return referred_item(store, caller, id); });
-  if (asked.instructions)
+  ItemReader reader(asked.tools, References(store, caller));
+  if (!asked.instructions.value_or("").empty())
     reader.messages.push_back(
         {.role = ChatRole::system, .text = *asked.instructions, .reasoning = {}, .calls = {}, .call_id = {}});
   for (const auto& response : earlier(store, caller, asked.previous))
@@ -155,6 +170,16 @@ void create(http::Exchange& exchange, const ServedModel& model, Generator& gener
   runs.push_back(run_of(asked, prompt, caller));
   ResponseTeller teller(asked, std::move(input), store, caller);
   follow(exchange, asked.stream, std::move(runs), generator, teller, notes);
+}
+
+void count_input(http::Exchange& exchange, const ServedModel& model, ResponseStore& store, const Caller& caller,
+                 RequestNotes& notes) {
+  notes.model = model.id;
+  const Json body = json_body(exchange.request());
+  AskedResponse asked = read_response(body, model, store.keeps());
+  read_conversation(asked, store, caller);
+  const auto tokens = std::ssize(chat_prompt(asked).tokens);
+  exchange.send({.body = dump({{"object", "response.input_tokens"}, {"input_tokens", tokens}})});
 }
 
 }  // namespace cachalot::responses

@@ -17,6 +17,10 @@ namespace cachalot::responses {
 void create(http::Exchange& exchange, const ServedModel& model, Generator& generator, ResponseStore& store,
             const Caller& caller, RequestNotes& notes);
 
+// POST /v1/responses/input_tokens: how many tokens the input of the same body has.
+void count_input(http::Exchange& exchange, const ServedModel& model, ResponseStore& store, const Caller& caller,
+                 RequestNotes& notes);
+
 // GET, DELETE and POST of what stands behind /v1/responses/: ID, ID/input_items, ID/cancel.
 void get_kept(http::Exchange& exchange, ResponseStore& store, const Caller& caller, std::string_view rest);
 void delete_kept(http::Exchange& exchange, ResponseStore& store, const Caller& caller, std::string_view rest);
