@@ -1,5 +1,6 @@
 """What the server answers, as JSON schemas."""
 
+import messages
 import responses
 from shapes import a_list, answer, either, integer, number, one_of, or_null, ref, text
 
@@ -68,6 +69,7 @@ ANSWERS = {
         "object": one_of("list"), "model": text(1), "usage": answer({"prompt_tokens": COUNT, "total_tokens": COUNT}),
         "data": a_list(answer({"object": one_of("embedding"), "index": COUNT, "embedding": either(a_list(number(), 1), text(1))}), 1)}),
     **responses.ANSWERS,
+    **messages.ANSWERS,
     "Model": answer({"id": text(1), "object": one_of("model"), "created": integer(), "owned_by": text(),
                      "max_model_len": integer(1)}),
     "Models": answer({"object": one_of("list"), "data": a_list(ref("Model"), 1)}),

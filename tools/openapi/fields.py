@@ -1,6 +1,7 @@
 """What kind of value each field of a request takes. The fields themselves, and what is said of them, come from the tables
 in the code, by way of docs/fields.md; a heading there is a key here. Fields that are refused have no type."""
 
+import messages
 import responses
 from shapes import a_list, any_object, asked, either, flag, integer, number, one_of, or_null, ref, text
 
@@ -58,6 +59,7 @@ TYPES = {
         "cache_salt": text(1, 1024), "cache_prompt": flag(), "user": text(), "safety_identifier": text(), "request_id": text(),
     },
     "Fields of responses": responses.TYPES,
+    "Fields of messages": messages.TYPES,
 }
 
 TEXTS = either(text(), a_list({"type": "object", "required": ["type", "text"], "properties": {"type": one_of("text"), "text": text()}}))
@@ -90,6 +92,7 @@ PARTS = {
             "function": {"type": "object", "required": ["name"],
                          "properties": {"name": text(), "arguments": either(text(), any_object(), {"type": "null"})}}}},
     **responses.PARTS,
+    **messages.PARTS,
     "ChatTool": {"type": "object", "required": ["type", "function"],
                  "properties": {"type": one_of("function"), "function": FUNCTION}},
 }

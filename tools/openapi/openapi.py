@@ -21,8 +21,9 @@ from shapes import ref
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 FILE = SOURCE / "docs/openapi.json"
 
-# The endpoints whose fields are in tables: what they are, the tables, the fields that must be there, and the answer,
-# whole and as events.
+MESSAGE_TABLES = ["Fields of every answer", "Fields of every conversation", "Fields of messages"]
+# The endpoints whose fields are in tables: what they are, the tables, the fields that must be there, the answer, whole
+# and as events, and the shape of errors where it is not OpenAI's. Of two fields of one name the later table's counts.
 GENERATING = {
     "/v1/chat/completions": dict(
         name="ChatRequest", summary="Answers a conversation, in OpenAI's older form",
@@ -39,6 +40,12 @@ GENERATING = {
         name="ResponseRequest", summary="Answers a conversation, in OpenAI's newer form",
         tables=["Fields of every answer", "Fields of every conversation", "Fields of responses"],
         required=["input"], answer="Response", event="ResponseEvent"),
+    "/v1/messages": dict(
+        name="MessageRequest", summary="Answers a conversation, in Anthropic's form", tables=MESSAGE_TABLES,
+        required=["max_tokens", "messages"], answer="MessageAnswer", event="MessageEvent", errors="MessageError"),
+    "/v1/messages/count_tokens": dict(
+        name="CountTokensRequest", summary="How many tokens a conversation has", tables=MESSAGE_TABLES,
+        required=["messages"], answer="CountedTokens", event=None, errors="MessageError"),
 }
 
 
@@ -85,22 +92,25 @@ def events(schema):
     return {"type": "object", "required": ["data"], "properties": {"event": {"type": "string"}, "data": {"anyOf": data}}}
 
 
-def operation(summary, name, ok, errors=("401", "503"), body=None, parameters=()):
+def operation(summary, name, ok, errors=("401", "503"), body=None, parameters=(), shape="Error"):
     operation = {"summary": summary, "operationId": name, "responses": {"200": {"description": "what was asked for", "content": ok}}}
     if parameters:
         operation["parameters"] = list(parameters)
     if body:
         operation["requestBody"] = {"required": True, "content": media(body)}
     for status in errors:
-        operation["responses"][status] = {"$ref": f"#/components/responses/{status}"}
+        if shape != "Error" and status == "503":
+            status = "529"
+        operation["responses"][status] = {"$ref": f"#/components/responses/{shape}{status}"}
     return operation
 
 
 ASKED = ("400", "401", "404", "413", "415", "429", "503")
+LACKING = "the model is still loading, the server is ending, or has no room"
 STATUSES = {"400": "the request is refused; the error names the field", "401": "a key is asked for, and none that is known was given",
             "404": "there is no such model or path", "413": "the body is too large", "415": "the body is not plain JSON",
             "429": "too many requests wait; Retry-After says when to come again",
-            "503": "the model is still loading, the server is ending, or has no room"}
+            "503": LACKING, "529": LACKING}
 
 
 def path_parameter(name):
@@ -133,8 +143,10 @@ def document():
         schemas[endpoint["name"]] = request_schema(endpoint, tables)
         ok = media(ref(endpoint["answer"]))
         if endpoint["event"]:
-            ok |= media(events({"anyOf": [ref(endpoint["event"]), ref("Error")]}), "text/event-stream")
-        paths[path] = {"post": operation(endpoint["summary"], endpoint["name"], ok, ASKED, ref(endpoint["name"]))}
+            event = {"anyOf": [ref(endpoint["event"]), ref(endpoint.get("errors", "Error"))]}
+            ok |= media(events(event), "text/event-stream")
+        paths[path] = {"post": operation(endpoint["summary"], endpoint["name"], ok, ASKED, ref(endpoint["name"]),
+                                        shape=endpoint.get("errors", "Error"))}
     schemas |= {"TokenizeRequest": fields.TOKENIZE, "DetokenizeRequest": fields.DETOKENIZE}
     key = {"security": []}
     not_ready = {"description": "not now", "content": media(ref("NotReady"))}
@@ -162,7 +174,8 @@ def document():
         "paths": dict(sorted(paths.items())),
         "components": {
             "schemas": dict(sorted(schemas.items())),
-            "responses": {status: {"description": text, "content": media(ref("Error"))} for status, text in STATUSES.items()},
+            "responses": {shape + status: {"description": text, "content": media(ref(shape))}
+                          for shape in ("Error", "MessageError") for status, text in STATUSES.items()},
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"},
                                 "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"}}}}
 
