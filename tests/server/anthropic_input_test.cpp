@@ -204,6 +204,22 @@ TEST(AnthropicInput, GoesOnWithAnAnswerThatIsBegun) {
   }
 }
 
+TEST(AnthropicInput, SaysSomething) {
+  Side side("gqa");
+  const std::vector<Json> nothing = {
+      Json::array({said("assistant", "")}),
+      Json::array({said("assistant", Json::array())}),
+      Json::array({said("assistant", Json::array({{{"type", "redacted_thinking"}, {"data", "x"}}}))}),
+      Json::array({said("system", "")}),
+      {said("system", ""), said("assistant", "")},
+      Json::array({said("system", "x-anthropic-billing-header: a")}),
+      Json::array({{{"role", "system"}}})};
+  for (const Json& messages : nothing) {
+    EXPECT_THAT(side.refusal(messages), HasSubstr("messages: say nothing")) << messages;
+    EXPECT_EQ(side.asking.count({{"messages", messages}}).status, 400);
+  }
+}
+
 TEST(AnthropicInput, IsRefusedByItsPath) {
   Side side("gqa");
   const Json image = {{"type", "image"},
@@ -355,7 +371,7 @@ TEST(AnthropicInput, TakesWhatAgentsSend) {
       const RecordedExchange exchange =
           where.find("count_tokens") != where.npos ? side.asking.count(body) : side.asking.message(body);
       EXPECT_EQ(exchange.status, formed ? 400 : 200) << request["name"] << exchange.body;
-      if (formed) EXPECT_THAT(exchange.body, HasSubstr("output_config.format"));
+      if (formed) { EXPECT_THAT(exchange.body, HasSubstr("output_config.format")); }
     }
     EXPECT_GE(tried, 3) << file;
   }

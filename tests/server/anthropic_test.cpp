@@ -236,7 +236,8 @@ TEST(Anthropic, EndsForAReason) {
 
   const auto blocks = [&](const std::string& says, const Json& more) {
     std::vector<std::string> types;
-    for (const Json& block : ends(says, more)[2]) types.push_back(block["type"]);
+    const auto ending = ends(says, more);
+    for (const Json& block : ending[2]) types.push_back(block["type"]);
     return types;
   };
   const std::string reasoned = "<think>\nHm, so it is.\n</think>\n\nYes";

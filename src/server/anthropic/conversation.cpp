@@ -143,8 +143,8 @@ class Conversation {
 
 // An answer that is begun is gone on with.
 void check_last(const Value& messages, AskedMessage& asked) {
+  if (asked.chat.messages.empty() || asked.chat.messages.back().role != ChatRole::assistant) return;
   const ChatMessage& last = asked.chat.messages.back();
-  if (last.role != ChatRole::assistant) return;
   const Value content = messages.at(messages.json.size() - 1).member("content");
   if (!last.calls.empty()) content.refuse("calls tools, whose results are missing behind it");
   if (last.text.empty()) {
@@ -183,8 +183,8 @@ void read_conversation(AskedMessage& asked) {
   }
   const size_t user = last_user(messages);
   for (size_t i = 0; i < messages.json.size(); ++i) conversation.add(messages.at(i), i < user);
-  if (asked.chat.messages.empty()) messages.refuse("say nothing");
   check_last(messages, asked);
+  if (asked.chat.messages.empty()) messages.refuse("say nothing");
   if (!asked.tools) return;
   Json tools = offered_tools(Value{"tools", *asked.tools}, conversation.mentions);
   if (asked.tells_of_tools) asked.chat.tools = std::move(tools);
