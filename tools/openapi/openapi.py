@@ -122,11 +122,14 @@ def query_parameter(name, schema):
 
 
 def kept_responses():
-    """What can be asked of a response that is kept."""
+    """What can be asked of a response's input, and of one that is kept."""
     one, errors = path_parameter("id"), ("400", "401", "404", "503")
     ways = [query_parameter("order", {"enum": ["asc", "desc"]}), query_parameter("after", {"type": "string"}),
             query_parameter("limit", {"type": "integer", "minimum": 1, "maximum": 100})]
     return {
+        "/v1/responses/input_tokens": {
+            "post": operation("How many tokens the prompt of a response has", "count_input", media(ref("InputTokens")), ASKED,
+                              ref("ResponseRequest"))},
         "/v1/responses/{id}": {
             "get": operation("A response that is kept", "response", media(ref("Response")), errors, parameters=[one]),
             "delete": operation("Forgets a response", "forget_response", media(ref("ResponseDeleted")), errors, parameters=[one])},
