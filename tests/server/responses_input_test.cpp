@@ -210,6 +210,7 @@ TEST(ResponsesInput, IsRefusedByName) {
   refused(one(said("user", Json::array({{{"type", "input_file"}, {"file_id", "x"}}}))), "input[1].content[0].type");
   refused(one(said("user", 5)), "input[1].content");
   refused(one(said("tool", "x")), "input[1].role");
+  refused(one({{"role", "user"}, {"content", "x"}, {"id", 5}}), "input[1].id");
   refused(one({{"type", "computer_call"}}), "input[1].type");
   refused(one({{"type", "compaction"}, {"encrypted_content", "x"}}), "input[1].type");
   refused(one({{"type", "function_call"}, {"name", "f"}, {"arguments", "{}"}}), "input[1].call_id");

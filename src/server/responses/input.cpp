@@ -55,7 +55,8 @@ std::string texts(const Value& parts, const char* between) {
 }
 
 std::string type_of(const Value& item) {
-  if (find(item.object(), "type")) return item.member("type").text();
+  if (find(item.object(), "id")) item.member("id").text();
+  if (find(item.json, "type")) return item.member("type").text();
   if (!find(item.json, "role") && !find(item.json, "content") && find(item.json, "id")) return "item_reference";
   return "message";
 }
