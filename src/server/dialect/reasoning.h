@@ -1,5 +1,6 @@
-// Reasoning on its way out and back again in a field that means nothing to clients (`encrypted_content`, `signature`).
-// It is not encrypted: whoever asked may read it, and a server that keeps nothing needs no secret to go on from it.
+// Reasoning on its way out and back again in a field that means nothing to clients (`encrypted_content`,
+// `signature`). It is not encrypted: whoever asked may read it, and a server that keeps nothing needs no secret to go
+// on from it.
 #pragma once
 
 #include <optional>

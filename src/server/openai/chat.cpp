@@ -2,9 +2,9 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "server/dialect/logprobs.h"
 #include "server/json_body.h"
 #include "server/openai/choices.h"
-#include "server/openai/logprobs.h"
 #include "server/openai/messages.h"
 #include "server/openai/openai.h"
 

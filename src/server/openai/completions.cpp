@@ -6,9 +6,9 @@
 #include <utility>
 
 #include "base/error.h"
+#include "server/dialect/logprobs.h"
 #include "server/json_body.h"
 #include "server/openai/choices.h"
-#include "server/openai/logprobs.h"
 #include "server/openai/openai.h"
 #include "server/openai/prompts.h"
 #include "text/unicode.h"

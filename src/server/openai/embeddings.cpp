@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include "base/check.h"
+#include "server/dialect/base64.h"
 #include "server/dialect/follow.h"
 #include "server/json_body.h"
 #include "server/openai/fields.h"
@@ -50,23 +51,6 @@ Run run_of_input(const AskedEmbeddings& asked, const Prompt& prompt, const Calle
   return {std::move(request), Reply(asked.model.text.tokenizer, prompt, {})};
 }
 
-// As memory has them: f32, little-endian.
-std::string base64(const std::vector<float>& numbers) {
-  static_assert(std::endian::native == std::endian::little);
-  constexpr std::string_view kLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  const auto bytes = std::as_bytes(std::span(numbers));
-  std::string text;
-  text.reserve((bytes.size() + 2) / 3 * 4);
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    const size_t count = std::min<size_t>(3, bytes.size() - i);
-    uint32_t bits = 0;
-    for (size_t b = 0; b < 3; ++b) bits = bits << 8 | (b < count ? std::to_integer<uint32_t>(bytes[i + b]) : 0);
-    for (size_t letter = 0; letter < 4; ++letter)
-      text += letter <= count ? kLetters[bits >> (18 - 6 * letter) & 63] : '=';
-  }
-  return text;
-}
-
 class EmbeddingTeller : public Teller {
  public:
   explicit EmbeddingTeller(const AskedEmbeddings& asked) : asked_(asked) {}
@@ -92,7 +76,8 @@ class EmbeddingTeller : public Teller {
  private:
   void add_vector(const std::vector<float>& numbers, std::string& text) const {
     if (asked_.base64) {
-      text += '"' + base64(numbers) + '"';
+      static_assert(std::endian::native == std::endian::little);  // as memory has them
+      text += '"' + base64(std::as_bytes(std::span(numbers))) + '"';
       return;
     }
     text += '[';

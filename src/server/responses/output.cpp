@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "server/dialect/follow.h"
-#include "server/openai/logprobs.h"
+#include "server/dialect/logprobs.h"
 #include "server/dialect/reasoning.h"
 
 namespace cachalot::responses {
@@ -136,7 +136,7 @@ Json Output::logprobs(const ReplyNews& news) const {
   Json all = Json::array();
   if (asked_.tells_logprobs)
     for (const ReplyToken& token : news.tokens)
-      if (!token.reasoning) all.push_back(openai::chat_logprob(asked_.model.text.tokenizer, token.logprobs));
+      if (!token.reasoning) all.push_back(chat_logprob(asked_.model.text.tokenizer, token.logprobs));
   return all;
 }
 

@@ -1,4 +1,4 @@
-#include "server/openai/logprobs.h"
+#include "server/dialect/logprobs.h"
 
 #include <fmt/format.h>
 
@@ -7,7 +7,7 @@
 
 #include "text/unicode.h"
 
-namespace cachalot::openai {
+namespace cachalot::dialect {
 namespace {
 
 double value_of(const TokenLogprob& logprob) { return std::max(-9999.0, static_cast<double>(logprob.model)); }
@@ -77,4 +77,4 @@ Json CompletionLogprobs::take() {
           {"text_offset", std::exchange(text_offset_, Json::array())}};
 }
 
-}  // namespace cachalot::openai
+}  // namespace cachalot::dialect

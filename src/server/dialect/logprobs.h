@@ -8,9 +8,7 @@
 #include "server/dialect/json.h"
 #include "session/reply.h"
 
-namespace cachalot::openai {
-
-using dialect::Json;
+namespace cachalot::dialect {
 
 // Chat: an entry for one token. `logprobs` is not empty.
 Json chat_logprob(const Tokenizer& tokenizer, const std::vector<TokenLogprob>& logprobs);
@@ -29,4 +27,4 @@ class CompletionLogprobs {
        text_offset_ = Json::array();
 };
 
-}  // namespace cachalot::openai
+}  // namespace cachalot::dialect
