@@ -77,9 +77,9 @@ class Scripted(unittest.TestCase):
         thinking = {"type": "adaptive", "display": "omitted"}
         for message in (self.ask("reason Yes", thinking=thinking), self.stream("reason Yes", thinking=thinking)[1]):
             self.assertEqual(message.content[0].thinking, "")
-            conversation = user("reason Yes") + [{"role": "assistant", "content": message.content}] + user("say more")
+            conversation = user("reason Yes") + [{"role": "assistant", "content": message.content}] + user("Once more.")
             then = self.client.messages.create(model="scripted", max_tokens=100, messages=conversation)
-            self.assertEqual(then.content[0].text, "more")
+            self.assertEqual(then.content[-1].text, "Yes")
 
     def assert_called(self, message):
         self.assertEqual([block.type for block in message.content], ["text", "tool_use", "tool_use"])
@@ -121,7 +121,7 @@ class Scripted(unittest.TestCase):
         message = self.ask("say one two three", stop_sequences=[" three"])
         self.assertEqual((message.content[0].text, message.stop_reason, message.stop_sequence),
                          ("one two", "stop_sequence", " three"))
-        message = self.client.messages.create(model="scripted", max_tokens=3, messages=user("endless"))
+        message = self.client.messages.create(model="scripted", max_tokens=3, messages=user("say one two three four five"))
         self.assertEqual((message.stop_reason, message.usage.output_tokens), ("max_tokens", 3))
 
     def test_count_tokens(self):

@@ -155,8 +155,8 @@ int serve(const char* folder, const std::string& key, int context) {
   add("/v1/chat/completions", openai::chat_completions);
   add("/v1/completions", openai::completions);
   add("/v1/embeddings", openai::embeddings);
-  const auto add_messages = [&](const char* path, CallHandler handler) {
-    router.add({.method = "POST", .path = path, .handler = std::move(handler), .shape = anthropic::error_response});
+  const auto add_messages = [&](const char* path, CallHandler handler, const char* method = "POST") {
+    router.add({.method = method, .path = path, .handler = std::move(handler), .shape = anthropic::error_response});
   };
   add_messages("/v1/messages", [&](Call& call) {
     RequestNotes notes;
@@ -166,7 +166,8 @@ int serve(const char* folder, const std::string& key, int context) {
     RequestNotes notes;
     anthropic::count_tokens(call.http, model, notes);
   });
-  add_messages("/v1/messages/*", [](Call& call) { anthropic::not_here(call.http); });
+  for (const char* method : {"GET", "POST"})
+    add_messages("/v1/messages/*", [](Call& call) { anthropic::not_here(call.http); }, method);
   responses::ResponseStore store({});
   router.add({"POST", "/v1/responses", [&](Call& call) {
                 RequestNotes notes;

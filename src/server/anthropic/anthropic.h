@@ -21,7 +21,8 @@ void count_tokens(http::Exchange& exchange, const ServedModel& model, RequestNot
 // What else clients look for behind /v1/messages (batches): 404, in this API's shape.
 void not_here(http::Exchange& exchange);
 
-// {"type": "error", "error": {"type": …, "message": …}, "request_id": …}. 503 becomes 529, by which the API and its
+// {"type": "error", "error": {"type": …, "message": …, "details": {"error_code": …}}, "request_id": …}, details where
+// there is such a word. 503 becomes 529, by which the API and its
 // clients know that a server is overloaded.
 http::Response error_response(const ApiError& error);
 

@@ -23,8 +23,10 @@ const char* error_type(int status) {
 
 http::Response error_response(const ApiError& error) {
   const int status = error.status == 503 ? kOverloaded : error.status;
+  dialect::Json told = {{"type", error_type(status)}, {"message", error.message}};
+  if (!error.code.empty()) told["details"] = {{"error_code", error.code}};
   dialect::Json body = {{"type", "error"},
-                        {"error", {{"type", error_type(status)}, {"message", error.message}}},
+                        {"error", std::move(told)},
                         {"request_id", error.request.empty() ? dialect::Json() : dialect::Json(error.request)}};
   return {status, dialect::dump(body)};
 }

@@ -179,7 +179,8 @@ constexpr Field<AskedMessage> kMessage[] = {
     {"mcp_servers", refused, "nothing is run here; only an empty list is taken", R"([[]])", R"([[{"type": "url"}]])"},
     {"speed", refused, "all requests are served alike; only \"standard\" is taken", R"(["standard"])", R"(["fast"])"},
     {"compaction", refused, "conversations are not summarized", R"([])", R"([{"type": "summarize"}])"},
-    {"thread", refused, "conversations are not kept", R"([])", R"([{"type": "create"}])"},
+    {"thread", refused, "conversations are not kept (clients that ask by themselves go on without)", R"([])",
+     R"([{"type": "create"}])"},
     {"diagnostics", refused, "why a prompt was not found in the cache stands in the log", R"([{}])",
      R"([{"previous_message_id": "msg_1"}])"},
     {"fallback_credit_token", refused, "there is no such credit", R"([])", R"(["x"])"},
@@ -191,8 +192,15 @@ constexpr Field<AskedMessage> kMessage[] = {
 
 std::span<const Field<AskedMessage>> message_fields() { return kMessage; }
 
+// Clients that ask for a thread by themselves know this code, and go on without.
+static void refuse_thread(const Json& body) {
+  if (find(body, "thread"))
+    throw ApiError{400, "thread: conversations are not kept", "thread_unsupported_request", "thread"};
+}
+
 AskedMessage read_message(const Json& body, const ServedModel& model) {
   AskedMessage asked(model);
+  refuse_thread(body);
   read_fields(body, asked, message_fields(), sampling_fields(), conversation_fields());
   if (asked.max_tokens && asked.text.min_tokens > *asked.max_tokens)
     throw bad_field("min_tokens", fmt::format("is {}, which is more than the {} tokens that the answer may have",
