@@ -96,7 +96,7 @@ def statuses(log):
     for line in log.read_text().splitlines():
         if line.startswith("{"):
             entry = json.loads(line)
-            counts[re.sub(r"(/v1/models/).*", r"\1…", entry.get("path", "no path"))][entry["status"]] += 1
+            counts[re.sub(r"(/v1/(models|responses)/).*", r"\1…", entry.get("path", "no path"))][entry["status"]] += 1
     for path, of in sorted(counts.items()):
         print(f"  {path[:60]}: " + ", ".join(f"{count} × {status}" for status, count in sorted(of.items())))
     failed = sum(count for of in counts.values() for status, count in of.items() if status >= 500)

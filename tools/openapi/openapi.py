@@ -183,8 +183,17 @@ def document():
                                 "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"}}}}
 
 
+def lines(value, depth=5, indent=""):
+    """JSON with a line for each member, so many levels deep."""
+    if not isinstance(value, dict) or not value or depth == 0:
+        return json.dumps(value, ensure_ascii=False)
+    inner = indent + " "
+    members = (f"{inner}{json.dumps(name)}: {lines(member, depth - 1, inner)}" for name, member in value.items())
+    return "{\n" + ",\n".join(members) + f"\n{indent}}}"
+
+
 def main():
-    text = json.dumps(document(), indent=1, ensure_ascii=False) + "\n"
+    text = lines(document()) + "\n"
     if "--check" in sys.argv:
         if not FILE.exists() or FILE.read_text() != text:
             sys.exit("docs/openapi.json is not what the tables say: tools/openapi/openapi.py writes it anew")
