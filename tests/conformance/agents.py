@@ -13,6 +13,7 @@ from servers import KEY
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 INSTALLED = SOURCE / "build/conformance"
 MODEL = "scripted"
+TOO_LONG = -1
 COMMAND = "cat note.txt > seen.txt"
 
 
@@ -51,8 +52,7 @@ def order(say: str, steps: list[list[dict]], then: str) -> str:
 
 
 class Agent:
-    name: str  # of the row
-    variables: dict[str, str] = {}
+    name: str
     arguments: list[str] = []  # further ones
 
     def prepare(self, place: Place) -> None:
@@ -69,9 +69,16 @@ class Agent:
         raise NotImplementedError
 
     def ask(self, place: Place, prompt: str, again: bool, seconds: float) -> subprocess.CompletedProcess:
-        program = [*self.program(again), *self.arguments]
-        return subprocess.run([*program, prompt], cwd=place.work, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              env=place.environment(**self.environment(place), **self.variables), timeout=seconds)
+        return self.run(place, [prompt], "", again, seconds)
+
+    def run(self, place: Place, more: list[str], typed: str, again: bool, seconds: float) -> subprocess.CompletedProcess:
+        """A program that takes longer has the status TOO_LONG."""
+        program = [*self.program(again), *self.arguments, *more]
+        try:
+            return subprocess.run(program, cwd=place.work, input=typed, capture_output=True, text=True, timeout=seconds,
+                                  env=place.environment(**self.environment(place)))
+        except subprocess.TimeoutExpired as late:
+            return subprocess.CompletedProcess(program, TOO_LONG, *((text or b"").decode() for text in (late.stdout, late.stderr)))
 
 
 class ClaudeCode(Agent):
@@ -144,8 +151,7 @@ class OpenCode(Agent):
         return ["opencode", "run", *(["--continue"] if again else []), "--format", "json"]
 
     def ask(self, place, prompt, again, seconds):  # by stdin: an argument would have its quotation marks escaped
-        return subprocess.run([*self.program(again), *self.arguments], cwd=place.work, input=prompt, capture_output=True, text=True,
-                              env=place.environment(**self.environment(place), **self.variables), timeout=seconds)
+        return self.run(place, [], prompt, again, seconds)
 
     def steps(self, place):
         note = str(place.note)

@@ -37,11 +37,11 @@ namespace {
 constexpr std::chrono::milliseconds kStep{2};
 
 // What stands behind the last of these words that the prompt has.
-std::string order_in(const std::string& prompt, const std::string& word) {
+std::string order_in(std::string_view prompt, std::string_view word) {
   const size_t at = prompt.rfind(word);
   if (at == prompt.npos) return "";
-  const size_t begin = at + word.size();
-  return prompt.substr(begin, prompt.find("<|", begin) - begin);
+  prompt.remove_prefix(at + word.size());
+  return std::string(prompt.substr(0, prompt.find("<|")));
 }
 
 // What the user said last; of a text without turns all of it.
@@ -105,21 +105,21 @@ class Script {
   ScriptedAnswer answer(const std::string& prompt, int i) const {
     if (const std::string order = order_in(prompt, "steps ["); !order.empty()) return next_step(prompt, order, i);
     if (const std::string text = results(prompt); !text.empty()) return saying(text, i);
-    if (const std::string list = order_in(prompt, "calls "); !list.empty())
-      return calling(nlohmann::ordered_json::parse(list), i);
     const std::string_view turn = last_turn(prompt);
+    if (const std::string list = order_in(turn, "calls "); !list.empty())
+      return calling(nlohmann::ordered_json::parse(list), i);
     if (turn.find("endless") != turn.npos)
       return {.tokens = tokenizer_.encode("on and on "), .error = {}, .endless = true};
     if (turn.find("fail") != turn.npos)
       return {.tokens = tokenizer_.encode("so far"), .error = "the script says that it fails"};
-    if (const std::string text = order_in(prompt, "reason "); !text.empty())
+    if (const std::string text = order_in(turn, "reason "); !text.empty())
       return saying("<think>\nHm, so.\n</think>\n\n" + text, i);
-    if (const std::string seconds = order_in(prompt, "wait "); !seconds.empty()) {
+    if (const std::string seconds = order_in(turn, "wait "); !seconds.empty()) {
       ScriptedAnswer answer = saying("at last", i);
       answer.silent_steps = static_cast<int>(std::stod(seconds) * 1000 / static_cast<double>(kStep.count()));
       return answer;
     }
-    return saying(order_in(prompt, "say "), i);
+    return saying(order_in(turn, "say "), i);
   }
 
   const Tokenizer& tokenizer_;

@@ -30,7 +30,7 @@ FILES = {
         ("count a tool", "claude-search", "count tool")]),
     "codex": ("@openai/codex", [
         ("first", "codex", "001"), ("results", "codex", "004"), ("second turn", "codex", "005"),
-        ("a namespace's function, two calls", "codex-namespace", "004"), ("a schema", "codex-schema", "002"),
+        ("a namespace's function, two calls", "codex-namespace", "004"), ("a schema", "codex-schema", "001"),
         ("a model it knows, a tool without a form", "codex-known", "003")]),
     "qwen_code": ("@qwen-code/qwen-code", [
         ("first", "qwen", "001"), ("results", "qwen", "004"), ("second turn", "qwen", "005")]),
