@@ -212,6 +212,7 @@ TEST_F(RouterTest, AFailureHasTheShapeOfItsRoute) {
                 .handler = [](Call&) { throw Error("no"); },
                 .shape = [](const ApiError& error) { return Response{error.status, "shaped: " + error.message}; }});
   EXPECT_EQ(ask("POST", "/v1/messages").answer.body, "shaped: no");
+  EXPECT_THAT(ask("PUT", "/v1/messages").answer.body, HasSubstr("shaped: ")) << "the path's, whatever the method";
   health_.drain();
   const Kept draining = ask("POST", "/v1/messages");
   EXPECT_THAT(draining.answer.body, HasSubstr("shaped: "));
