@@ -1,6 +1,7 @@
 """The agents: how each is set up for a server of one model, asked once, and asked again in the same session.
 
-An order to the scripted model (tests/server/scripted_server.cpp) stands in the prompt: `steps [[CALL, …], …] then TEXT`.
+An order to the scripted model (tests/server/scripted_server.cpp) stands in the prompt:
+`steps [[CALL, …], …] then TEXT`.
 """
 
 import dataclasses
@@ -39,8 +40,16 @@ class Place:
 
     def environment(self, **more: str) -> dict[str, str]:
         """Nothing of who runs this: an agent is told of this server alone."""
-        return {"HOME": str(self.home), "TMPDIR": str(self.temporary), "PATH": f"{INSTALLED}/node_modules/.bin:/usr/bin:/bin",
-                "LANG": "C.UTF-8", "TERM": "dumb", "SHELL": "/bin/bash", "USER": "somebody", **more}
+        return {
+            "HOME": str(self.home),
+            "TMPDIR": str(self.temporary),
+            "PATH": f"{INSTALLED}/node_modules/.bin:/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            "TERM": "dumb",
+            "SHELL": "/bin/bash",
+            "USER": "somebody",
+            **more,
+        }
 
 
 def call(name: str, **arguments) -> dict:
@@ -71,30 +80,51 @@ class Agent:
     def ask(self, place: Place, prompt: str, again: bool, seconds: float) -> subprocess.CompletedProcess:
         return self.run(place, [prompt], "", again, seconds)
 
-    def run(self, place: Place, more: list[str], typed: str, again: bool, seconds: float) -> subprocess.CompletedProcess:
+    def run(
+        self, place: Place, more: list[str], typed: str, again: bool, seconds: float
+    ) -> subprocess.CompletedProcess:
         """A program that takes longer has the status TOO_LONG."""
         program = [*self.program(again), *self.arguments, *more]
         try:
-            return subprocess.run(program, cwd=place.work, input=typed, capture_output=True, text=True, timeout=seconds,
-                                  env=place.environment(**self.environment(place)))
+            return subprocess.run(
+                program,
+                cwd=place.work,
+                input=typed,
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+                env=place.environment(**self.environment(place)),
+            )
         except subprocess.TimeoutExpired as late:
-            return subprocess.CompletedProcess(program, TOO_LONG, *((text or b"").decode() for text in (late.stdout, late.stderr)))
+            said = [(text or b"").decode() for text in (late.stdout, late.stderr)]
+            return subprocess.CompletedProcess(program, TOO_LONG, *said)
 
 
 class ClaudeCode(Agent):
     name = "Claude Code"
 
     def program(self, again):
-        return ["claude", *(["--continue"] if again else []), "--print", "--output-format", "json", "--allowedTools",
-                "Read,Edit,Bash,ToolSearch,Agent", "--"]
+        return [
+            "claude",
+            *(["--continue"] if again else []),
+            "--print",
+            "--output-format",
+            "json",
+            "--allowedTools",
+            "Read,Edit,Bash,ToolSearch,Agent",
+            "--",
+        ]
 
     def environment(self, place):
         return {"ANTHROPIC_BASE_URL": place.url, "ANTHROPIC_AUTH_TOKEN": KEY, "ANTHROPIC_MODEL": place.model}
 
     def steps(self, place):
         note = str(place.note)
-        return [[call("Read", file_path=note)], [call("Edit", file_path=note, old_string="red", new_string="blue")],
-                [call("Bash", command=COMMAND, description="Copies the note")]]
+        return [
+            [call("Read", file_path=note)],
+            [call("Edit", file_path=note, old_string="red", new_string="blue")],
+            [call("Bash", command=COMMAND, description="Copies the note")],
+        ]
 
 
 PATCH = "*** Begin Patch\n*** Update File: note.txt\n@@\n-The colour is red.\n+The colour is blue.\n*** End Patch\n"
@@ -108,7 +138,8 @@ class Codex(Agent):
         (place.home / ".codex").mkdir()
         (place.home / ".codex/config.toml").write_text(
             f'model = "{place.model}"\nmodel_provider = "cachalot"\n\n[model_providers.cachalot]\nname = "Cachalot"\n'
-            f'base_url = "{place.url}/v1"\nwire_api = "responses"\nenv_key = "CACHALOT_KEY"\n')
+            f'base_url = "{place.url}/v1"\nenv_key = "CACHALOT_KEY"\n'
+        )
 
     def program(self, again):
         return ["codex", "exec", *(["resume", "--last"] if again else [])]
@@ -125,16 +156,27 @@ class QwenCode(Agent):
     name = "Qwen Code"
 
     def program(self, again):
-        return ["qwen", *(["--continue"] if again else []), "--auth-type", "openai", "--yolo", "--output-format", "json",
-                "--prompt"]
+        return [
+            "qwen",
+            *(["--continue"] if again else []),
+            "--auth-type",
+            "openai",
+            "--yolo",
+            "--output-format",
+            "json",
+            "--prompt",
+        ]
 
     def environment(self, place):
         return {"OPENAI_BASE_URL": f"{place.url}/v1", "OPENAI_API_KEY": KEY, "OPENAI_MODEL": place.model}
 
     def steps(self, place):
         note = str(place.note)
-        return [[call("read_file", file_path=note)], [call("edit", file_path=note, old_string="red", new_string="blue")],
-                [call("run_shell_command", command=COMMAND, is_background=False)]]
+        return [
+            [call("read_file", file_path=note)],
+            [call("edit", file_path=note, old_string="red", new_string="blue")],
+            [call("run_shell_command", command=COMMAND, is_background=False)],
+        ]
 
 
 class OpenCode(Agent):
@@ -142,10 +184,15 @@ class OpenCode(Agent):
     package = "@ai-sdk/openai-compatible"  # which dialect it speaks
 
     def prepare(self, place):
-        provider = {"npm": self.package, "name": "Cachalot", "options": {"baseURL": f"{place.url}/v1", "apiKey": KEY},
-                    "models": {place.model: {}}}
+        provider = {
+            "npm": self.package,
+            "name": "Cachalot",
+            "options": {"baseURL": f"{place.url}/v1", "apiKey": KEY},
+            "models": {place.model: {}},
+        }
         (place.work / "opencode.json").write_text(
-            json.dumps({"model": f"cachalot/{place.model}", "provider": {"cachalot": provider}}))
+            json.dumps({"model": f"cachalot/{place.model}", "provider": {"cachalot": provider}})
+        )
 
     def program(self, again):
         return ["opencode", "run", *(["--continue"] if again else []), "--format", "json"]
@@ -155,8 +202,11 @@ class OpenCode(Agent):
 
     def steps(self, place):
         note = str(place.note)
-        return [[call("read", filePath=note)], [call("edit", filePath=note, oldString="red", newString="blue")],
-                [call("bash", command=COMMAND, description="Copies the note")]]
+        return [
+            [call("read", filePath=note)],
+            [call("edit", filePath=note, oldString="red", newString="blue")],
+            [call("bash", command=COMMAND, description="Copies the note")],
+        ]
 
 
 class OpenCodeResponses(OpenCode):
@@ -169,5 +219,11 @@ class OpenCodeMessages(OpenCode):
     package = "@ai-sdk/anthropic"
 
 
-AGENTS = {"claude": ClaudeCode, "codex": Codex, "qwen": QwenCode, "opencode": OpenCode,
-          "opencode-responses": OpenCodeResponses, "opencode-messages": OpenCodeMessages}
+AGENTS = {
+    "claude": ClaudeCode,
+    "codex": Codex,
+    "qwen": QwenCode,
+    "opencode": OpenCode,
+    "opencode-responses": OpenCodeResponses,
+    "opencode-messages": OpenCodeMessages,
+}

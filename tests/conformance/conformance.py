@@ -1,12 +1,15 @@
 """Agents from npm against our server: they must be able to work with it.
 
-    ./dev conformance [AGENT…]          each of them reads a file, changes it, runs a command and answers, and is asked
-                                        once more in the same session, of a model that is a script; and what it sent is
-                                        sent once more to `cachalot serve`, whose cache must know it the second time
-    ./dev conformance --real MODEL [AGENT…]   the same agents ask a real model, which may say what it likes
-    ./dev conformance --record FOLDER   writes down every request, for tools/goldens/agent_requests.py
+    ./dev conformance [AGENT…]
 
-CACHALOT_SCRIPTED_SERVER and CACHALOT_PROGRAM are programs, as for tests/clients/. Ends with status 1 when something broke.
+Each asks a model that is a script: it reads a file, changes it, runs a command and answers, and is asked once more in
+the same session. What it sent is sent once more to `cachalot serve`, whose cache must know most of each prompt.
+
+    ./dev conformance --real MODEL [AGENT…]   they ask a real model, which may say what it likes
+    ./dev conformance --record FOLDER         writes down every request, for tools/goldens/agent_requests.py
+
+CACHALOT_SCRIPTED_SERVER and CACHALOT_PROGRAM are programs, as for tests/clients/. Ends with status 1 when something
+broke.
 """
 
 import argparse
@@ -60,7 +63,8 @@ def two_turns(agent: Agent, address: str, folder: pathlib.Path, record: pathlib.
         place = Place(folder, proxy.url)
         agent.prepare(place)
         steps, who = agent.steps(place), agent.name
-        done = agent.ask(place, order("Change the colour in note.txt.", steps, "The colour is blue now."), False, SECONDS)
+        change = order("Change the colour in note.txt.", steps, "The colour is blue now.")
+        done = agent.ask(place, change, False, SECONDS)
         expect_ended(done, who)
         expect("The colour is blue now." in done.stdout, f"{who} does not tell the answer: {done.stdout[-500:]}")
         expect(place.note.read_text() == "The colour is blue.\n", f"{who} has not changed the file")
@@ -76,8 +80,11 @@ def two_turns(agent: Agent, address: str, folder: pathlib.Path, record: pathlib.
 
 def post(address: str, exchange: Exchange, body: dict) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection(urllib.parse.urlsplit(address).netloc, timeout=600)
-    headers = {"content-type": "application/json", "x-api-key": servers.KEY,
-               **{key: value for key, value in exchange.headers if key.lower().startswith("anthropic-")}}
+    headers = {
+        "content-type": "application/json",
+        "x-api-key": servers.KEY,
+        **{key: value for key, value in exchange.headers if key.lower().startswith("anthropic-")},
+    }
     connection.request("POST", exchange.path, json.dumps(body), headers)
     response = connection.getresponse()
     return response.status, response.read()
@@ -107,7 +114,8 @@ def cached_shares(address: str, agent: Agent, exchanges: list[Exchange]) -> None
         turn = "first request" if i == 0 else "second turn" if i == second_turn else ""
         if turn:
             print(f"    {turn}: {exchange.bytes:,} bytes, {usage.prompt:,} tokens, {share:.1%} cached, {took:.2f} s")
-        expect(i == 0 or share >= LEAST_CACHED, f"{agent.name}, request {i + 1}: {share:.1%} of {usage.prompt} tokens cached")
+        found = f"{share:.1%} of {usage.prompt} tokens cached"
+        expect(i == 0 or share >= LEAST_CACHED, f"{agent.name}, request {i + 1}: {found}")
 
 
 def of_a_real_model(agent: Agent, address: str, folder: pathlib.Path, seconds: float) -> None:
@@ -150,28 +158,33 @@ def arguments() -> argparse.Namespace:
     return chosen
 
 
+def with_a_script(agents: dict[str, Agent], folder: pathlib.Path, record: pathlib.Path | None) -> None:
+    with servers.scripted(context=1 << 20) as scripted:
+        for name, agent in agents.items():
+            print(agent.name)
+            exchanges = two_turns(agent, scripted, folder / name, record and record / name)
+            with servers.cachalot(servers.test_models() / "gqa", "--model-name", MODEL) as address:
+                cached_shares(address, agent, exchanges)
+        for scene in (scene for scene in scenes.SCENES if scene.agent in agents):
+            print(f"{agents[scene.agent].name}: {scene.what}")
+            scenes.play(scene, scripted, folder / scene.run, record and record / scene.run, expect)
+
+
+def with_a_model(agents: dict[str, Agent], folder: pathlib.Path, model: str, seconds: float) -> None:
+    for name, agent in agents.items():
+        print(agent.name)
+        with servers.cachalot(model, "--model-name", MODEL) as address:
+            of_a_real_model(agent, address, folder / name, seconds)
+
+
 def main() -> None:
     chosen = arguments()
     agents = {name: AGENTS[name]() for name in chosen.agents or AGENTS}
     with tempfile.TemporaryDirectory(prefix="cachalot-agents-") as folder:
-        folder = pathlib.Path(folder)
         if chosen.real:
-            for name, agent in agents.items():
-                with servers.cachalot(chosen.real, "--model-name", MODEL) as address:
-                    print(f"{agent.name}")
-                    of_a_real_model(agent, address, folder / name, chosen.seconds)
+            with_a_model(agents, pathlib.Path(folder), chosen.real, chosen.seconds)
         else:
-            with servers.scripted(context=1 << 20) as scripted:
-                for name, agent in agents.items():
-                    print(agent.name)
-                    record = chosen.record and chosen.record / name
-                    exchanges = two_turns(agent, scripted, folder / name, record)
-                    with servers.cachalot(servers.test_models() / "gqa", "--model-name", MODEL) as address:
-                        cached_shares(address, agent, exchanges)
-                for scene in scenes.SCENES:
-                    if scene.agent in agents:
-                        print(f"{agents[scene.agent].name}: {scene.what}")
-                        scenes.play(scene, scripted, folder / scene.run, chosen.record and chosen.record / scene.run, expect)
+            with_a_script(agents, pathlib.Path(folder), chosen.record)
     print(f"{len(failures)} failures")
     sys.exit(bool(failures))
 

@@ -7,6 +7,7 @@ of the requests, and with a folder also a file NNN.json there, as tools/goldens/
 import dataclasses
 import http.client
 import http.server
+import itertools
 import json
 import pathlib
 import threading
@@ -51,7 +52,7 @@ class Exchange:
 
     def longest_silence(self) -> float:
         times = [0.0, *(second for second, _ in self.pieces)]
-        return max((b - a for a, b in zip(times, times[1:])), default=0.0)
+        return max((b - a for a, b in itertools.pairwise(times)), default=0.0)
 
 
 class Proxy:
@@ -114,8 +115,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def forward(self):
         body = self.read_body()
-        exchange = Exchange(self.command, self.path, list(self.headers.items()), json.loads(body) if body else None,
-                            len(body), time.monotonic())
+        exchange = Exchange(
+            self.command,
+            self.path,
+            list(self.headers.items()),
+            json.loads(body) if body else None,
+            len(body),
+            time.monotonic(),
+        )
         self.server.proxy.add(exchange)
         upstream = http.client.HTTPConnection(self.server.proxy.upstream.netloc, timeout=3600)
         try:

@@ -36,15 +36,18 @@ def asked_once(agent: Agent, *steps: list[dict], model: str = MODEL) -> Callable
         place.model = model
         agent.prepare(place)
         return agent.ask(place, order("Do as you are told.", list(steps), "That was all."), False, SECONDS).stdout
+
     return act
 
 
 def tools_looked_for(place: Place, _: Proxy) -> str:
     """A tool that the agent finds and then offers, an agent of its own beside it, two calls of which one fails."""
     agent = ClaudeCode()
-    steps = [[call("ToolSearch", query="select:WebFetch", max_results=5)],
-             [call("Agent", description="Look around", prompt="say hello", subagent_type="Explore")],
-             [call("Read", file_path=str(place.note)), call("Read", file_path=str(place.work / "nothing"))]]
+    steps = [
+        [call("ToolSearch", query="select:WebFetch", max_results=5)],
+        [call("Agent", description="Look around", prompt="say hello", subagent_type="Explore")],
+        [call("Read", file_path=str(place.note)), call("Read", file_path=str(place.work / "nothing"))],
+    ]
     said = agent.ask(place, order("Look for a tool.", steps, "That was all."), False, SECONDS).stdout
     agent.ask(place, "/context", True, SECONDS)  # counts tokens
     return said
@@ -86,7 +89,8 @@ def at_a_terminal(place: Place, proxy: Proxy) -> str:
     agent = ClaudeCode()
     known = {"hasTrustDialogAccepted": True, "hasCompletedProjectOnboarding": True}
     (place.home / ".claude.json").write_text(
-        json.dumps({"hasCompletedOnboarding": True, "theme": "dark", "projects": {str(place.work): known}}))
+        json.dumps({"hasCompletedOnboarding": True, "theme": "dark", "projects": {str(place.work): known}})
+    )
     terminal = Terminal(["claude"], place, place.environment(**agent.environment(place)))
 
     def answers() -> int:
@@ -119,12 +123,26 @@ SCENES = [
     Scene("claude-known", "claude", "a model that it knows", asked_once(ClaudeCode(), model="claude-sonnet-4-5")),
     Scene("claude-search", "claude", "a tool that it looks for, an agent below it", tools_looked_for),
     Scene("claude-interactive", "claude", "at a terminal", at_a_terminal, "2 answers", may_fail=wants_a_form),
-    Scene("codex-namespace", "codex", "a function of a namespace, one that is none, two at once",
-          asked_once(Codex(), [call("close_agent", target="x")], [call("nothing", a=1)], [call("get_goal"), RUN])),
-    Scene("codex-schema", "codex", "an answer of a given form",
-          asked_once(with_arguments(Codex(), "--output-schema", SCHEMA), [RUN]), answer="", may_fail=wants_a_form),
-    Scene("codex-known", "codex", "a model that it knows, a tool without a form",
-          asked_once(Codex(), [READ], [call("apply_patch", input=PATCH)], model="gpt-5.5")),
+    Scene(
+        "codex-namespace",
+        "codex",
+        "a function of a namespace, one that is none, two at once",
+        asked_once(Codex(), [call("close_agent", target="x")], [call("nothing", a=1)], [call("get_goal"), RUN]),
+    ),
+    Scene(
+        "codex-schema",
+        "codex",
+        "an answer of a given form",
+        asked_once(with_arguments(Codex(), "--output-schema", SCHEMA), [RUN]),
+        answer="",
+        may_fail=wants_a_form,
+    ),
+    Scene(
+        "codex-known",
+        "codex",
+        "a model that it knows, a tool without a form",
+        asked_once(Codex(), [READ], [call("apply_patch", input=PATCH)], model="gpt-5.5"),
+    ),
 ]
 
 

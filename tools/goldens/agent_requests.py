@@ -52,7 +52,8 @@ FOUND = {
 }
 LONG = 200
 ORDER = re.compile(r".* steps \[.*\] then .*")  # of ours; a line of its own
-KEPT_HEADERS = re.compile(r"anthropic-|x-(?!api-key)|originator|user-agent|session-id|thread-id|accept$|content-type", re.IGNORECASE)
+KEPT_HEADERS = re.compile(
+    r"anthropic-|x-(?!api-key)|originator|user-agent|session-id|thread-id|accept$|content-type", re.IGNORECASE)
 
 
 class Stable:
