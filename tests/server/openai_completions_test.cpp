@@ -345,8 +345,17 @@ TEST(OpenAiModels, AreTheOneThatIsServed) {
                      {"object", "model"},
                      {"created", 1'700'000'000},
                      {"owned_by", "cachalot"},
-                     {"max_model_len", 4096}};
+                     {"max_model_len", 4096},
+                     // For Anthropic's clients.
+                     {"type", "model"},
+                     {"display_name", "org/model"},
+                     {"created_at", "2023-11-14T22:13:20Z"},
+                     {"lifecycle", "active"},
+                     {"max_input_tokens", 4096},
+                     {"max_tokens", 4096}};
   EXPECT_EQ(list.json()["data"], Json::array({want}));
+  EXPECT_EQ(list.json()["has_more"], false);
+  EXPECT_EQ(list.json()["last_id"], "org/model");
   RecordedExchange one;
   openai::one_model(one, model, "org/model", notes);
   EXPECT_EQ(one.json(), want);
