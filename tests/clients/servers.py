@@ -21,9 +21,9 @@ def test_models():
 
 
 @contextlib.contextmanager
-def scripted(context=4096):
+def scripted(context=4096, other_names=()):
     """The URL of a server that asks for KEY and does what prompts say (tests/server/scripted_server.cpp)."""
-    program = [os.environ["CACHALOT_SCRIPTED_SERVER"], test_models() / "gqa", KEY, str(context)]
+    program = [os.environ["CACHALOT_SCRIPTED_SERVER"], test_models() / "gqa", KEY, str(context), *other_names]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         try:
             address = server.stdout.readline().strip()

@@ -159,7 +159,7 @@ def arguments() -> argparse.Namespace:
 
 
 def with_a_script(agents: dict[str, Agent], folder: pathlib.Path, record: pathlib.Path | None) -> None:
-    with servers.scripted(context=1 << 20) as scripted:
+    with servers.scripted(1 << 20, scenes.KNOWN_MODELS) as scripted:
         for name, agent in agents.items():
             print(agent.name)
             exchanges = two_turns(agent, scripted, folder / name, record and record / name)

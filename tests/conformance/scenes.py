@@ -18,6 +18,7 @@ from agents import MODEL, PATCH, Agent, ClaudeCode, Codex, Place, call, order
 from proxy import Exchange, Proxy
 
 SECONDS = 120.0
+KNOWN_MODELS = ["claude-sonnet-4-5", "gpt-5.5"]  # agents know them by name
 Expect = Callable[[bool, str], bool]
 
 
@@ -120,7 +121,7 @@ def with_arguments(agent: Agent, *arguments: str) -> Agent:
 RUN, READ = call("exec_command", cmd="true"), call("exec_command", cmd="cat note.txt")
 SCHEMA = str(pathlib.Path(__file__).with_name("schema.json"))
 SCENES = [
-    Scene("claude-known", "claude", "a model that it knows", asked_once(ClaudeCode(), model="claude-sonnet-4-5")),
+    Scene("claude-known", "claude", "a model that it knows", asked_once(ClaudeCode(), model=KNOWN_MODELS[0])),
     Scene("claude-search", "claude", "a tool that it looks for, an agent below it", tools_looked_for),
     Scene("claude-interactive", "claude", "at a terminal", at_a_terminal, "2 answers", may_fail=wants_a_form),
     Scene(
@@ -141,7 +142,7 @@ SCENES = [
         "codex-known",
         "codex",
         "a model that it knows, a tool without a form",
-        asked_once(Codex(), [READ], [call("apply_patch", input=PATCH)], model="gpt-5.5"),
+        asked_once(Codex(), [READ], [call("apply_patch", input=PATCH)], model=KNOWN_MODELS[1]),
     ),
 ]
 

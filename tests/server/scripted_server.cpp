@@ -14,7 +14,8 @@
 //                     their results those of the next, and in the end TEXT, each behind some reasoning where the
 //                     prompt leaves it open; without tools "Notes"
 //
-// usage: scripted_server MODEL_FOLDER [KEY [CONTEXT]]. Its address comes on stdout; it ends when stdin does.
+// usage: scripted_server MODEL_FOLDER [KEY [CONTEXT [OTHER_NAME…]]]. Its address comes on stdout; it ends when stdin
+// does.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -126,12 +127,12 @@ class Script {
   int end_;
 };
 
-int serve(const char* folder, const std::string& key, int context) {
+int serve(const char* folder, const std::string& key, int context, std::vector<std::string> other_names) {
   const Checkpoint checkpoint = Checkpoint::open(folder);
   const TextModel text = TextModel::read(checkpoint);
   const GenerationDefaults defaults = GenerationDefaults::read(checkpoint, text.tokenizer);
   const ServedModel model{.id = "scripted",
-                          .other_names = {"claude-sonnet-4-5", "gpt-5.5"},  // that agents know
+                          .other_names = std::move(other_names),
                           .created = std::time(nullptr),
                           .text = text,
                           .defaults = defaults,
@@ -217,12 +218,13 @@ int serve(const char* folder, const std::string& key, int context) {
 }  // namespace cachalot::testing
 
 int main(int argc, char** argv) {
-  if (argc < 2 || argc > 4) {
-    fmt::print(stderr, "usage: scripted_server MODEL_FOLDER [KEY [CONTEXT]]\n");
+  if (argc < 2) {
+    fmt::print(stderr, "usage: scripted_server MODEL_FOLDER [KEY [CONTEXT [OTHER_NAME…]]]\n");
     return 2;
   }
   try {
-    return cachalot::testing::serve(argv[1], argc > 2 ? argv[2] : "", argc > 3 ? std::stoi(argv[3]) : 4096);
+    return cachalot::testing::serve(argv[1], argc > 2 ? argv[2] : "", argc > 3 ? std::stoi(argv[3]) : 4096,
+                                    {argv + std::min(argc, 4), argv + argc});
   } catch (const std::exception& error) {
     fmt::print(stderr, "scripted_server: {}\n", error.what());
     return 1;
