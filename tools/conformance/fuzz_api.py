@@ -71,10 +71,11 @@ def run(name, url, document, given, log):
     document = document | {"paths": paths_of(url, document)}
     file = folder / "openapi.json"
     file.write_text(json.dumps(document))
-    command = [pathlib.Path(sys.prefix) / "bin/schemathesis", "run", file, "--url", url, "-H", f"Authorization: Bearer {environment.KEY}",
-               "--exclude-checks", ",".join(LEFT_OUT), "--continue-on-failure", "--request-timeout", "60", "--no-color",
-               "--output-sanitize", "false", "--suppress-health-check", "all", "-n", str(given.examples), "--seed", str(given.seed), "--warnings", "off",
-               "--report", "json", "--report-dir", folder]
+    command = [
+        pathlib.Path(sys.prefix) / "bin/schemathesis", "run", file, "--url", url, "-n", str(given.examples),
+        "--seed", str(given.seed), "-H", f"Authorization: Bearer {environment.KEY}", "--exclude-checks", ",".join(LEFT_OUT),
+        "--continue-on-failure", "--request-timeout", "60", "--no-color", "--output-sanitize", "false",
+        "--suppress-health-check", "all", "--warnings", "off", "--report", "json", "--report-dir", folder]
     environ = os.environ | {"SCHEMATHESIS_HOOKS": "fuzz_checks", "FUZZ_OPENAPI": str(file),
                             "PYTHONPATH": str(pathlib.Path(__file__).resolve().parent)}
     said = folder / "said.txt"
@@ -107,7 +108,7 @@ def statuses(log):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--examples", type=int, default=200, help="requests made up for each path, at most")
+    parser.add_argument("--examples", type=int, default=50, help="requests made up for each path, at most")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--model", default=environment.small_model(), help="a folder")
     given = parser.parse_args()

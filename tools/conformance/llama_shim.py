@@ -2,8 +2,8 @@
 
 Their tests start a server for each test through utils.ServerProcess and ask it over HTTP. Here that class starts ours, or
 takes one that runs with the same options; paths without /v1 get it where the same thing is meant; a request's `model`,
-which is any name to them, is left out; pooling is asked for by the request. What a model says and how many tokens a prompt has depend on theirs, so neither is
-compared. What asks for what is llama.cpp's alone is skipped with the reason.
+which is any name to them, is left out; pooling is asked for by the request. What a model says and how many tokens a
+prompt has depend on theirs, so neither is compared. What asks for what is llama.cpp's alone is skipped with the reason.
 """
 
 import atexit

@@ -62,7 +62,8 @@ TYPES = {
     "Fields of messages": messages.TYPES,
 }
 
-TEXTS = either(text(), a_list({"type": "object", "required": ["type", "text"], "properties": {"type": one_of("text"), "text": text()}}))
+TEXTS = either(text(), a_list({"type": "object", "required": ["type", "text"],
+                               "properties": {"type": one_of("text"), "text": text()}}))
 # As the template is given it, further members as well.
 FUNCTION = {"type": "object", "required": ["name"], "properties": {
     "name": text(1, 64, pattern=r"^[^\s\"'\\<>]+$"), "description": or_null(text()), "parameters": or_null(any_object()),

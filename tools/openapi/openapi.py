@@ -93,7 +93,8 @@ def events(schema):
 
 
 def operation(summary, name, ok, errors=("401", "503"), body=None, parameters=(), shape="Error"):
-    operation = {"summary": summary, "operationId": name, "responses": {"200": {"description": "what was asked for", "content": ok}}}
+    operation = {"summary": summary, "operationId": name,
+                 "responses": {"200": {"description": "what was asked for", "content": ok}}}
     if parameters:
         operation["parameters"] = list(parameters)
     if body:
@@ -107,7 +108,8 @@ def operation(summary, name, ok, errors=("401", "503"), body=None, parameters=()
 
 ASKED = ("400", "401", "404", "413", "415", "429", "503")
 LACKING = "the model is still loading, the server is ending, or has no room"
-STATUSES = {"400": "the request is refused; the error names the field", "401": "a key is asked for, and none that is known was given",
+STATUSES = {"400": "the request is refused; the error names the field",
+            "401": "a key is asked for, and none that is known was given",
             "404": "there is no such model or path", "413": "the body is too large", "415": "the body is not plain JSON",
             "429": "too many requests wait; Retry-After says when to come again",
             "503": LACKING, "529": LACKING}
