@@ -84,8 +84,8 @@ std::string_view name(FinishReason reason);
 
 using RequestId = int64_t;
 
-// One answer's news from one step: a token, or its end, or both; or, of a prompt that is not computed in one step, that
-// it has begun.
+// One answer's news from one step: a token, or its end, or both; or, of a prompt that is not computed in one step,
+// that it has begun.
 struct Event {
   RequestId request;
   int answer = 0;  // which of the request's

@@ -1,5 +1,6 @@
 #include "server/api_error.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 namespace cachalot {
@@ -16,7 +17,9 @@ ApiError out_of_memory() { return {503, "The server is out of memory.", "overloa
 std::string logged(const ApiError& error) {
   if (error.status != 400 || error.code == "context_length_exceeded") return error.message;
   if (error.code == "unknown_field") return "refused: a field that is not known";
-  return error.param.empty() ? "refused: the body is malformed" : "refused: " + error.param;
+  if (error.param.empty()) return "refused: the body is malformed";
+  // Names within a field may be the client's.
+  return "refused: " + error.param.substr(0, std::min(error.param.find('.'), error.param.find("['")));
 }
 
 http::Response openai_error(const ApiError& error) {

@@ -202,14 +202,14 @@ bool Connection::serve_one() {
   Answer answer(socket_, service_, std::move(request), framing);
   try {
     service_.handler(answer);
-    if (!answer.begun()) answer.send(service_.refusal(500, "The server has no answer."));
+    if (!answer.begun()) answer.send(service_.refusal(500, "The server has no answer.", ""));
     answer.finish();
   } catch (const ClientGone&) { return false; } catch (...) {
     if (answer.begun()) {
       answer.break_off();
       return false;
     }
-    answer.send(service_.refusal(500, "The server has failed."));
+    answer.send(service_.refusal(500, "The server has failed.", ""));
   }
   if (!answer.keep_alive()) socket_.linger(Clock::now() + service_.limits.linger_time);
   return answer.keep_alive();
@@ -248,9 +248,10 @@ bool Connection::read_request(Body& body) {
 }
 
 bool Connection::refuse(const Refused& refused, Body& body) {
+  const std::string path = parser_.path();
   parser_.forget();
   body.give_back();
-  socket_.write(last_words(service_.refusal(refused.status, refused.why)));
+  socket_.write(last_words(service_.refusal(refused.status, refused.why, path)));
   socket_.linger(Clock::now() + service_.limits.linger_time);
   return false;
 }

@@ -216,7 +216,7 @@ void Server::State::run(Served& one) noexcept {
 }
 
 void Server::State::turn_away(Descriptor socket, const char* why) {
-  const std::string text = last_words(service.refusal(503, why));
+  const std::string text = last_words(service.refusal(503, why, ""));
   send(socket.get(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);  // fits what a new socket holds
   shutdown(socket.get(), SHUT_WR);
   if (turned_away.size() == kMostTurnedAway) turned_away.pop_front();

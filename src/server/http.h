@@ -76,8 +76,8 @@ class Exchange {
 
 // What a request that cannot be read, or that the server has no room for, is answered with: its status (400, 408,
 // 413, 414, 417, 431, 501, 503, 505; 500 when a handler fails before it has begun) and a sentence. The dialect's
-// shape of errors is the caller's. From any thread.
-using Refusal = std::function<Response(int status, std::string_view why)>;
+// shape of errors is the caller's; `path` is "" where none was read. From any thread.
+using Refusal = std::function<Response(int status, std::string_view why, std::string_view path)>;
 using Handler = std::function<void(Exchange&)>;
 
 struct Limits {

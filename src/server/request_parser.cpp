@@ -17,6 +17,7 @@ using beast::error_code, beast::http::field, beast::http::verb;
 using Text = beast::string_view;
 
 std::string_view reason_phrase(int status) {
+  if (status == 529) return "Overloaded";  // Anthropic's own
   const Text text = beast::http::obsolete_reason(static_cast<beast::http::status>(status));
   return {text.data(), text.size()};
 }
@@ -117,6 +118,8 @@ void RequestParser::forget() {
   message_.reset();
   std::string().swap(pending_);
 }
+
+std::string RequestParser::path() const { return message_->request.path; }
 
 Request RequestParser::take(Framing& framing) {
   CHECK(stage_ == Stage::whole);
@@ -220,11 +223,11 @@ void RequestParser::read_head() {
   CHECK(read == head.size());
 
   Request& request = message_->request;
+  set_target(message_->target, request);
   check_framing(request, message_->http11);
   if (message_->content_length().value_or(0) > body_bytes_) throw too_long(body_bytes_);
   if (const int hosts = named(request.headers, "Host").count; hosts > 1 || (hosts == 0 && message_->http11))
     throw Refused{400, hosts == 0 ? "There is no Host header." : "There is more than one Host header."};
-  set_target(message_->target, request);
   if (const Named expect = named(request.headers, "Expect"); expect.count > 0 && message_->http11) {
     if (!same_text(expect.value, "100-continue"))
       throw Refused{417, fmt::format("The server cannot do what is expected: {}.", quote(expect.value))};

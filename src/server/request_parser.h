@@ -35,6 +35,7 @@ class RequestParser {
   // Whether the client waits to be told that its body is welcome. True once.
   bool wants_continue();
   size_t body_bytes() const;  // that have come
+  std::string path() const;   // of the request that is being read, once its line has been; or ""
   void forget();              // them; nothing is read any more
 
   // When it is whole: the request, and then the next one, perhaps of bytes that are here. next() throws Refused.

@@ -289,18 +289,25 @@ static bool leads_to(const Route& route, std::string_view path) {
                            path.starts_with(known.substr(0, known.size() - 1)));
 }
 
+// A path that a route names is not one of those that go on behind another's "*".
+bool Router::takes(const Route& route, std::string_view path) const {
+  const bool named = std::ranges::find(routes_, path, &Route::path) != routes_.end();
+  return named ? route.path == path : leads_to(route, path);
+}
+
 const Route* Router::find(std::string_view method, std::string_view path, std::string& rest) const {
   if (method == "HEAD") method = "GET";
   const Route* found = nullptr;
   for (const Route& route : routes_)
-    if (route.method == method && leads_to(route, path) && (!found || route.path == path)) found = &route;
+    if (route.method == method && takes(route, path) && !found) found = &route;
   if (found && found->path != path) rest = decoded(path.substr(found->path.size() - 1));
   return found;
 }
 
-// The same for all methods of a path.
+// The same for all methods of a path, and for one that a base with a slash at its end has made of it.
 ErrorShape Router::shape_of(std::string_view path) const {
-  const auto route = std::ranges::find_if(routes_, [&](const Route& one) { return leads_to(one, path); });
+  while (path.ends_with('/')) path.remove_suffix(1);
+  const auto route = std::ranges::find_if(routes_, [&](const Route& one) { return takes(one, path); });
   return route == routes_.end() ? openai_error : route->shape;
 }
 
@@ -308,7 +315,7 @@ ErrorShape Router::shape_of(std::string_view path) const {
 std::string Router::methods_of(std::string_view path) const {
   std::string methods;
   for (const Route& route : routes_)
-    if (leads_to(route, path) && methods.find(route.method) == methods.npos)
+    if (takes(route, path) && methods.find(route.method) == methods.npos)
       methods += route.method + (route.method == "GET" ? ", HEAD, " : ", ");
   return methods.empty() ? methods : methods + "OPTIONS";
 }
@@ -326,7 +333,7 @@ ApiError Router::not_found(const http::Request& request) const {
   return {404, fmt::format("There is no {} here.{}", quote(request.path), hint), "not_found"};
 }
 
-http::Response Router::refuse(int status, std::string_view why) const {
+http::Response Router::refuse(int status, std::string_view why, std::string_view path) const {
   const std::string id = request_id(nullptr);
   if (options_.log) {
     RequestLog log;
@@ -336,7 +343,9 @@ http::Response Router::refuse(int status, std::string_view why) const {
     log.text("error", why);
     options_.log(log.line());
   }
-  http::Response response = openai_error({status, std::string(why)});
+  ApiError error{status, std::string(why)};
+  error.request = id;
+  http::Response response = shape_of(path)(error);
   response.headers.add("Server", "cachalot");
   response.headers.add("x-request-id", id);
   if (status == 503) response.headers.add("Retry-After", fmt::format("{}", kRetryAfter.count()));

@@ -57,7 +57,7 @@ class Router {
 
   // http::Handler and http::Refusal. From any thread.
   void handle(http::Exchange& exchange) const;
-  http::Response refuse(int status, std::string_view why) const;
+  http::Response refuse(int status, std::string_view why, std::string_view path) const;
 
  private:
   class Dressed;
@@ -66,6 +66,7 @@ class Router {
   void check_key(Call& call) const;
   void check_page(const http::Request& request) const;
   void tell_options(Call& call) const;
+  bool takes(const Route& route, std::string_view path) const;
   const Route* find(std::string_view method, std::string_view path, std::string& rest) const;
   ErrorShape shape_of(std::string_view path) const;
   std::string methods_of(std::string_view path) const;

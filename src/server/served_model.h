@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/quote.h"
 #include "load/loaded_model.h"
 #include "session/prompt.h"
 
@@ -25,6 +26,12 @@ struct ServedModel {
   EmbeddingForm embedding = {};             // how they are made
   std::string fingerprint = "fp_cachalot";  // changes when what decides an answer's bits does
 
+  // All of them, for who has asked for another.
+  std::string names() const {
+    std::string all = quote(id);
+    for (const std::string& name : other_names) all += ", " + quote(name);
+    return all;
+  }
   bool is_called(std::string_view name) const {
     return name == id || std::ranges::find(other_names, name) != other_names.end();
   }

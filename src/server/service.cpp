@@ -54,7 +54,7 @@ Service::Service(ServiceOptions options)
   add_message_routes();
   http_ = std::make_unique<http::Server>(
       options_.host, options_.port, options_.limits, [this](http::Exchange& exchange) { router_.handle(exchange); },
-      [this](int status, std::string_view why) { return router_.refuse(status, why); });
+      [this](int status, std::string_view why, std::string_view path) { return router_.refuse(status, why, path); });
   listening_ = http_.get();
 }
 

@@ -81,7 +81,7 @@ TEST(ResponseStore, StaysWithinItsMemory) {
   store.keep(response("x", 1000));
   EXPECT_EQ(store.find("me", "1"), nullptr) << "what was used least recently goes";
   EXPECT_TRUE(store.find("me", "0"));
-  store.keep(response("big", 10 * one));
+  EXPECT_FALSE(store.keep(response("big", 10 * one)));
   EXPECT_EQ(store.find("me", "big"), nullptr) << "what is too big alone is not kept, and nothing goes for it";
   EXPECT_EQ(store.size(), 10u);
   store.keep(response("half", 5 * one));
@@ -146,6 +146,14 @@ struct Server {
     return ids;
   }
 };
+
+TEST(KeptResponses, SayWhenTheyAreTooBigToBe) {
+  ScriptedGenerator generator{saying(served("gqa").text.tokenizer, {"Hi"})};
+  Asking asking{
+      .model = served("gqa").model, .generator = generator, .responses = responses::ResponseStore({.bytes = 4000})};
+  EXPECT_EQ(asking.respond({{"input", "Hello"}}).json()["store"], true);
+  EXPECT_EQ(asking.respond({{"input", "Hello" + std::string(2000, '!')}}).json()["store"], false);
+}
 
 TEST(KeptResponses, AreGivenAgainAndRemoved) {
   Server server;

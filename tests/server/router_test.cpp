@@ -213,10 +213,24 @@ TEST_F(RouterTest, AFailureHasTheShapeOfItsRoute) {
                 .shape = [](const ApiError& error) { return Response{error.status, "shaped: " + error.message}; }});
   EXPECT_EQ(ask("POST", "/v1/messages").answer.body, "shaped: no");
   EXPECT_THAT(ask("PUT", "/v1/messages").answer.body, HasSubstr("shaped: ")) << "the path's, whatever the method";
+  EXPECT_THAT(ask("POST", "/v1/messages/").answer.body, HasSubstr("shaped: ")) << "a base may end in a slash";
+  EXPECT_EQ(router().refuse(413, "too long", "/v1/messages").body, "shaped: too long");
+  EXPECT_THAT(router().refuse(413, "too long", "").body, HasSubstr("\"error\""));
   health_.drain();
   const Kept draining = ask("POST", "/v1/messages");
   EXPECT_THAT(draining.answer.body, HasSubstr("shaped: "));
   EXPECT_NE(draining.header("Retry-After"), "");
+}
+
+TEST_F(RouterTest, APathThatARouteNamesIsNotOneThatGoesOn) {
+  const auto says = [](const char* what) { return [what](Call& call) { call.http.send({200, what}); }; };
+  router().add({.method = "GET", .path = "/kept/*", .handler = says("rest")});
+  router().add({.method = "POST", .path = "/kept/count", .handler = says("count")});
+  EXPECT_EQ(ask("GET", "/kept/5").answer.body, "rest");
+  EXPECT_EQ(ask("POST", "/kept/count").answer.body, "count");
+  const Kept wrong = ask("GET", "/kept/count");
+  EXPECT_EQ(wrong.answer.status, 405);
+  EXPECT_EQ(wrong.header("Allow"), "POST, OPTIONS");
 }
 
 TEST_F(RouterTest, AfterHeadersAFailureBreaksTheAnswerOff) {
@@ -376,6 +390,11 @@ TEST_F(RouterTest, OfARefusedBodyTheLogSaysWhichFieldAndTheAnswerWhy) {
   chat_ = [](Call&) { throw ApiError{400, "messages[0]: must be an object, not 'hunter2'", {}, "messages[0]"}; };
   post();
   EXPECT_EQ(log_.back().at("error"), "refused: messages[0]");
+  for (const char* param : {"metadata['hunter2']", "metadata.hunter2", "metadata.a[0]"}) {
+    chat_ = [param](Call&) { throw ApiError{400, "no", {}, param}; };
+    post();
+    EXPECT_EQ(log_.back().at("error"), "refused: metadata") << param;
+  }
   chat_ = [](Call&) { throw ApiError{400, "there is no field 'hunter2'", "unknown_field", "hunter2"}; };
   post();
   EXPECT_EQ(log_.back().at("error"), "refused: a field that is not known");
@@ -386,7 +405,7 @@ TEST_F(RouterTest, OfARefusedBodyTheLogSaysWhichFieldAndTheAnswerWhy) {
 }
 
 TEST_F(RouterTest, WhatHttpRefusesHasTheShapeAndALine) {
-  const Response response = router().refuse(503, "There is no room.");
+  const Response response = router().refuse(503, "There is no room.", "");
   EXPECT_EQ(response.status, 503);
   EXPECT_EQ(json::parse(response.body).at("error").at("message"), "There is no room.");
   EXPECT_NE(response.headers.find("Retry-After"), nullptr);

@@ -203,7 +203,7 @@ int serve(const char* folder, const std::string& key, int context, std::vector<s
   {
     http::Server server(
         "127.0.0.1", 0, {}, [&](http::Exchange& exchange) { router.handle(exchange); },
-        [&](int status, std::string_view why) { return router.refuse(status, why); });
+        [&](int status, std::string_view why, std::string_view path) { return router.refuse(status, why, path); });
     fmt::print("{}\n", server.address());
     std::fflush(stdout);
     char byte;

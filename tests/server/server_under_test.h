@@ -11,7 +11,9 @@
 
 namespace cachalot::http {
 
-inline Response refusal(int status, std::string_view why) { return {status, fmt::format("refused: {}", why)}; }
+inline Response refusal(int status, std::string_view why, std::string_view) {
+  return {status, fmt::format("refused: {}", why)};
+}
 
 class ServerUnderTest {
  public:

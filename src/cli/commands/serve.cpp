@@ -8,12 +8,14 @@
 #include <exception>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <thread>
 
 #include "base/ending.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/loopback.h"
+#include "base/quote.h"
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/pulling.h"
@@ -41,6 +43,14 @@ std::string public_name(std::string model) {
   if (std::filesystem::exists(model)) model = std::filesystem::absolute(model).lexically_normal().filename().string();
   if (model.ends_with(".gguf")) model.resize(model.size() - 5);
   return model;
+}
+
+void check_names(const std::vector<std::string>& names) {
+  std::set<std::string> known;
+  for (const std::string& name : names) {
+    if (name.empty()) throw Error("a model's name is empty").in("--model-name");
+    if (!known.insert(name).second) throw Error(fmt::format("{} is given twice", quote(name))).in("--model-name");
+  }
 }
 
 ServiceOptions service_options(const ServeOptions& o) {
@@ -135,6 +145,7 @@ void say_ready(const Service& service) {
 
 int serve(ServeOptions o) {
   if (o.names.empty()) o.names = {public_name(o.model.model)};
+  check_names(o.names);
   const auto path = find_model(o.model.model, o.model.pull);  // what is not there is said before anybody is let in
   o.model.model = path.string();
   const EndingSignals signals;

@@ -57,6 +57,16 @@ void check_room(const Asked& asked, const Prompt& prompt) {
                  "context_length_exceeded", std::string(asked.prompt_field)};
 }
 
+// What is arranged and rendered for a template takes its time for each, before any queue; a body has room for a
+// million.
+void check_turns(const Asked& asked) {
+  size_t turns = asked.chat.messages.size();
+  for (const ChatMessage& message : asked.chat.messages) turns += message.calls.size();
+  if (turns > kMostTurns)
+    throw bad_field(asked.prompt_field,
+                    fmt::format("has {} messages and calls; at most {} are taken", turns, kMostTurns));
+}
+
 }  // namespace
 
 void check_size(const Asked& asked, size_t bytes) {
@@ -71,7 +81,7 @@ void check_size(const Asked& asked, size_t bytes) {
 
 void check_model(std::string_view name, const ServedModel& model) {
   if (!model.is_called(name))
-    throw ApiError{404, fmt::format("there is no model {} here; there is {}", quote(name), quote(model.id)),
+    throw ApiError{404, fmt::format("there is no model {} here; there is {}", quote(name), model.names()),
                    "model_not_found", "model"};
 }
 
@@ -108,6 +118,7 @@ Prompt chat_prompt(const Asked& asked, bool to_answer) {
   if (!asked.model.text.chat_template)
     throw bad_field(asked.prompt_field,
                     "the model has no chat template (a base model); /v1/completions completes text");
+  check_turns(asked);
   WrittenChat written = [&] {
     try {
       return asked.model.prompts.write(asked.chat);

@@ -22,6 +22,7 @@ constexpr size_t kMostStops = 16;         // texts
 constexpr size_t kMostStopTokens = 1024;  // ids
 constexpr size_t kLongestStop = 1024;     // bytes
 constexpr size_t kMostBiases = 1024;
+constexpr size_t kMostTurns = 10'000;  // messages of a conversation, and calls in them
 
 struct Asked {
   // prompt_field: the field that what is wrong with a prompt is about.

@@ -139,12 +139,12 @@ class ResponseTeller : public Teller {
     if (!*asked_.store) return;
     Json head = response_;
     head["output"] = Json::array();
-    store_.keep({.id = response_["id"],
-                 .caller = caller_.name,
-                 .previous = asked_.previous,
-                 .json = dump(head),
-                 .input = kept_items(input_),
-                 .output = kept_items(response_["output"])});
+    response_["store"] = store_.keep({.id = response_["id"],
+                                      .caller = caller_.name,
+                                      .previous = asked_.previous,
+                                      .json = dump(head),
+                                      .input = kept_items(input_),
+                                      .output = kept_items(response_["output"])});
   }
 
   const AskedResponse& asked_;

@@ -149,7 +149,8 @@ constexpr Field<AskedResponse> kResponse[] = {
      R"([[], ["reasoning.encrypted_content", "message.output_text.logprobs", "file_search_call.results"]])",
      R"(["x", ["everything"], [5]])", read_include},
     {"tools", honoured,
-     "a list of up to 128 functions, `custom` tools and `namespace`s of both; tools that would run elsewhere are "
+     "a list of up to 128 functions, `custom` tools and `namespace`s of as many, 1,024 functions in all; tools that "
+     "would run elsewhere are "
      "passed "
      "over; see below",
      R"([[], [{"type": "function", "name": "get.weather-2", "parameters": {"type": "object"}, "strict": true}],

@@ -10,9 +10,9 @@ size_t KeptResponse::bytes() const {
   return all;
 }
 
-void ResponseStore::keep(KeptResponse response) {
+bool ResponseStore::keep(KeptResponse response) {
   const size_t bytes = response.bytes();
-  if (bytes > options_.bytes) return;
+  if (bytes > options_.bytes) return false;
   const std::lock_guard lock(mutex_);
   const auto kept = std::make_shared<const KeptResponse>(std::move(response));
   entries_.push_front({kept, bytes, options_.now()});
@@ -20,6 +20,7 @@ void ResponseStore::keep(KeptResponse response) {
   for (const KeptItem& item : kept->output) by_item_[item.id] = kept->id;
   bytes_ += bytes;
   drop_old();
+  return true;
 }
 
 std::shared_ptr<const KeptResponse> ResponseStore::find(std::string_view caller, std::string_view id) {

@@ -36,13 +36,14 @@ struct ResponseStoreOptions {
   std::function<Clock::time_point()> now = Clock::now;
 };
 
-// Any thread may use it. What was used last is kept longest; a response that alone is too big is not kept.
+// Any thread may use it. What was used last is kept longest; a response that alone is too big is not
+// kept.
 class ResponseStore {
  public:
   explicit ResponseStore(ResponseStoreOptions options) : options_(std::move(options)) {}
 
   bool keeps() const { return options_.bytes > 0; }
-  void keep(KeptResponse response);
+  bool keep(KeptResponse response);  // whether it is
 
   // These find nothing of another caller's, and nothing whose time is over. To find is to use.
   std::shared_ptr<const KeptResponse> find(std::string_view caller, std::string_view id);

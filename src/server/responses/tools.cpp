@@ -11,6 +11,8 @@
 namespace cachalot::responses {
 namespace {
 
+constexpr size_t kMostFunctions = 1024;  // in all namespaces
+
 // What clients list and nobody here can run. Some have dates in their names.
 bool runs_elsewhere(std::string_view type) {
   static const std::set<std::string_view> kTypes = {"file_search",
@@ -87,6 +89,8 @@ class ReadTools {
   }
 
   void add(const Value& tool, const std::string& space, std::string about) {
+    if (all.size() == kMostFunctions)
+      tool.refuse(fmt::format("is one more than the {} functions that are taken in all", kMostFunctions));
     check_function(tool);
     const bool custom = tool.json["type"] == "custom";
     const Value name = tool.member("name");
