@@ -80,7 +80,7 @@ ANSWERS = {
         "type": one_of("error"), "request_id": or_null(text(1)),
         "error": answer({"message": text(1), "type": one_of(
             "invalid_request_error", "authentication_error", "permission_error", "not_found_error", "request_too_large",
-            "rate_limit_error", "api_error", "overloaded_error")})}),
+            "rate_limit_error", "api_error", "overloaded_error")}, {"details": answer({"error_code": text(1)})})}),
     "MessageAnswer": answer({
         "id": text(pattern="^msg_"), "type": one_of("message"), "role": one_of("assistant"), "model": text(1),
         "content": a_list(BLOCK), "usage": USAGE} | STOP),
