@@ -101,8 +101,9 @@ static void tell(const RequestNotes& notes, RequestLog& log) {
 }
 
 // What is noted goes to the log also when the client leaves.
-static CallHandler noted(std::function<void(Call&, RequestNotes&)> work) {
-  return [work = std::move(work)](Call& call) {
+template <class Work>
+static auto noted(Work work) {
+  return [work](Call& call) {
     struct Telling {
       RequestNotes notes;
       RequestLog& log;

@@ -23,7 +23,7 @@ std::string texts_of(const Value& content, ToolMentions& mentions) {
 
 std::string with_title(const Value& block, std::string text) {
   for (const char* name : {"context", "title"})
-    if (find(block.json, name)) text = block.member(name).text() + "\n" + text;
+    if (find(block.json, name)) text.insert(0, block.member(name).text() + "\n");
   return text;
 }
 
@@ -47,8 +47,7 @@ std::string search_text(const Value& block, ToolMentions& mentions) {
 
 // A tool is mentioned: from now on the model is told of it.
 std::string reference_text(const std::string& name, ToolMentions& mentions) {
-  mentions.removed.erase(name);
-  if (std::ranges::find(mentions.added, name) == mentions.added.end()) mentions.added.push_back(name);
+  mentions.add(name);
   return fmt::format("The tool {} can be called now.", name);
 }
 

@@ -35,8 +35,16 @@ void read_conversation(AskedMessage& asked);
 
 // What messages say of tools that are not shown to the model from the beginning.
 struct ToolMentions {
-  std::vector<std::string> added;  // in this order
+  std::vector<std::string> added;  // in this order, each once
   std::set<std::string> removed;
+
+  void add(const std::string& name) {
+    removed.erase(name);
+    if (known_.insert(name).second) added.push_back(name);
+  }
+
+ private:
+  std::set<std::string> known_;  // those added; there may be as many as a body has room for
 };
 
 // The tools that the model is told of, in the shape of ChatRequest: those that wait to be found (defer_loading) stand

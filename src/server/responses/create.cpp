@@ -122,9 +122,7 @@ class ResponseTeller : public Teller {
 
  private:
   void add(std::string_view type, Json event, EventStream& events) {
-    Json whole = {{"type", type}, {"sequence_number", events_++}};
-    whole.update(event);
-    events.add(type, dump(whole));
+    events.add(type, dump(with({{"type", type}, {"sequence_number", events_++}}, std::move(event))));
   }
 
   void take(const ReplyNews& news) {

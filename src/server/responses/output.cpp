@@ -33,16 +33,13 @@ void Output::finish(bool by_itself) {
 }
 
 void Output::tell(std::string_view type, Json event) const {
-  Json placed = {{"output_index", items_.size()}};
-  placed.update(event);
-  tell_(type, std::move(placed));
+  tell_(type, with({{"output_index", items_.size()}}, std::move(event)));
 }
 
 // Of the one part that an item of text has.
 void Output::tell_part(std::string_view type, Json event) const {
-  Json placed = {{"item_id", open_->id}, {"output_index", items_.size()}, {"content_index", 0}};
-  placed.update(event);
-  tell_(type, std::move(placed));
+  tell_(type,
+        with({{"item_id", open_->id}, {"output_index", items_.size()}, {"content_index", 0}}, std::move(event)));
 }
 
 void Output::open(Kind kind) {

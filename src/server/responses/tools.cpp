@@ -32,11 +32,11 @@ bool runs_elsewhere(std::string_view type) {
 
 // What a custom tool's input is to look like, in words: nothing holds the model to it yet.
 std::string input_in_words(const Value& tool) {
-  const std::string plain = "The whole input, as plain text.";
-  if (!find(tool.json, "format")) return plain;
+  constexpr const char* kPlain = "The whole input, as plain text.";
+  if (!find(tool.json, "format")) return kPlain;
   const Value format = tool.member("format");
   const Value type = format.member("type");
-  if (type.text() == "text") return plain;
+  if (type.text() == "text") return kPlain;
   if (type.text() != "grammar") type.expect("\"text\" or \"grammar\"");
   return fmt::format("The whole input, a text of this {} grammar:\n{}", format.member("syntax").text(),
                      format.member("definition").text());
