@@ -49,7 +49,7 @@ struct Outcome {
   Tokens tokens;
   std::optional<FinishReason> finished;
   std::string error;
-  int cached_tokens = 0, events = 0;
+  int cached_tokens = 0, embeddings = 0;
 };
 using Outcomes = std::map<RequestId, Outcome>;
 
@@ -62,7 +62,7 @@ void take(std::vector<Event> events, Outcomes& outcomes) {
     o.finished = event.finished;
     o.error = event.error;
     o.cached_tokens = event.cached_tokens;
-    ++o.events;
+    o.embeddings += !event.embedding.empty();
   }
 }
 
@@ -81,7 +81,7 @@ Outcome alone(Ops& ops, const Transformer& model, const EngineOptions& options, 
   run(engine, outcomes);
   const Outcome& o = outcomes.at(id);
   EXPECT_EQ(o.error, "");
-  EXPECT_EQ(o.events, 1);
+  EXPECT_EQ(o.embeddings, 1);
   EXPECT_EQ(o.finished, FinishReason::stop);
   EXPECT_TRUE(o.tokens.empty());
   return o;
