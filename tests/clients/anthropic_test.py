@@ -77,7 +77,7 @@ class Scripted(unittest.TestCase):
         thinking = {"type": "adaptive", "display": "omitted"}
         for message in (self.ask("reason Yes", thinking=thinking), self.stream("reason Yes", thinking=thinking)[1]):
             self.assertEqual(message.content[0].thinking, "")
-            conversation = user("reason Yes") + [{"role": "assistant", "content": message.content}] + user("Once more.")
+            conversation = user("reason Yes") + [{"role": "assistant", "content": message.content}] + user("reason Yes")
             then = self.client.messages.create(model="scripted", max_tokens=100, messages=conversation)
             self.assertEqual(then.content[-1].text, "Yes")
 

@@ -62,7 +62,7 @@ void take(std::vector<Event> events, Outcomes& outcomes) {
     o.finished = event.finished;
     o.error = event.error;
     o.cached_tokens = event.cached_tokens;
-    o.embeddings += !event.embedding.empty();
+    o.embeddings += !o.embedding.empty();
   }
 }
 
