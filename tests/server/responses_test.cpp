@@ -73,7 +73,7 @@ std::vector<Event> events(const RecordedExchange& exchange) {
     const size_t line = event.find("\ndata: ");
     EXPECT_TRUE(event.starts_with("event: ")) << event;
     all.push_back({event.substr(7, line - 7), Json::parse(event.substr(line + 7))});
-    EXPECT_EQ(all.back().name, all.back().data["type"]);
+    EXPECT_EQ(Json(all.back().name), all.back().data["type"]);
     EXPECT_EQ(all.back().data["sequence_number"], all.size() - 1);
   }
   EXPECT_TRUE(done);
