@@ -31,12 +31,7 @@ void read_display(const Value& value, AskedMessage& asked) {
 }
 
 void read_own_thinking(const Value& value, AskedMessage& asked) {
-  value.object();
-  const Value type = value.member("type");
-  if (type.text() == "enabled" || type.text() == "disabled")
-    asked.chat.thinking.on = type.text() == "enabled";
-  else if (type.text() != "adaptive")  // that is what a model does by itself
-    type.expect("one of enabled, disabled and adaptive");
+  read_thinking_type(value, asked);
   for (const auto& [name, json] : value.json.items()) {
     if (json.is_null() || name == "type") continue;
     const Value wish{"thinking." + name, json};

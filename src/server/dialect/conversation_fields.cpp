@@ -18,6 +18,15 @@ void read_thinking_limit(const Value& value, Asked& asked) {
   if (tokens >= 0) asked.chat.thinking.limit(tokens);
 }
 
+void read_thinking_type(const Value& value, Asked& asked) {
+  value.object();
+  const Value type = value.member("type");
+  if (type.text() == "enabled" || type.text() == "disabled")
+    asked.chat.thinking.on = type.text() == "enabled";
+  else if (type.text() != "adaptive")  // that is what a model does by itself
+    type.expect("one of enabled, disabled and adaptive");
+}
+
 namespace {
 
 using enum Use;
@@ -42,12 +51,7 @@ void read_documents(const Value& value, Asked& asked) {
 }
 
 void read_thinking(const Value& value, Asked& asked) {
-  value.object();
-  const Value type = value.member("type");
-  if (type.text() == "enabled" || type.text() == "disabled")
-    asked.chat.thinking.on = type.text() == "enabled";
-  else if (type.text() != "adaptive")  // that is what a model does by itself
-    type.expect("one of enabled, disabled and adaptive");
+  read_thinking_type(value, asked);
   for (const auto& [name, json] : value.json.items()) {
     if (json.is_null() || name == "type") continue;
     const Value wish{"thinking." + name, json};

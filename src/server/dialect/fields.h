@@ -73,6 +73,7 @@ void read_stops(const Value& value, Asked& asked);
 void read_reasoning_effort(const Value& value, Asked& asked);
 void read_enable_thinking(const Value& value, Asked& asked);
 void read_thinking_limit(const Value& value, Asked& asked);  // tokens; -1: none
+void read_thinking_type(const Value& value, Asked& asked);   // of an object: enabled, disabled, adaptive
 
 // -- Tables that several endpoints share
 
